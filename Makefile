@@ -1,0 +1,36 @@
+# One command each: `make bench` and `make test` set up what they need, once.
+PYTHON ?= python3
+VENV ?= .venv
+OPTIMIZER ?= adam
+ARGS ?=
+# Where to find a torch without CUDA, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+BIN = $(VENV)/bin
+
+.PHONY: bench test lint expectations overhead clean
+
+bench: $(VENV)/.installed
+	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
+
+test: lint
+	$(BIN)/pytest -q $(ARGS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+expectations: $(VENV)/.installed
+	$(BIN)/python benchmarks/expectations.py
+
+overhead: $(VENV)/.installed
+	$(BIN)/python benchmarks/loop_overhead.py
+
+# The stamp is newer than what it was made from, so a second call installs nothing.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[dev]' -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

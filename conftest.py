@@ -1,0 +1,3 @@
+"""Loads the plugin from a checkout; installed, its entry point of the same name does."""
+
+pytest_plugins = ("gradbench.plugin", "pytester")

@@ -1,0 +1,56 @@
+"""What a suite asks of an optimizer, as plain data: no torch until a case runs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gradbench.record import Expectation
+
+if TYPE_CHECKING:
+    from gradbench.scenario import Scenario
+
+PRESETS = ("quick", "standard", "paper")
+"""Sizes, batches and budgets of the cases: minutes, hours, and the paper's own."""
+
+_ID = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A scenario in one setting, with a budget, a target score and an expectation.
+
+    `scenario` is `"module:Class"`, so that a suite can be collected without torch; `setting`
+    holds that class's fields. `budget` counts gradient evaluations of `batch` examples each.
+    `target_score` is normalised: 0 is chance, 1 the best attainable. `id` is made of letters,
+    digits and hyphens and is the same in all presets.
+    """
+
+    id: str
+    scenario: str
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    budget: int
+    expectation: Expectation
+    batch: int = 128
+    target_score: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ValueError(f"a case id is letters, digits and hyphens: {self.id!r}")
+        if self.budget < 1 or self.batch < 1:
+            raise ValueError(f"{self.id}: budget and batch are at least 1")
+        if not 0 < self.target_score <= 1:
+            raise ValueError(f"{self.id}: the target score lies above 0 (chance), up to 1 (solved)")
+
+    def build(self) -> "Scenario":
+        """Import the scenario's class and build it in this setting.
+
+        Raises ValueError for a field that the scenario does not have.
+        """
+        module, _, name = self.scenario.partition(":")
+        cls: type[Scenario] = getattr(import_module(module), name)
+        unknown = sorted(set(self.setting) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ValueError(f"{self.id}: {name} has no field {', '.join(unknown)}")
+        return cls(**self.setting)

@@ -1,0 +1,105 @@
+"""Seconds that training steps take, on the device and on the host.
+
+The clock runs over stretches ("blocks") of forward, backward and optimizer step. Drawing data and
+evaluating are off the clock. On a CPU a block is read from `time.perf_counter`; on an accelerator
+two device events bracket it and are read at the next look, so no step waits for the device.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Clock(Protocol):
+    """Times blocks of steps; `name` says by what."""
+
+    name: str
+
+    def start(self) -> None:
+        """Begin a block."""
+
+    def stop(self, steps: int) -> None:
+        """End the block, which held that many steps."""
+
+    def blocks(self) -> list[tuple[float, int]]:
+        """Return `(seconds, steps)` of every block so far; waits for the device."""
+
+
+class HostClock:
+    """Times blocks by the host's monotonic clock."""
+
+    name = "perf_counter"
+
+    def __init__(self) -> None:
+        self._blocks: list[tuple[float, int]] = []
+        self._begin = 0.0
+
+    def start(self) -> None:
+        """Begin a block."""
+        self._begin = time.perf_counter()
+
+    def stop(self, steps: int) -> None:
+        """End the block, which held that many steps."""
+        self._blocks.append((time.perf_counter() - self._begin, steps))
+
+    def blocks(self) -> list[tuple[float, int]]:
+        """Return `(seconds, steps)` of every block so far."""
+        return self._blocks
+
+
+class EventClock:
+    """Times blocks by events in the device's own stream of work."""
+
+    def __init__(self, device: "torch.device") -> None:
+        self.name = f"{device.type}-event"
+        self._device = device
+        self._blocks: list[tuple[float, int]] = []
+        self._waiting: list[tuple[Any, Any, int]] = []
+        self._begin: Any = None
+
+    def _mark(self) -> Any:  # noqa: ANN401
+        import torch
+
+        event = torch.Event(device=self._device, enable_timing=True)
+        event.record()
+        return event
+
+    def start(self) -> None:
+        """Begin a block."""
+        self._begin = self._mark()
+
+    def stop(self, steps: int) -> None:
+        """End the block, which held that many steps."""
+        self._waiting.append((self._begin, self._mark(), steps))
+
+    def blocks(self) -> list[tuple[float, int]]:
+        """Return `(seconds, steps)` of every block so far; waits for the device."""
+        for begin, end, steps in self._waiting:
+            end.synchronize()
+            self._blocks.append((begin.elapsed_time(end) / 1000, steps))
+        self._waiting.clear()
+        return self._blocks
+
+
+def clock_for(device: "torch.device") -> Clock:
+    """Return the clock that is true for a device."""
+    return HostClock() if device.type == "cpu" else EventClock(device)
+
+
+def reset_peak_memory(device: "torch.device") -> None:
+    """Start a new measurement of peak memory, where the device keeps one."""
+    import torch
+
+    if device.type != "cpu":
+        getattr(torch.get_device_module(device), "reset_peak_memory_stats", lambda _: None)(device)
+
+
+def peak_memory(device: "torch.device") -> int | None:
+    """Return the most bytes allocated on the device since the reset; None where it keeps none."""
+    import torch
+
+    if device.type == "cpu":
+        return None
+    return getattr(torch.get_device_module(device), "max_memory_allocated", lambda _: None)(device)

@@ -1,0 +1,118 @@
+"""The folder that a run writes: run.json, records.jsonl, report.md. Never overwrites another."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gradbench import __version__
+from gradbench.record import PROTOCOL, SCHEMA, Record, append, to_json
+
+
+class RunFolder:
+    """A run's files, each valid at every moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[Record] = []
+
+    @classmethod
+    def create(cls, reports: Path, labels: Sequence[str]) -> "RunFolder":
+        """Make `<reports>/<UTC time>-<optimizers>`, with `-2` and so on where that exists.
+
+        Raises OSError where the folder cannot be written.
+        """
+        reports.mkdir(parents=True, exist_ok=True)
+        names = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", label) for label in labels)[:60].strip("-")
+        stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{names}"
+        number = 1
+        while True:
+            path = reports / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+                continue
+            _point_latest(reports, path)
+            return cls(path)
+
+    def describe(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Write run.json, what was run and on what, and return what it holds."""
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        everything = {"schema": SCHEMA, "protocol": PROTOCOL, "started": started, **data}
+        everything |= machine()
+        self.write("run.json", to_json(everything, indent=2) + "\n")
+        return everything
+
+    def add(self, record: Record) -> None:
+        """Append a record; it is on its way to the disk when this returns."""
+        self.records.append(record)
+        append(self.path / "records.jsonl", record)
+
+    def write(self, name: str, text: str) -> None:
+        """Write one of the run's files in whole, so that a reader never sees half of it."""
+        part = self.path / f".{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(self.path / name)
+
+
+def _point_latest(reports: Path, path: Path) -> None:
+    link = reports / "latest"
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.name, target_is_directory=True)
+    except OSError:  # a file system without links, or a folder of that name: a convenience only
+        return
+
+
+def machine() -> dict[str, Any]:
+    """Describe the versions, the processor, its load, and the commit of the working folder."""
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "versions": {
+            "gradbench": __version__,
+            "python": platform.python_version(),
+            "torch": _version("torch"),
+            "numpy": _version("numpy"),
+        },
+        "cpu": cpu_model(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "commit": commit,
+        "dirty": None if commit is None else bool(_git("status", "--porcelain")),
+    }
+
+
+def cpu_model() -> str:
+    """Return the processor's name as the system gives it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,199 @@
+"""The unit of work: one case with one optimizer, from the learning-rate sweep to the record."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradbench import tuning
+from gradbench.case import Case
+from gradbench.optimizers import Factory, resolve
+from gradbench.record import Record, Status, TrialResult
+from gradbench.runner import run_trial
+from gradbench.scenario import Scenario
+from gradbench.statistics import summary
+from gradbench.trial import Trial
+from gradbench.verdict import outcome
+
+Tell = Callable[[str], None]
+"""Is told, in a few words, what is being done."""
+
+
+ESTIMATE = 40
+"""Evaluations run to estimate what one costs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A case and who attempts it, as plain data that can travel to another process.
+
+    `optimizer` is a spec, or `paper` for the one the paper trained with. `tuning` is the number of
+    points of the sweep; 0 takes the optimizer as it comes.
+    """
+
+    case: Case
+    optimizer: str
+    preset: str = "quick"
+    seeds: int = 5
+    tuning: int = 5
+    device: str = "cpu"
+    dtype: str = "float32"
+
+
+def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[TrialResult]]:
+    """Sweep, choose the rate, run the evaluation seeds; return the record and their results."""
+    attempt = _Attempt(item, tell)
+    hyperparameters = attempt.sweep()
+    results = attempt.trials(hyperparameters, list(range(item.seeds)), "seed")
+    record = attempt.record
+    record.hyperparameters = {**attempt.factory.arguments, **hyperparameters}
+    record.trials = [result.plain() for result in results]
+    record.solved = sum(result.status is Status.SOLVED for result in results)
+    record.seeds = len(results)
+    record.outcome = outcome(item.case.expectation, record.statuses).value
+    record.timing = timing(results, item.device)
+    record.notes += sorted({note for result in results for note in result.notes})
+    return record, results
+
+
+def optimizer_of(item: Item, scenario: Scenario) -> str:
+    """Return the spec of the optimizer that attempts the item."""
+    return scenario.published if item.optimizer == "paper" else item.optimizer
+
+
+def estimate(item: Item) -> tuple[int, float]:
+    """Return the most gradient evaluations that the item may take, and about how many seconds.
+
+    The seconds are measured: a few steps are run here.
+    """
+    case, scenario = item.case, item.case.build()
+    factory = resolve(optimizer_of(item, scenario))
+    sweeps = item.tuning > 0 and factory.tunable and item.optimizer != "paper"
+    points = item.tuning + (item.tuning > 1) if sweeps else 0
+    evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
+    trial = Trial(
+        scenario=scenario,
+        optimizer=optimizer_of(item, scenario),
+        budget=ESTIMATE,
+        batch=case.batch,
+        target_score=float("inf"),
+        device=item.device,
+        dtype=item.dtype,
+    )
+    run_trial(trial)  # the first steps are slower than the rest
+    result = run_trial(trial)
+    spent = result.gradient_evaluations + result.forward_evaluations
+    seconds = sum(seconds for seconds, _ in result.blocks)
+    return evaluations, evaluations * seconds / max(1, spent)
+
+
+def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
+    """Summarise the seconds of the trials' blocks; each trial's first block is its first step."""
+    rest = [s / n for result in results for s, n in result.blocks[1:]]
+    first = [result.blocks[0][0] for result in results if result.blocks]
+    peaks = [r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None]
+    return {
+        "clock": results[0].clock,
+        "device": device,
+        "seconds_per_step": summary(rest),
+        "first_step_seconds": summary(first)["median"],
+        "contended": False,
+        "launch_bound": None,
+        "peak_memory_bytes": max(peaks, default=None),
+    }
+
+
+class _Attempt:
+    """One item under way."""
+
+    def __init__(self, item: Item, tell: Tell) -> None:
+        case = item.case
+        self.item, self.tell = item, tell
+        self.scenario = case.build()
+        self.spec = optimizer_of(item, self.scenario)
+        self.factory: Factory = resolve(self.spec)
+        self.record = Record(
+            case=case.id,
+            family=self.scenario.family,
+            scenario=self.scenario.name,
+            section=self.scenario.section,
+            setting=self.scenario.setting,
+            approach=getattr(self.scenario, "approach", ""),
+            optimizer=item.optimizer,
+            expectation=case.expectation.value,
+            budget=case.budget,
+            batch=case.batch,
+            target_score=case.target_score,
+        )
+
+    def trials(
+        self, hyperparameters: dict[str, float], seeds: list[int], kind: str
+    ) -> list[TrialResult]:
+        """Run one trial per seed with these hyperparameters."""
+        case, item = self.item.case, self.item
+        results: list[TrialResult] = []
+        for number, seed in enumerate(seeds, start=1):
+            rates = "".join(f", {name} {value:g}" for name, value in hyperparameters.items())
+            prefix = f"{kind} {number}/{len(seeds)}{rates}"
+
+            def watch(spent: int, score: float, prefix: str = prefix) -> None:
+                self.tell(f"{prefix}, {spent}/{case.budget} evaluations, score {score:.2f}")
+
+            trial = Trial(
+                scenario=self.scenario,
+                optimizer=self.spec,
+                seed=seed,
+                budget=case.budget,
+                batch=case.batch,
+                target_score=case.target_score,
+                hyperparameters=hyperparameters,
+                preset=item.preset,
+                device=item.device,
+                dtype=item.dtype,
+            )
+            results.append(run_trial(trial, watch))
+        return results
+
+    def sweep(self) -> dict[str, float]:
+        """Try the rates on the tuning seeds and return the best one, where there is a choice."""
+        rate = self.factory.rate
+        if rate is None or not self.factory.tunable or self.item.tuning == 0:
+            return {}
+        if self.item.optimizer == "paper":
+            return {}
+        points = [self._point(rate, offset) for offset in tuning.offsets(self.item.tuning)]
+        chosen = tuning.best(points)
+        further = None if chosen is None else tuning.beyond(points, chosen)
+        if further is not None:
+            points.append(self._point(rate, further))
+            chosen = tuning.best(points)
+            if chosen is points[-1]:
+                self.record.notes.append("the best learning rate lies on the sweep's edge")
+        if chosen is None:
+            self.record.notes.append("every learning rate of the sweep failed")
+            return {"lr": rate}
+        return {"lr": tuning.rate(rate, chosen.offset)}
+
+    def _point(self, default: float, offset: float) -> tuning.Point:
+        rate = tuning.rate(default, offset)
+        results = self.trials({"lr": rate}, tuning.seeds(self.item.preset), "tuning")
+        self.record.tuning += [
+            {
+                "lr": rate,
+                "seed": result.seed,
+                "score": result.final_score,
+                "status": result.status.value,
+                "reason": result.reason,
+                "evaluations_to_target": result.evaluations_to_target,
+                "gradient_evaluations": result.gradient_evaluations,
+            }
+            for result in results
+        ]
+        broken = {Status.DIVERGED, Status.CRASHED, Status.UNSUPPORTED}
+        budget = self.item.case.budget
+        return tuning.Point(
+            offset,
+            solved=sum(r.status is Status.SOLVED for r in results),
+            evaluations=sum(r.evaluations_to_target or budget for r in results) / len(results),
+            score=sum(r.final_score or 0.0 for r in results) / len(results),
+            failed=any(r.status in broken for r in results),
+        )

@@ -1,0 +1,42 @@
+"""One line on the terminal that says what is being done, while pytest holds the output back."""
+
+import os
+import shutil
+import time
+
+INTERVAL = 0.2  # seconds between two paints
+MARGIN = 30  # columns that what stands before the cursor may take
+
+
+class LiveLine:
+    """Paints over itself on the terminal that stdout was when this was made; silent elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = os.dup(1) if os.isatty(1) else None
+        self._painted = 0.0
+
+    def say(self, text: str) -> None:
+        """Show a text, at most five times a second."""
+        now = time.monotonic()
+        if self._terminal is None or now - self._painted < INTERVAL:
+            return
+        self._painted = now
+        width = max(20, shutil.get_terminal_size().columns - MARGIN)
+        self._write(f"\x1b7 {text[:width]}\x1b[K\x1b8")
+
+    def clear(self) -> None:
+        """Remove the text."""
+        if self._terminal is not None:
+            self._write("\x1b[K")
+            self._painted = 0.0
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._terminal is not None:
+            self.clear()
+            os.close(self._terminal)
+            self._terminal = None
+
+    def _write(self, text: str) -> None:
+        if self._terminal is not None:
+            os.write(self._terminal, text.encode())

@@ -1,0 +1,24 @@
+"""The paper's networks. Weights are drawn from torch's global generator, which a trial seeds."""
+
+from itertools import pairwise
+
+from torch import nn
+
+
+def truncated_normal_(layer: nn.Linear) -> nn.Linear:
+    """Initialise as the authors' script: normal of std 1/sqrt(fan_in) cut at two std, zero bias."""
+    std = layer.in_features**-0.5
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def relu_network(*widths: int) -> nn.Sequential:
+    """Return dense layers of these widths, a ReLU between each two, a linear output.
+
+    `relu_network(10, 100, 1)` maps `(n, 10)` to `(n, 1)`.
+    """
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [truncated_normal_(nn.Linear(fan_in, fan_out)), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

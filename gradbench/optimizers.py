@@ -1,0 +1,191 @@
+"""A spec becomes a factory of optimizers; what is unusual about one is a small frozen record."""
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gradbench.spec import SHAPE, Spec, SpecError, parse
+from gradbench.tuning import FALLBACK
+
+ENTRY_POINTS = "gradbench.optimizers"
+
+REFUSED = {"SparseAdam": "needs sparse gradients, which no case produces"}
+"""Optimizers of torch.optim that no network here can use, with the reason."""
+
+
+class UnsupportedError(Exception):
+    """This optimizer cannot run on these parameters; the message says why."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an optimizer asks of the training loop beyond gradients and `step()`."""
+
+    closure: bool = False
+    """`step` must be given a closure that re-evaluates the loss on the step's batch."""
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A resolved spec. `rate` is the learning rate it comes with; None where it has none."""
+
+    spec: Spec
+    cls: type[Optimizer]
+    arguments: Mapping[str, Any]
+    needs: Needs
+    rate: float | None
+
+    @property
+    def tunable(self) -> bool:
+        """Whether a sweep may choose the learning rate."""
+        return self.rate is not None and "lr" not in self.spec.arguments
+
+    def build(self, parameters: Iterable[Tensor], overrides: Mapping[str, Any]) -> Optimizer:
+        """Construct the optimizer.
+
+        Raises UnsupportedError where it refuses these parameters.
+        """
+        if reason := REFUSED.get(self.cls.__name__):
+            raise UnsupportedError(reason)
+        try:
+            return self.cls(list(parameters), **{**self.arguments, **overrides})
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UnsupportedError(f"{type(error).__name__}: {error}") from error
+
+
+@functools.cache
+def resolve(text: str) -> Factory:
+    """Import what a spec names and check its arguments.
+
+    Raises SpecError, in one line, where the name, the module or an argument is wrong.
+    """
+    spec = parse(text)
+    cls = _named(spec) if spec.source is None else _imported(spec, spec.source)
+    if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+        raise SpecError(f"{text!r}: {spec.name} is no torch.optim.Optimizer subclass")
+    signature = inspect.signature(cls)
+    _check_keywords(spec, signature)
+    arguments = _arguments(spec, signature)
+    sample = _try_out(spec, cls, arguments)
+    rate = sample.defaults.get("lr") if "lr" in signature.parameters else None
+    return Factory(spec, cls, arguments, _needs(cls), None if rate is None else float(rate))
+
+
+def names() -> list[str]:
+    """Return the bare names that a spec may use, in lower case."""
+    return sorted(_builtin() | {point.name.lower() for point in _entry_points()})
+
+
+def _builtin() -> set[str]:
+    return {
+        name.lower()
+        for name, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+    }
+
+
+def _entry_points() -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points(group=ENTRY_POINTS)
+
+
+def _named(spec: Spec) -> object:
+    name = spec.name.lower()
+    for candidate, value in vars(torch.optim).items():
+        if candidate.lower() == name and isinstance(value, type):
+            return value
+    for point in _entry_points():
+        if point.name.lower() == name:
+            return point.load()
+    near = difflib.get_close_matches(name, names(), n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else f"write {SHAPE}"
+    raise SpecError(f"unknown optimizer {spec.name!r}; {hint} (gradbench list shows all names)")
+
+
+def _imported(spec: Spec, source: str) -> object:
+    try:
+        module = _from_file(source) if source.endswith(".py") else _from_path(source)
+    except FileNotFoundError:
+        raise SpecError(f"{spec.text!r}: there is no file {source}") from None
+    except Exception as error:
+        raise SpecError(
+            f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(module, spec.name):
+        have = [name for name, value in vars(module).items() if _is_optimizer(value)]
+        near = f"; it has {', '.join(have[:5])}" if have else ""
+        raise SpecError(f"{spec.text!r}: {source} has no {spec.name}{near}")
+    return getattr(module, spec.name)
+
+
+def _is_optimizer(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+
+
+def _from_path(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _from_file(source: str) -> ModuleType:
+    path = Path(source).expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(source)
+    if str(path.parent) not in sys.path:  # its neighbours can be imported, as when it is run
+        sys.path.insert(0, str(path.parent))
+    name = f"{path.stem}@{path.parent}"  # no importable name, so it hides no other module
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ImportError(f"not a Python file: {source}")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def _check_keywords(spec: Spec, signature: inspect.Signature) -> None:
+    parameters = list(signature.parameters.values())[1:]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    takes = [p.name for p in parameters]
+    for key in spec.arguments:
+        if key not in takes:
+            raise SpecError(
+                f"{spec.text!r}: {spec.name} has no argument {key!r}; it takes {', '.join(takes)}"
+            )
+
+
+def _arguments(spec: Spec, signature: inspect.Signature) -> dict[str, Any]:
+    """Return the spec's arguments, with a learning rate where the class has no default for it."""
+    rate = signature.parameters.get("lr")
+    given = {} if rate is None or rate.default is not rate.empty else {"lr": FALLBACK}
+    return given | spec.arguments
+
+
+def _try_out(spec: Spec, cls: type[Optimizer], arguments: dict[str, Any]) -> Optimizer:
+    """Construct once on a small matrix: what fails here would fail in every case."""
+    try:
+        return cls([torch.nn.Parameter(torch.ones(2, 2))], **arguments)
+    except Exception as error:
+        raise SpecError(
+            f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _needs(cls: type[Optimizer]) -> Needs:
+    """Read from `step` whether it must be given a closure: it has no default for one."""
+    closure = inspect.signature(cls.step).parameters.get("closure")
+    return Needs(closure=closure is not None and closure.default is closure.empty)

@@ -1,0 +1,113 @@
+"""The command line's options and their ini twins, read and checked without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gradbench.case import PRESETS
+from gradbench.spec import Spec, SpecError, parse
+from gradbench.verdict import GATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+# option without dashes: metavar, default, help
+_SINGLE = {
+    "gb-preset": ("NAME", "quick", "sizes and budgets of the cases: " + ", ".join(PRESETS)),
+    "gb-seeds": ("N", "5", "evaluation seeds per case"),
+    "gb-tune": ("N", "5", "points of the learning-rate sweep; 0 takes optimizers as they come"),
+    "gb-device": ("DEVICE", "auto", "torch device; auto is the accelerator, else the CPU"),
+    "gb-dtype": ("TYPE", "float32", "type of parameters and data: " + ", ".join(DTYPES)),
+    "gb-gate": (
+        "GATE",
+        "expect",
+        "what makes a case fail: " + "; ".join(f"{name}: {text}" for name, text in GATES.items()),
+    ),
+    "gb-report-dir": ("DIR", "reports", "folder under which the run's folder is made"),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for, checked."""
+
+    optimizers: tuple[Spec, ...]
+    preset: str
+    seeds: int
+    tuning: int
+    device: str
+    dtype: str
+    gate: str
+    report_dir: Path
+    dry_run: bool
+
+
+def add(parser: pytest.Parser) -> None:
+    """Declare the options and their ini twins (`gb_preset = standard`)."""
+    group = parser.getgroup("gradbench", "gradbench: optimizers against the failures of gradients")
+    group.addoption(
+        "--optimizer",
+        action="append",
+        default=None,
+        metavar="SPEC",
+        help="optimizer to attempt the cases, repeatable: adam, sgd:lr=0.1,momentum=0.9, "
+        "package.module:Class, ./file.py:Class:lr=3e-4, or paper (each case's published one)",
+    )
+    parser.addini("gb_optimizer", "specs for --optimizer, one per line", type="linelist")
+    for name, (metavar, default, text) in _SINGLE.items():
+        group.addoption(f"--{name}", metavar=metavar, help=f"{text} (default: {default})")
+        parser.addini(name.replace("-", "_"), f"ini twin of --{name}")
+    group.addoption(
+        "--gb-dry-run",
+        action="store_true",
+        help="print the items, their gradient evaluations and an estimate of the time; run nothing",
+    )
+
+
+def read(config: pytest.Config) -> Options:
+    """Return the options.
+
+    Raises pytest.UsageError, in one line, for a value that cannot be used.
+    """
+    try:
+        specs = _optimizers(config.getoption("--optimizer") or config.getini("gb_optimizer"))
+    except SpecError as error:
+        raise pytest.UsageError(str(error)) from None
+    return Options(
+        optimizers=specs,
+        preset=_choice(config, "gb-preset", PRESETS),
+        seeds=_count(config, "gb-seeds", at_least=1),
+        tuning=_count(config, "gb-tune", at_least=0),
+        device=_value(config, "gb-device"),
+        dtype=_choice(config, "gb-dtype", DTYPES),
+        gate=_choice(config, "gb-gate", tuple(GATES)),
+        report_dir=config.invocation_params.dir / _value(config, "gb-report-dir"),
+        dry_run=config.getoption("--gb-dry-run"),
+    )
+
+
+def _optimizers(texts: "Sequence[str]") -> tuple[Spec, ...]:
+    return tuple(parse(text) for text in dict.fromkeys(text.strip() for text in texts))
+
+
+def _value(config: pytest.Config, name: str) -> str:
+    given = config.getoption(f"--{name}") or config.getini(name.replace("-", "_"))
+    return str(given or _SINGLE[name][1])
+
+
+def _choice(config: pytest.Config, name: str, allowed: tuple[str, ...]) -> str:
+    value = _value(config, name)
+    if value not in allowed:
+        raise pytest.UsageError(f"--{name}={value}: choose from {', '.join(allowed)}")
+    return value
+
+
+def _count(config: pytest.Config, name: str, *, at_least: int) -> int:
+    value = _value(config, name)
+    if not value.isdecimal() or int(value) < at_least:
+        raise pytest.UsageError(f"--{name}={value}: give a whole number from {at_least} on")
+    return int(value)

@@ -1,0 +1,95 @@
+"""The pytest plugin: collects the cases and hands them to the session. Imports no torch."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradbench import options
+from gradbench.session import NO_OPTIMIZER, Asked, ReplayClock, Session
+from gradbench.spec import labels
+
+if TYPE_CHECKING:
+    from gradbench.case import Case
+    from gradbench.record import Record
+
+_SESSION = pytest.StashKey[Session]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    options.add(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options' syntax; names are resolved after collection."""
+    config.addinivalue_line(
+        "markers",
+        "gradbench(cases): run the function once per case and optimizer; cases(preset) yields them",
+    )
+    session = Session(config, options.read(config))
+    config.stash[_SESSION] = session
+    config.pluginmanager.register(session, "gradbench.session")
+    _quiet_benchmark(config)
+
+
+def _quiet_benchmark(config: pytest.Config) -> None:
+    """Spare the reader pytest-benchmark's own table unless one of its outputs is asked for.
+
+    Its default columns do not fit a terminal; the measured step times are in our table.
+    """
+    option = config.option
+    if not hasattr(option, "benchmark_columns"):
+        return
+    asked = ("json", "save", "autosave", "compare", "histogram", "verbose", "columns", "csv")
+    if not any(getattr(option, f"benchmark_{name}", None) for name in asked):
+        option.benchmark_quiet = True
+    elif not option.benchmark_columns:
+        option.benchmark_columns = ["median", "iqr", "min", "rounds"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Drop the momentary clock rate, which makes every comparison warn of another machine."""
+    for key in [key for key in machine_info.get("cpu", {}) if key.startswith("hz_actual")]:
+        del machine_info["cpu"][key]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, obj: object
+) -> list[pytest.Item] | None:
+    """Turn a function marked `gradbench(cases=...)` into one item per case and optimizer."""
+    mark = next((m for m in getattr(obj, "pytestmark", []) if m.name == "gradbench"), None)
+    if mark is None or not isinstance(collector, pytest.Module) or not callable(obj):
+        return None
+    return list(_items(collector, obj, mark.kwargs["cases"]))
+
+
+def _items(
+    collector: pytest.Module, function: object, cases: "Callable[[str], Iterator[Case]]"
+) -> Iterator[pytest.Item]:
+    session = collector.config.stash[_SESSION]
+    specs = session.options.optimizers
+    taken: set[str] = set()
+    for case in cases(session.options.preset):
+        if case.id in taken:
+            raise collector.CollectError(f"two cases are called {case.id}")
+        taken.add(case.id)
+        ids = [f"{case.id}[{label}]" for label in labels(list(specs))]
+        for item_id, spec in zip(ids or [case.id], specs or [None], strict=True):
+            item = pytest.Function.from_parent(collector, name=item_id, callobj=function)
+            if spec is None:
+                item.add_marker(pytest.mark.skip(reason=NO_OPTIMIZER))
+            clock = ReplayClock()
+            item.add_marker(pytest.mark.benchmark(timer=clock, group=case.id))
+            item.stash[Asked.KEY] = Asked(case, "" if spec is None else spec.text, clock)
+            yield item
+
+
+@pytest.fixture
+def attempt(request: pytest.FixtureRequest, benchmark: Any) -> "Callable[[], Record]":  # noqa: ANN401
+    """Have the optimizer attempt the case; the call returns the record where it may pass."""
+    session = request.config.stash[_SESSION]
+    return lambda: session.attempt(request.node, benchmark)

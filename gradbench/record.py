@@ -1,0 +1,172 @@
+"""What a run writes: plain data and its JSON. Knows no torch and nobody else.
+
+Readers ignore fields they do not know; adding a field keeps the schema.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+SCHEMA = 1
+PROTOCOL = 1
+"""Version of the rules by which trials are run; only runs of equal protocol compare."""
+
+
+class Sentence(StrEnum):
+    """A string enum whose members carry, as `.sentence`, what they tell a reader."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:  # noqa: D102
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+
+class Status(Sentence):
+    """How one trial ended."""
+
+    SOLVED = "solved", "two looks in a row reached the target score within the budget"
+    UNSOLVED = "unsolved", "the budget ended before the target score was reached"
+    DIVERGED = "diverged", "the loss or the parameters were not finite at a look"
+    CRASHED = "crashed", "an exception was raised during training"
+    UNSUPPORTED = "unsupported", "this optimizer cannot run on this network"
+
+
+class Expectation(Sentence):
+    """What a case asks of an optimizer, set by what four standard optimizers did."""
+
+    MUST = "must", "every standard optimizer solved it on every seed"
+    MAY = "may", "standard optimizers or seeds disagree: this is where optimizers differ"
+    NEVER = "never", "no standard optimizer solved it on any seed, and theory says why"
+
+
+class Outcome(Sentence):
+    """What an item's evaluation trials amount to, given the case's expectation."""
+
+    PASSED = "passed", "it solved what was asked"
+    FAILED = "failed", "it left a must unsolved, or crashed"
+    XFAILED = "xfailed", "it left unsolved what it was free to leave unsolved"
+    NEWS = "news", "it solved a case that was thought never to be solved"
+    SKIPPED = "skipped", "it cannot run here"
+
+
+@dataclass
+class TrialResult:
+    """One training run as it ended.
+
+    `curve` holds `(gradient evaluations, score, loss)` per look, on the held-out set.
+    `blocks` holds `(seconds, steps)` per timed stretch of the training loop; records keep only
+    its summary.
+    """
+
+    seed: int
+    status: Status
+    reason: str | None = None
+    gradient_evaluations: int = 0
+    forward_evaluations: int = 0
+    evaluations_to_target: int | None = None
+    seconds_to_target: float | None = None
+    final_score: float | None = None
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    target: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    clock: str = ""
+    blocks: list[tuple[float, int]] = field(default_factory=list)
+    peak_memory_bytes: int | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields that the record's `trials` keep."""
+        data = asdict(self)
+        for name in ("clock", "blocks", "peak_memory_bytes"):
+            del data[name]
+        return data
+
+
+@dataclass
+class Record:
+    """One case attempted by one optimizer: a line of `records.jsonl`."""
+
+    case: str
+    family: str
+    scenario: str
+    section: str
+    setting: dict[str, Any]
+    approach: str
+    optimizer: str
+    expectation: str
+    budget: int
+    batch: int
+    target_score: float
+    outcome: str = ""
+    solved: int = 0
+    seeds: int = 0
+    architecture: str | None = None
+    tuning: list[dict[str, Any]] = field(default_factory=list)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    timing: dict[str, Any] = field(default_factory=dict)
+    path: str = "alone"
+    notes: list[str] = field(default_factory=list)
+    informativeness: list[dict[str, Any]] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    @property
+    def statuses(self) -> list[str]:
+        """Status of each evaluation trial, in the order of the seeds."""
+        return [trial["status"] for trial in self.trials]
+
+    @property
+    def reason(self) -> str | None:
+        """The first reason that an evaluation trial gives for having failed."""
+        return next((t["reason"] for t in self.trials if t["reason"]), None)
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> Self:
+        """Build a record from parsed JSON, leaving out fields unknown to this version."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+def finite(value: Any) -> Any:  # noqa: ANN401
+    """Return plain data with every NaN and infinity replaced by None: JSON has neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return value
+
+
+def to_json(data: Any, *, indent: int | None = None) -> str:  # noqa: ANN401
+    """Return plain data as strict JSON."""
+    return json.dumps(finite(data), allow_nan=False, indent=indent, ensure_ascii=False)
+
+
+def append(path: Path, record: Record) -> None:
+    """Append one record to a `.jsonl` file and flush it to the system."""
+    line = to_json(asdict(record)) + "\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+        file.flush()
+
+
+def read(path: Path) -> list[Record]:
+    """Read every record of a `.jsonl` file.
+
+    Raises ValueError with the line's number where a line is no record.
+    """
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(Record.from_plain(json.loads(line)))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}, line {number}: not a record ({error})") from None
+    return records

@@ -1,0 +1,218 @@
+"""A batch of trials in, their results out: the one training loop."""
+
+import math
+import random
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
+from gradbench.optimizers import UnsupportedError, resolve
+from gradbench.record import Status, TrialResult
+from gradbench.scenario import Batch, Scenario, Target
+from gradbench.trial import Trial, looks
+
+CHUNK = 64
+"""Batches drawn at once; part of the protocol, since it shapes the data streams."""
+
+CONFIRMATIONS = 2
+"""Looks in a row at or above the target that make a trial solved."""
+
+Watch = Callable[[int, float], None]
+"""Called at every look with the evaluations spent and the normalised score."""
+
+
+def run(trials: Sequence[Trial], watch: Watch | None = None) -> list[TrialResult]:
+    """Run each trial; its numbers do not depend on the others."""
+    return [run_trial(trial, watch) for trial in trials]
+
+
+def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
+    """Run one trial and return how it went; an exception in training becomes its status.
+
+    >>> from gradbench import Trial, run_trial
+    >>> from gradbench.scenarios.parity import Parity
+    >>> result = run_trial(Trial(scenario=Parity(d=5, weight=2), optimizer="adam:lr=0.01"))
+    >>> result.status.value, result.final_score
+    ('solved', 1.0)
+
+    Raises SpecError where the optimizer's spec cannot be resolved.
+    """
+    resolve(trial.optimizer)  # a wrong spec is the caller's mistake, not the trial's end
+    result = TrialResult(trial.seed, Status.UNSOLVED)
+    with _isolated(trial):
+        try:
+            _Training(trial, result).run(watch)
+        except UnsupportedError as error:
+            result.status, result.reason = Status.UNSUPPORTED, str(error)
+        except Exception as error:  # noqa: BLE001
+            result.status, result.reason = Status.CRASHED, _one_line(error)
+    return result
+
+
+class _Training:
+    """One trial's state: its data, its network, its optimizer, and what they have cost."""
+
+    def __init__(self, trial: Trial, result: TrialResult) -> None:
+        self.trial, self.result = trial, result
+        self.scenario: Scenario = trial.scenario
+        self.device = torch.device(trial.device)
+        target = self.scenario.draw_target(_generator(trial, "target", "cpu"))
+        result.target = self.scenario.describe(target)
+        examples = self.scenario.held_out(target, _generator(trial, "evaluation", "cpu"))
+        self.held_out: Batch = (examples[0].to(self.device), examples[1].to(self.device))
+        self.batches = _Batches(trial, {k: v.to(self.device) for k, v in target.items()})
+
+        torch.manual_seed(trial.stream("initialisation"))
+        self.network: nn.Module = self.scenario.network().to(self.device)
+        self.parameters = list(self.network.parameters())
+        self.start = [p.detach().clone() for p in self.parameters]
+
+        _seed_globals(trial.stream("optimizer"))
+        factory = resolve(trial.optimizer)
+        self.needs = factory.needs
+        self.optimizer: Optimizer = factory.build(self.parameters, trial.hyperparameters)
+        self.clock: Clock = clock_for(self.device)
+        self.spent = 0
+        self.reached = 0  # looks in a row at or above the target
+
+    def run(self, watch: Watch | None) -> None:
+        reset_peak_memory(self.device)
+        try:
+            for look in looks(self.trial.budget):
+                if look < self.spent:  # a step with several evaluations went past it
+                    continue
+                self._advance(look)
+                score = self._look()
+                if watch is not None:
+                    watch(self.spent, score)
+                if self.result.status is not Status.UNSOLVED:
+                    break
+        finally:
+            self.result.clock = self.clock.name
+            self.result.blocks = list(self.clock.blocks())
+            self.result.peak_memory_bytes = peak_memory(self.device)
+        moved = zip(self.parameters, self.start, strict=True)
+        if self.spent and all(torch.equal(now, before) for now, before in moved):
+            self.result.notes.append("parameters did not move")
+
+    def _advance(self, look: int) -> None:
+        """Train until that many evaluations are spent; only the steps are on the clock."""
+        step = self._step_with_closure if self.needs.closure else self._step
+        while self.spent < look:
+            batches = self.batches.take(1 if self.needs.closure else look - self.spent)
+            self.clock.start()
+            for inputs, labels in batches:
+                step(inputs, labels)
+            self.clock.stop(len(batches))
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> None:
+        self.optimizer.zero_grad()
+        self.scenario.loss(self.network(inputs), labels).mean().backward()
+        self.optimizer.step()
+        self.result.gradient_evaluations += 1
+        self.spent += 1
+
+    def _step_with_closure(self, inputs: Tensor, labels: Tensor) -> None:
+        """Take a step that asks for the loss itself, as often as it likes, on this batch.
+
+        A call with gradients switched off counts as a forward evaluation. Either kind spends the
+        budget, and so does a step that asks for nothing: every step costs at least one.
+        """
+        result = self.result
+        before = result.gradient_evaluations + result.forward_evaluations
+
+        def closure() -> Tensor:
+            gradients = torch.is_grad_enabled()
+            if gradients:
+                self.optimizer.zero_grad()
+            loss = self.scenario.loss(self.network(inputs), labels).mean()
+            if gradients:
+                loss.backward()
+                result.gradient_evaluations += 1
+            else:
+                result.forward_evaluations += 1
+            return loss
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]  # torch types it as -> float
+        called = result.gradient_evaluations + result.forward_evaluations - before
+        self.spent += max(1, called)
+
+    def _look(self) -> float:
+        """Evaluate on the held-out set and settle the status."""
+        score, loss = self.scenario.evaluate(self.network, self.held_out)
+        result = self.result
+        result.curve.append((self.spent, score, loss))
+        result.final_score = score
+        if not (math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters)):
+            result.status = Status.DIVERGED
+            result.reason = f"not finite after {self.spent} evaluations"
+            return score
+        self.reached = self.reached + 1 if score >= self.trial.target_score else 0
+        if self.reached == 1 and self.spent <= self.trial.budget:
+            result.evaluations_to_target = self.spent
+            result.seconds_to_target = sum(seconds for seconds, _ in self.clock.blocks())
+        if self.reached == CONFIRMATIONS and result.evaluations_to_target is not None:
+            result.status = Status.SOLVED
+        elif self.reached == 0 or self.spent >= self.trial.budget:
+            result.evaluations_to_target = result.seconds_to_target = None
+        return score
+
+
+class _Batches:
+    """The trial's training data, drawn in chunks: batch t is the same for every optimizer."""
+
+    def __init__(self, trial: Trial, target: Target) -> None:
+        self.scenario, self.target, self.size = trial.scenario, target, trial.batch
+        self.generator = _generator(trial, "data", trial.device)
+        self.ready: list[Batch] = []
+
+    def take(self, at_most: int) -> list[Batch]:
+        """Return the next batches: at least one, at most so many."""
+        if not self.ready:
+            inputs, labels = self.scenario.sample(self.target, CHUNK * self.size, self.generator)
+            self.ready = list(zip(inputs.split(self.size), labels.split(self.size), strict=True))
+        taken, self.ready = self.ready[:at_most], self.ready[at_most:]
+        return taken
+
+
+def _generator(trial: Trial, purpose: str, device: str) -> torch.Generator:
+    return torch.Generator(device).manual_seed(trial.stream(purpose))
+
+
+def _seed_globals(seed: int) -> None:
+    """Seed what an optimizer may draw from without being handed a generator."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+
+
+@contextmanager
+def _isolated(trial: Trial) -> Iterator[None]:
+    """Leave the process's random state and default type as they were, whatever the trial does."""
+    device = torch.device(trial.device)
+    forked = {} if device.type == "cpu" else {"device_type": device.type}
+    devices = [device.index or 0] if forked else []
+    dtype, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices, **forked):
+        torch.set_default_dtype(getattr(torch, trial.dtype))
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+
+
+def _one_line(error: Exception) -> str:
+    """Return the exception's type, the first line of its message, and where it was raised."""
+    message = (str(error).splitlines() or [""])[0][:300]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {message}{where}"

@@ -1,0 +1,93 @@
+"""The one abstract class: a learning problem whose fields are its difficulty axes."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Target = dict[str, Tensor]
+Batch = tuple[Tensor, Tensor]
+"""Inputs and labels; the first dimension of each counts the examples."""
+
+EVALUATION_CHUNK = 2048
+"""Examples evaluated at once: keeps the activations of small networks in cache."""
+
+
+@dataclass(frozen=True)
+class Scenario(ABC):
+    """A learning problem in the frame of the paper's eq. 1: F_h(w) = E_x[loss(p_w(x), h(x))].
+
+    Subclasses are frozen dataclasses whose fields are the axes of difficulty, and `approach` where
+    the paper compares several. Everything random is drawn from the generator that is passed in, on
+    that generator's device, in torch's default floating-point type.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    """One of uninformative, decomposition, conditioning, flatness."""
+    section: ClassVar[str]
+    claim: ClassVar[str]
+    """What the paper says will happen, in one sentence."""
+    published: ClassVar[str]
+    """Spec of the optimizer that the paper trained with."""
+    chance: ClassVar[float]
+    """Expected score of the best constant or random answer."""
+    best: ClassVar[float]
+    """Best attainable expected score."""
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The axes' values, without the approach: what decides targets and data."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "approach"}
+
+    @abstractmethod
+    def draw_target(self, generator: torch.Generator) -> Target:
+        """Draw a target h from the family, as named tensors."""
+
+    def describe(self, target: Target) -> dict[str, Any]:
+        """Return the target as plain data for the record."""
+        return {name: value.tolist() for name, value in target.items()}
+
+    @abstractmethod
+    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+        """Draw n examples."""
+
+    @abstractmethod
+    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+        """Return the fixed examples on which every look evaluates."""
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """Build the paper's network, initialised from torch's global generator."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each example, shape `(n,)`; never reduced."""
+
+    @abstractmethod
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the score of each example, shape `(n,)`, between chance and best on average."""
+
+    @abstractmethod
+    def solution(self, target: Target) -> nn.Module:
+        """Return a network that solves the target, made without gradients."""
+
+    def normalise(self, score: float) -> float:
+        """Return (score - chance) / (best - chance): 0 is chance, 1 is solved."""
+        return (score - self.chance) / (self.best - self.chance)
+
+    @torch.no_grad()
+    def evaluate(self, network: nn.Module, examples: Batch) -> tuple[float, float]:
+        """Return the normalised score and the mean loss over the examples."""
+        inputs, labels = examples
+        score = loss = torch.zeros((), device=inputs.device, dtype=torch.float64)
+        for x, y in zip(
+            inputs.split(EVALUATION_CHUNK), labels.split(EVALUATION_CHUNK), strict=True
+        ):
+            outputs = network(x)
+            score = score + self.score(outputs, y).sum(dtype=torch.float64)
+            loss = loss + self.loss(outputs, y).sum(dtype=torch.float64)
+        score, loss = torch.stack((score, loss)).div(len(inputs)).tolist()
+        return self.normalise(score), loss

@@ -1,0 +1,1 @@
+"""One learning problem per file, in pure torch."""

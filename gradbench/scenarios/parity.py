@@ -1,0 +1,129 @@
+"""Random parities: gradients that carry no information about the target (section 2.1)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.networks import relu_network
+from gradbench.scenario import Batch, Scenario, Target
+
+EXHAUSTIVE = 12
+"""Up to this d the held-out set is all 2^d inputs."""
+
+HELD_OUT = 10_240
+"""Examples beyond it: chance, as a normalised score, has a standard deviation of 1/sqrt(n)."""
+
+
+@dataclass(frozen=True)
+class Parity(Scenario):
+    """The parity of `weight` out of `d` random bits, at random positions.
+
+    h(x) = prod_{i in S} x_i with x uniform on {-1, +1}^d, S a uniformly random set of size
+    `weight`; hinge loss; one ReLU layer of width 10 d. The score is the accuracy.
+
+    The text draws x from {0, 1}^d with y = (-1)^<x, v*>; the authors' script feeds {-1, +1}^d, as
+    here: the same functions, centred. The script takes S as a prefix of random length; here |v*|
+    is fixed, since it decides the difficulty: 2 or 3 is easy at any d, d/2 is hopeless at d = 30.
+    """
+
+    d: int
+    weight: int
+
+    name: ClassVar[str] = "parity"
+    family: ClassVar[str] = "uninformative"
+    section: ClassVar[str] = "2.1"
+    claim: ClassVar[str] = "d = 5 and d = 10 are learned, d = 30 stays at chance"
+    published: ClassVar[str] = "sgd:lr=0.01"
+    chance: ClassVar[float] = 0.5
+    best: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.weight <= self.d:
+            raise ValueError(f"need 1 <= weight <= d: weight={self.weight}, d={self.d}")
+
+    def draw_target(self, generator: torch.Generator) -> Target:
+        """Return `support`, the sorted positions S, shape `(weight,)`."""
+        order = torch.randperm(self.d, generator=generator, device=generator.device)
+        return {"support": order[: self.weight].sort().values}
+
+    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+        """Draw x, shape `(n, d)` in {-1, +1}, and y, shape `(n,)`."""
+        size = (n, self.d)
+        bits = torch.randint(0, 2, size, generator=generator, device=generator.device)
+        return self._label(bits.to(torch.get_default_dtype()), target)
+
+    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+        """Return all 2^d inputs up to d = 12, else 10,240 random ones."""
+        if self.d > EXHAUSTIVE:
+            return self.sample(target, HELD_OUT, generator)
+        counter = torch.arange(2**self.d, device=generator.device)
+        bits = (counter[:, None] >> torch.arange(self.d, device=generator.device)) & 1
+        return self._label(bits.to(torch.get_default_dtype()), target)
+
+    def _label(self, bits: Tensor, target: Target) -> Batch:
+        signs = bits.mul_(-2).add_(1)
+        return signs, signs[:, target["support"]].prod(dim=1)
+
+    def network(self) -> nn.Module:
+        """Return the paper's network, d - 10 d - 1."""
+        return relu_network(self.d, 10 * self.d, 1)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Hinge loss max(0, 1 - y p) of each example."""
+        return (1 - labels * outputs[:, 0]).clamp(min=0)
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Accuracy of the sign of each output; an output of exactly 0 counts one half."""
+        return ((labels * outputs[:, 0]).sign() + 1) / 2
+
+    def solution(self, target: Target) -> nn.Module:
+        """Return weights of the paper's network that realise the parity (lemma 3, mended).
+
+        With c = the number of -1 among the support, relu(c-j+1) - 2 relu(c-j) + relu(c-j-1) is 1
+        at c = j and 0 at every other integer. Twice the sum over even j, less 1, is the parity.
+        The lemma as printed leaves out j = 0 and so answers wrongly where c = 0.
+        """
+        shifts = torch.arange(0, self.weight + 1, 2)[:, None] + torch.tensor([-1.0, 0.0, 1.0])
+        units = shifts.numel()
+        network = relu_network(self.d, 10 * self.d, 1)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.zero_()
+            hidden, hidden_bias, output, output_bias = network.parameters()
+            hidden[:units, target["support"].cpu()] = -0.5  # c = (|S| - sum of signs) / 2
+            hidden_bias[:units] = self.weight / 2 - shifts.flatten()
+            output[0, :units] = torch.tensor([2.0, -4.0, 2.0]).repeat(len(shifts))
+            output_bias.fill_(-1.0)
+        return network
+
+
+def eliminate(inputs: Tensor, labels: Tensor) -> list[int] | None:
+    """Recover a parity's support from examples by elimination over GF(2): no gradients.
+
+    `inputs` is `(n, d)` and `labels` `(n,)`, both in {-1, +1}. Returns the sorted positions, or
+    None where the examples leave more than one parity possible. d + 20 random examples leave more
+    than one with a probability below 2^-20. Raises ValueError where no parity fits.
+    """
+    d = inputs.shape[1]
+    columns = [1 << i for i in range(d + 1)]  # bit d holds the label
+    rows = torch.cat((inputs, labels[:, None]), dim=1) < 0
+    pivots: dict[int, int] = {}
+    for bits in rows.tolist():
+        row = sum(column for column, bit in zip(columns, bits, strict=True) if bit)
+        for position, pivot in pivots.items():
+            if row >> position & 1:
+                row ^= pivot
+        unknowns = row & (columns[d] - 1)
+        if unknowns:
+            position = unknowns.bit_length() - 1
+            for other, pivot in pivots.items():
+                if pivot >> position & 1:
+                    pivots[other] = pivot ^ row
+            pivots[position] = row
+        elif row:
+            raise ValueError("no parity fits these examples")
+    if len(pivots) < d:
+        return None
+    return sorted(position for position, row in pivots.items() if row >> d & 1)

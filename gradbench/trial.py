@@ -1,0 +1,60 @@
+"""What decides a training run, and the streams of random numbers it draws from."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradbench.scenario import Scenario
+
+LOOK_RATIO = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training run: a scenario, an optimizer with its hyperparameters, a seed and a budget.
+
+    `optimizer` is a spec such as `"adam"` or `"sgd:lr=0.1"`; `hyperparameters` override the
+    spec's arguments. `budget` counts gradient evaluations of `batch` examples each;
+    `target_score` is normalised (0 chance, 1 solved).
+    """
+
+    scenario: "Scenario"
+    optimizer: str
+    seed: int = 0
+    budget: int = 1000
+    batch: int = 128
+    target_score: float = 0.9
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    preset: str = "quick"
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def stream(self, purpose: str) -> int:
+        """Return the seed of one of the trial's streams, below 2^63.
+
+        It depends on the scenario, its setting without the approach, the preset, the seed and the
+        purpose: approaches, optimizers and rates meet the same targets and the same data.
+        """
+        key = json.dumps(
+            [self.scenario.name, self.scenario.setting, self.preset, self.seed, purpose],
+            sort_keys=True,
+        )
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+
+
+def looks(budget: int) -> Iterator[int]:
+    """Yield the gradient evaluations at which a trial is evaluated: 0, then a grid of ratio 1.25,
+    then the budget.
+
+    >>> list(looks(10))
+    [0, 1, 2, 3, 4, 5, 6, 8, 10]
+    """  # noqa: D205
+    yield 0
+    look = 1
+    while look < budget:
+        yield look
+        look = max(look + 1, round(look * LOOK_RATIO))
+    yield budget

@@ -1,0 +1,38 @@
+"""From the statuses of an item's evaluation trials to its outcome, and to what fails."""
+
+from collections.abc import Sequence
+
+from gradbench.record import Expectation, Outcome, Status
+
+GATES = {
+    "record": "nothing fails",
+    "expect": "an unsolved must and a crash fail",
+    "strict": "an unsolved must, a crash and news fail",
+}
+
+
+def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
+    """Return the outcome of an item.
+
+    A must is met when every seed is solved, a may when at least half are; a never that any seed
+    solves is news.
+    """
+    if not statuses:
+        raise ValueError("an item without evaluation trials has no outcome")
+    if Status.CRASHED in statuses:
+        return Outcome.FAILED
+    if Status.UNSUPPORTED in statuses:
+        return Outcome.SKIPPED
+    solved = sum(status == Status.SOLVED for status in statuses)
+    if expectation == Expectation.NEVER:
+        return Outcome.NEWS if solved else Outcome.XFAILED
+    if expectation == Expectation.MUST:
+        return Outcome.PASSED if solved == len(statuses) else Outcome.FAILED
+    return Outcome.PASSED if 2 * solved >= len(statuses) else Outcome.XFAILED
+
+
+def fails(result: str, gate: str) -> bool:
+    """Whether an outcome makes its test fail under a gate."""
+    if gate == "record":
+        return False
+    return result == Outcome.FAILED or (gate == "strict" and result == Outcome.NEWS)

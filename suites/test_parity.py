@@ -1,0 +1,56 @@
+"""Random parities (section 2.1): gradients that say nothing about the target.
+
+The ladder climbs in d at |v*| = floor(d/2), with d = 30 at |v*| = 2 as the control that shows that
+size alone is not what makes d = 30 hard.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gradbench.case import Case
+from gradbench.record import Expectation, Record
+
+MUST, MAY, NEVER = Expectation.MUST, Expectation.MAY, Expectation.NEVER
+
+BUDGET = {"quick": 600, "standard": 20_000, "paper": 50_000}
+
+# (d, |v*|): expectation, from benchmarks/expectations.md
+LADDER = {
+    "quick": {
+        (5, 2): MUST,
+        (10, 5): MUST,
+        (12, 6): MAY,
+        (15, 7): MAY,
+        (30, 15): NEVER,
+        (30, 2): MUST,
+    },
+    "standard": {
+        (5, 2): MUST,
+        (10, 5): MUST,
+        (12, 6): MUST,
+        (15, 7): MUST,
+        (20, 10): MAY,
+        (30, 15): NEVER,
+        (30, 2): MUST,
+    },
+    "paper": {(5, 2): MUST, (10, 5): MUST, (30, 15): NEVER},
+}
+
+
+def cases(preset: str) -> Iterator[Case]:
+    """Yield the ladder of one preset."""
+    for (d, weight), expectation in LADDER[preset].items():
+        yield Case(
+            id=f"parity-d{d}-weight{weight}",
+            scenario="gradbench.scenarios.parity:Parity",
+            setting={"d": d, "weight": weight},
+            budget=BUDGET[preset],
+            expectation=expectation,
+        )
+
+
+@pytest.mark.gradbench(cases=cases)
+def test_parity(attempt: Callable[[], Record]) -> None:
+    """The optimizer learns the parity."""
+    attempt()
