@@ -1,6 +1,7 @@
 """One pytest session: resolves the optimizers, runs the items, records, judges and reports."""
 
 import sys
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -83,8 +84,17 @@ class Session:
         self.device = options.device
         self.live = LiveLine()
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_header(self) -> Generator[None, list[str], list[str]]:
+        """Spare the reader pytest-benchmark's defaults, of which none is used here."""
+        lines = yield
+        if not self.options.optimizers:
+            return lines
+        return [line for line in lines if not str(line).startswith("benchmark: ")]
+
     # Before the first item
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Resolve the names and make the run's folder, unless nothing of ours will run."""
         wanted = [item for item in session.items if _asked(item)]
