@@ -1,9 +1,8 @@
 """The `gradbench` command: run and list."""
 
 import argparse
-import contextlib
-import io
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pytest
 from tabulate import tabulate
 
 from gradbench import __version__
-from gradbench.case import PRESETS, Case
+from gradbench.case import PRESETS
+from gradbench.discover import cases, suites
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,26 +26,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("run", help="pytest on the suites that come with gradbench", add_help=False)
     listing = commands.add_parser("list", help="the cases, and the optimizers that can be named")
-    listing.add_argument("paths", nargs="*", help="suites to list; the built-in ones by default")
+    listing.add_argument("paths", nargs="*", type=Path, help="suites; by default the built-in ones")
     listing.add_argument("--preset", choices=PRESETS, default="quick")
     chosen = parser.parse_args(words)
-    return show(chosen.paths or [str(suites())], chosen.preset)
-
-
-def suites() -> Path:
-    """Return the folder of the suites: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "suites"
-    return inside if inside.is_dir() else package.parent / "suites"
-
-
-def show(paths: Sequence[str], preset: str) -> int:
-    """Print the cases of these suites in a preset, and the optimizers that can be named."""
-    cases = collect(paths, preset)
-    if cases is None:
+    try:
+        show(chosen.paths or [suites()], chosen.preset)
+    except FileNotFoundError as error:
+        print(f"gradbench list: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
+    return 0
+
+
+def show(paths: Sequence[Path], preset: str) -> None:
+    """Print the cases of these suites in a preset, and the optimizers that can be named."""
     rows = []
-    for case in cases:
+    for case in cases(paths, preset):
         scenario = case.build()
         setting = ", ".join(f"{name}={value}" for name, value in case.setting.items())
         row = [case.id, setting, case.budget, case.target_score, case.expectation.value]
@@ -54,27 +49,6 @@ def show(paths: Sequence[str], preset: str) -> int:
     print(tabulate(rows, headers, disable_numparse=True))
     from gradbench.optimizers import names
 
-    print("\noptimizers that can be named: paper,", ", ".join(names()))
-    print("or package.module:Class, or ./file.py:Class, with :key=value,... behind any of them")
-    return 0
-
-
-def collect(paths: Sequence[str], preset: str) -> list[Case] | None:
-    """Return the cases that pytest collects from these paths; None, said on stderr, on an error."""
-    from gradbench.session import Asked
-
-    class Collector:
-        cases: list[Case]
-
-        def pytest_collection_finish(self, session: pytest.Session) -> None:
-            found = [item.stash.get(Asked.KEY, None) for item in session.items]
-            self.cases = [asked.case for asked in found if asked is not None]
-
-    collector, output = Collector(), io.StringIO()
-    with contextlib.redirect_stdout(output):
-        options = ["--collect-only", "-q", "-p", "no:cacheprovider", f"--gb-preset={preset}"]
-        code = pytest.main([*paths, *options, f"--rootdir={Path.cwd()}"], plugins=[collector])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        print(output.getvalue(), file=sys.stderr)
-        return None
-    return list({case.id: case for case in collector.cases}.values())
+    print("\noptimizers that can be named:")
+    print(textwrap.fill(", ".join(["paper", *names()]), 96, initial_indent="  "))
+    print("or package.module:Class, or ./file.py:Class; with :key=value,... behind any of them")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -90,11 +90,7 @@ def names() -> list[str]:
 
 
 def _builtin() -> set[str]:
-    return {
-        name.lower()
-        for name, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
-    }
+    return {name.lower() for name, value in vars(torch.optim).items() if _is_optimizer(value)}
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:
@@ -124,13 +120,17 @@ def _imported(spec: Spec, source: str) -> object:
             f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
         ) from error
     if not hasattr(module, spec.name):
-        have = [name for name, value in vars(module).items() if _is_optimizer(value)]
+        have = [
+            name
+            for name, value in vars(module).items()
+            if _is_optimizer(value) and value.__module__ == module.__name__
+        ]
         near = f"; it has {', '.join(have[:5])}" if have else ""
         raise SpecError(f"{spec.text!r}: {source} has no {spec.name}{near}")
     return getattr(module, spec.name)
 
 
-def _is_optimizer(value: object) -> bool:
+def _is_optimizer(value: object) -> TypeGuard[type[Optimizer]]:
     return isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
 
 

@@ -84,6 +84,8 @@ def _items(
                 item.add_marker(pytest.mark.skip(reason=NO_OPTIMIZER))
             clock = ReplayClock()
             item.add_marker(pytest.mark.benchmark(timer=clock, group=case.id))
+            # A trial that never took a second step has no step time to show.
+            item.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used"))
             item.stash[Asked.KEY] = Asked(case, "" if spec is None else spec.text, clock)
             yield item
 

@@ -115,8 +115,8 @@ class _Training:
     def _step(self, inputs: Tensor, labels: Tensor) -> None:
         self.optimizer.zero_grad()
         self.scenario.loss(self.network(inputs), labels).mean().backward()
-        self.optimizer.step()
         self.result.gradient_evaluations += 1
+        self.optimizer.step()
         self.spent += 1
 
     def _step_with_closure(self, inputs: Tensor, labels: Tensor) -> None:
@@ -148,9 +148,11 @@ class _Training:
         """Evaluate on the held-out set and settle the status."""
         score, loss = self.scenario.evaluate(self.network, self.held_out)
         result = self.result
+        finite = math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters)
+        score = score if finite else math.nan  # what is no number has learned nothing
         result.curve.append((self.spent, score, loss))
         result.final_score = score
-        if not (math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters)):
+        if not finite:
             result.status = Status.DIVERGED
             result.reason = f"not finite after {self.spent} evaluations"
             return score

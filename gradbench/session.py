@@ -83,6 +83,7 @@ class Session:
         self.run: dict[str, Any] = {}
         self.device = options.device
         self.live = LiveLine()
+        self.finished = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_header(self) -> Generator[None, list[str], list[str]]:
@@ -220,7 +221,10 @@ class Session:
     def pytest_report_teststatus(
         self, report: pytest.CollectReport | pytest.TestReport
     ) -> tuple[str, str, str | tuple[str, dict[str, bool]]] | None:
-        """Keep pytest's categories; the item's own line takes the place of the letter."""
+        """Keep pytest's categories; the item's own line takes the place of the letter.
+
+        With neither letter nor word pytest writes nothing; its summary at the end needs the word.
+        """
         if report.when != "call" or _line(report) is None:
             return None
         expected = hasattr(report, "wasxfail")
@@ -231,7 +235,7 @@ class Session:
         else:
             category = "failed"
         word = "NEWS" if category == "xpassed" else category.upper()
-        return category, "", word if self.config.option.verbose > 0 else ""
+        return category, "", word if self.finished or self.config.option.verbose > 0 else ""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -245,6 +249,7 @@ class Session:
     def pytest_sessionfinish(self) -> None:
         """Write the report of what has been recorded, also after an interruption."""
         self.live.close()
+        self.finished = True
         if self.folder is None:
             return
         from gradbench.report.markdown import page
@@ -257,7 +262,8 @@ class Session:
             terminalreporter.write_line(f"gradbench: {NO_OPTIMIZER}")
         if self.folder is None:
             return
-        from gradbench.report.terminal import news, table
+        from gradbench.report.rows import news
+        from gradbench.report.terminal import table
 
         records = self.folder.records
         if records:
@@ -284,8 +290,6 @@ def _measure(benchmark: Any, clock: ReplayClock, results: "list[TrialResult]") -
     durations = [s / n for result in results for s, n in result.blocks[1:]]
     if durations and benchmark.enabled:
         clock.replay(durations, benchmark)
-    else:
-        benchmark.skipped = True  # nothing was measured, which is no mistake of the test's
 
 
 def _judge(node: pytest.Item, record: Record, gate: str) -> None:

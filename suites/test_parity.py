@@ -19,7 +19,7 @@ BUDGET = {"quick": 600, "standard": 20_000, "paper": 50_000}
 LADDER = {
     "quick": {
         (5, 2): MUST,
-        (10, 5): MUST,
+        (10, 5): MAY,
         (12, 6): MAY,
         (15, 7): MAY,
         (30, 15): NEVER,

@@ -4,66 +4,65 @@ from typing import Any
 
 from tabulate import tabulate
 
-from gradbench.record import Record
-from gradbench.report.rows import HEADERS, cells, clocks
-from gradbench.report.terminal import news
+from gradbench.record import Record, Status
+from gradbench.report.rows import HEADERS, cells, legend, news, remarks, shown
 
 
 def page(run: dict[str, Any], records: list[Record]) -> str:
     """Return the whole report of one run as Markdown."""
-    device = run["device"]["name"] or run["cpu"]
-    parts = [
-        f"# gradbench: {', '.join(f'`{spec}`' for spec in run['optimizers'])}",
-        (
-            f"Preset {run['preset']}, {run['seeds']} seeds, sweep of {run['tuning']} rates, "
-            f"{device}, torch {run['versions']['torch']}, "
-            f"gradbench {run['versions']['gradbench']}, "
-            f"commit {(run['commit'] or 'unknown')[:12]}{' (modified)' if run['dirty'] else ''}."
-        ),
-    ]
-    found = news(records)
-    if found:
-        parts.append("## NEWS\n\n" + "\n".join(f"- {_escape(text)}" for text in found))
-    rows = [[_escape(cell) for cell in cells(record)] for record in records]
-    parts.append(
-        "## Verdicts\n\n" + tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True)
-    )
-    parts.append(
-        "Solved counts evaluation seeds, with the Wilson 95 % interval in percent. Evaluations is "
-        "the median number of gradient evaluations to the target score. ms/step is the median "
-        f"training step by {clocks(records)}, evaluation excluded."
-    )
-    rates = [
-        [record.case, f"`{_escape(record.optimizer)}`", _sweep(record), _chosen(record)]
-        for record in records
-        if record.tuning
-    ]
-    if rates:
+    parts = [f"# gradbench: {', '.join(_code(spec) for spec in run['optimizers'])}", _ran(run)]
+    if found := news(records):
+        parts += ["## NEWS", _list(found)]
+    if records:
+        rows = [[_escape(cell) for cell in cells(record)] for record in records]
+        parts += ["## Verdicts", _table(rows, HEADERS), legend(records).replace("\n", " ") + "."]
+    if rates := [_sweep(record) for record in records if record.tuning]:
         headers = ("case", "optimizer", "final score by learning rate (* solved)", "chosen")
-        parts.append("## Learning rates\n\n" + tabulate(rates, headers, tablefmt="pipe"))
-    remarks = [
-        f"- {record.case}, `{_escape(record.optimizer)}`: {_escape(text)}"
-        for record in records
-        for text in [*record.notes, *([record.reason] if record.reason else [])]
-    ]
-    if remarks:
-        parts.append("## Notes\n\n" + "\n".join(remarks))
+        parts += ["## Learning rates", _table(rates, headers)]
+    said = [f"{r.case}, {shown(r.optimizer)}: {remark}" for r in records for remark in remarks(r)]
+    if said:
+        parts += ["## Notes", _list(said)]
     return "\n\n".join(parts) + "\n"
 
 
-def _sweep(record: Record) -> str:
-    points = sorted(record.tuning, key=lambda point: (point["lr"], point["seed"]))
-    return ", ".join(
-        f"{p['lr']:g}: {p['status'] if p['score'] is None else format(p['score'], '.2f')}"
-        f"{'*' if p['status'] == 'solved' else ''}"
-        for p in points
+def _ran(run: dict[str, Any]) -> str:
+    commit = (run["commit"] or "unknown")[:12] + (" (modified)" if run["dirty"] else "")
+    sweep = f"sweep of {run['tuning']} rates" if run["tuning"] else "no sweep"
+    return (
+        f"{run['preset'].capitalize()} preset, {run['seeds']} seeds, {sweep}; "
+        f"{run['device']['type']} ({run['device']['name'] or run['cpu']}), {run['dtype']}; "
+        f"torch {run['versions']['torch']}, gradbench {run['versions']['gradbench']}; "
+        f"commit {commit}; started {run['started']}."
     )
 
 
-def _chosen(record: Record) -> str:
+def _sweep(record: Record) -> list[str]:
+    points = sorted(record.tuning, key=lambda point: (point["lr"], point["seed"]))
+    text = ", ".join(
+        f"{p['lr']:g}: {p['status'] if p['score'] is None else format(p['score'], '.2f')}"
+        f"{'*' if p['status'] == Status.SOLVED else ''}"
+        for p in points
+    )
     rate = record.hyperparameters.get("lr")
-    return "-" if rate is None else f"{rate:g}"
+    return [
+        record.case,
+        _escape(shown(record.optimizer)),
+        text,
+        "-" if rate is None else f"{rate:g}",
+    ]
+
+
+def _table(rows: list[list[str]], headers: tuple[str, ...]) -> str:
+    return str(tabulate(rows, headers, tablefmt="pipe", disable_numparse=True))
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {_escape(text)}" for text in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

@@ -1,17 +1,15 @@
-"""One record as the cells that every report shows."""
+"""One record as the cells and remarks that every report shows."""
 
-from gradbench.record import Record, Status
+from gradbench.record import Outcome, Record, Status
 from gradbench.statistics import censored_median, wilson
 
-HEADERS = ("case", "optimizer", "solved", "95 %", "evaluations", "ms/step", "outcome")
+HEADERS = ("case", "optimizer", "solved", "95 %", "to target", "ms/step", "outcome")
 
 
-def shorten(text: str, width: int) -> str:
-    """Return the text cut in its middle to a width."""
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+def shown(optimizer: str) -> str:
+    """Return the spec without the folder of its file."""
+    folder, file, rest = optimizer.partition(".py:")
+    return folder.rpartition("/")[2] + file + rest if file else optimizer
 
 
 def to_target(record: Record) -> str:
@@ -28,11 +26,18 @@ def milliseconds(record: Record) -> str:
 
 
 def verdict(record: Record) -> str:
-    """Return the outcome with what was expected, and the trials' odd endings."""
+    """Return the outcome and what was expected; what calls for a look is in capitals."""
+    loud = record.outcome in (Outcome.NEWS, Outcome.FAILED)
+    word = record.outcome.upper() if loud else record.outcome
+    return f"{word} ({record.expectation})"
+
+
+def remarks(record: Record) -> list[str]:
+    """Return what the cells cannot say: trials that ended oddly, and the record's notes."""
     odd = [s for s in record.statuses if s not in (Status.SOLVED, Status.UNSOLVED)]
-    kinds = ", ".join(f"{odd.count(kind)} {kind}" for kind in dict.fromkeys(odd))
-    word = record.outcome.upper() if record.outcome in ("news", "failed") else record.outcome
-    return f"{word} ({record.expectation}{'; ' if kinds else ''}{kinds})"
+    ends = [f"{odd.count(kind)} {kind}" for kind in dict.fromkeys(odd)]
+    why = f": {record.reason}" if record.reason else ""
+    return [*([", ".join(ends) + why] if ends else []), *record.notes]
 
 
 def cells(record: Record) -> list[str]:
@@ -40,7 +45,7 @@ def cells(record: Record) -> list[str]:
     low, high = wilson(record.solved, record.seeds)
     return [
         record.case,
-        record.optimizer,
+        shown(record.optimizer),
         f"{record.solved}/{record.seeds}",
         f"{100 * low:.0f}-{100 * high:.0f}",
         to_target(record),
@@ -49,6 +54,20 @@ def cells(record: Record) -> list[str]:
     ]
 
 
-def clocks(records: list[Record]) -> str:
-    """Return which clocks the step times were read from."""
-    return ", ".join(sorted({record.timing.get("clock") or "none" for record in records}))
+def legend(records: list[Record]) -> str:
+    """Return what the columns mean."""
+    clocks = ", ".join(sorted({record.timing.get("clock") or "none" for record in records}))
+    return (
+        "solved: evaluation seeds, with the Wilson 95 % interval in percent; to target: median\n"
+        f"gradient evaluations; ms/step: median training step by {clocks}, evaluation excluded"
+    )
+
+
+def news(records: list[Record]) -> list[str]:
+    """Return one line per record that solved what was thought never to be solved."""
+    return [
+        f"{shown(record.optimizer)} solved {record.case} on {record.solved} of {record.seeds} "
+        f"seeds (expected: never; section {record.section})"
+        for record in records
+        if record.outcome == Outcome.NEWS
+    ]

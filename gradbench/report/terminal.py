@@ -1,50 +1,52 @@
-"""The table at the end of a run, within 100 columns."""
+"""The lines of a run and the table at its end, within 100 columns."""
 
 from tabulate import tabulate
 
-from gradbench.record import Outcome, Record
-from gradbench.report.rows import HEADERS, cells, clocks, milliseconds, shorten, to_target, verdict
+from gradbench.record import Record
+from gradbench.report.rows import (
+    HEADERS,
+    cells,
+    legend,
+    milliseconds,
+    remarks,
+    shown,
+    to_target,
+    verdict,
+)
 
 WIDTH = 100
 CASE, OPTIMIZER = 27, 18
 
 
+def shorten(text: str, width: int) -> str:
+    """Return the text cut in its middle to a width."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
 def line(record: Record) -> str:
     """Return one finished item in one line."""
-    name = shorten(f"{record.case}[{record.optimizer}]", 44)
-    parts = (
-        f"{record.solved}/{record.seeds}  {to_target(record):>7} ev  {milliseconds(record):>6} ms"
-    )
-    return shorten(f"{name:<44}  {parts}  {verdict(record)}", WIDTH - 2)
+    name = shorten(f"{record.case}[{shown(record.optimizer)}]", 44)
+    numbers = f"{to_target(record):>7} ev  {milliseconds(record):>6} ms"
+    text = f"{name:<44}  {record.solved}/{record.seeds}  {numbers}  {verdict(record)}"
+    return shorten(text, WIDTH - 2)
 
 
 def table(records: list[Record]) -> str:
-    """Return the final table: a row per record, and what its columns mean."""
-    rows = []
+    """Return the final table: a row per record, what its columns mean, and what they leave out."""
+    rows = [list(HEADERS)]
     for record in records:
         case, optimizer, *rest = cells(record)
-        rows.append([shorten(case, CASE), shorten(optimizer, OPTIMIZER), *rest[:-1]])
-        rows[-1].append(shorten(rest[-1], 24))
-    text = tabulate(
-        rows,
-        HEADERS,
-        tablefmt="simple",
-        colalign=("left", "left", "right", "right", "right", "right", "left"),
-        disable_numparse=True,
-    )
-    legend = (
-        "solved: evaluation seeds; 95 %: Wilson interval in percent; "
-        "evaluations: median gradient\nevaluations to target; "
-        f"ms/step: median training step by {clocks(records)}, evaluation excluded"
-    )
-    return f"{text}\n{legend}"
-
-
-def news(records: list[Record]) -> list[str]:
-    """Return one line per record that solved what was thought never to be solved."""
-    return [
-        f"{r.optimizer} solved {r.case} on {r.solved} of {r.seeds} seeds (never before); section "
-        f"{r.section}"
-        for r in records
-        if r.outcome == Outcome.NEWS
+        rows.append([shorten(case, CASE), shorten(optimizer, OPTIMIZER), *rest])
+    # Headers as a row: tabulate pads its own by two columns that there is no room for.
+    rows.insert(1, ["-" * max(map(len, column)) for column in zip(*rows, strict=True)])
+    align = ("left", "left", "right", "right", "right", "right", "left")
+    text = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
+    said = [
+        shorten(f"{record.case}[{shown(record.optimizer)}]: {remark}", WIDTH)
+        for record in records
+        for remark in remarks(record)
     ]
+    return "\n".join([text, legend(records), *said])

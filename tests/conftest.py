@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make warnings errors in these tests only: a plug-in may deprecate what it likes."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+@pytest.fixture
+def odd() -> str:
+    """The file with the optimizers that misbehave, as a spec names it."""
+    return str(HERE / "odd_optimizers.py")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    from gradbench.engine import one_thread
+
+    with one_thread():
+        yield

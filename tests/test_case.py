@@ -1,0 +1,48 @@
+import pytest
+
+from gradbench.case import PRESETS, Case
+from gradbench.discover import cases, suites
+from gradbench.record import Expectation
+
+GOOD = {
+    "id": "parity-d5-weight2",
+    "scenario": "gradbench.scenarios.parity:Parity",
+    "setting": {"d": 5, "weight": 2},
+    "budget": 10,
+    "expectation": Expectation.MUST,
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"id": "parity_d=5"}, "letters, digits and hyphens"),
+        ({"budget": 0}, "at least 1"),
+        ({"batch": 0}, "at least 1"),
+        ({"target_score": 0.0}, "above 0"),
+        ({"target_score": 1.5}, "above 0"),
+    ],
+)
+def test_a_wrong_case_says_what_is_wrong(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        Case(**(GOOD | wrong))
+
+
+def test_a_mistyped_axis_is_an_error():
+    with pytest.raises(ValueError, match="Parity has no field wieght"):
+        Case(**(GOOD | {"setting": {"d": 5, "wieght": 2}})).build()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_distinct_ids_are_distinct_problems(preset):
+    built = [(case.id, case.build()) for case in cases([suites()], preset)]
+    assert len({case_id for case_id, _ in built}) == len(built)
+    assert len({scenario for _, scenario in built}) == len(built)
+
+
+def test_an_id_means_the_same_setting_in_every_preset():
+    settings = {}
+    for preset in PRESETS:
+        for case in cases([suites()], preset):
+            axes = settings.setdefault(case.id, dict(case.setting))
+            assert dict(case.setting) == axes

@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+import pytest
+
+from gradbench.cli import main
+from gradbench.discover import cases, suites
+
+
+def test_list_shows_every_case_and_the_optimizers(capsys):
+    assert main(["list"]) == 0
+    output = capsys.readouterr().out
+    for case in cases([suites()], "quick"):
+        assert case.id in output
+    assert "adam" in output
+    assert "2.1" in output
+    assert max(len(line) for line in output.splitlines()) <= 100
+
+
+def test_list_of_another_preset_and_of_a_suite_of_ones_own(capsys, tmp_path):
+    assert main(["list", "--preset=standard"]) == 0
+    assert "parity-d20-weight10" in capsys.readouterr().out
+    assert main(["list", str(tmp_path / "nowhere")]) == 4
+    assert "there is no suite" in capsys.readouterr().err
+
+
+def test_run_is_pytest_on_the_suites_from_any_folder(tmp_path):
+    program = "import sys; from gradbench.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ["run", "--optimizer=sgd:lr=1.0", "-k", "d5", "--gb-seeds=1"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "parity-d5-weight2[sgd:lr=1.0]" in done.stdout
+    assert (tmp_path / "reports" / "latest" / "records.jsonl").exists()
+
+
+def test_an_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["ruin"])
+    assert caught.value.code == 2
+    assert "invalid choice: 'ruin'" in capsys.readouterr().err

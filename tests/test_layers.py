@@ -1,0 +1,99 @@
+"""Imports point one way, and a plugin loaded by every pytest run stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "gradbench"
+
+# What each module may import of the package; "" is gradbench itself (its version).
+ALLOWED = {
+    "": {"case", "record", "runner", "scenario", "trial"},  # lazily
+    "record": set(),
+    "statistics": set(),
+    "clock": set(),
+    "spec": set(),
+    "tuning": set(),
+    "live": set(),
+    "verdict": {"record"},
+    "case": {"record", "scenario"},  # the scenario for its type, and where a case is built
+    "scenario": set(),
+    "networks": set(),
+    "scenarios": {"scenario", "networks"},
+    "trial": {"scenario"},
+    "optimizers": {"spec", "tuning"},
+    "runner": {"scenario", "trial", "optimizers", "networks", "clock", "record", "probes"},
+    "item": {
+        *("case", "optimizers", "record", "runner", "scenario", "statistics", "trial"),
+        *("tuning", "verdict"),
+    },
+    "engine": {"item", "record"},
+    "folder": {"record", ""},
+    "report": {"record", "statistics", "report"},
+    "discover": {"case"},
+    "options": {"case", "spec", "verdict"},
+    "session": {
+        *("case", "engine", "folder", "item", "live", "optimizers", "options", "record"),
+        *("report", "spec", "verdict"),
+    },
+    "plugin": {"options", "session", "spec", "case", "record"},
+    "cli": {"", "case", "discover", "optimizers"},
+}
+
+
+def layer(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {layer(a.name) for a in node.names if a.name.startswith("gradbench")}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gradbench"):
+            if node.module == "gradbench":
+                below = {a.name for a in node.names if (PACKAGE / f"{a.name}.py").exists()}
+                found |= below or {""}
+            else:
+                found.add(layer(node.module))
+    return found
+
+
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "suites" not in p.parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    relative = path.relative_to(PACKAGE)
+    name = relative.parts[0].removesuffix(".py").replace("__init__", "")
+    assert imports(path) - {name} <= ALLOWED[name] - {name}
+
+
+def test_the_table_has_no_cycle_but_for_the_root():
+    below = {name: set(allowed) - {name} for name, allowed in ALLOWED.items() if name}
+    order: list[str] = []
+    while below:
+        free = [name for name, needs in below.items() if not needs & set(below)]
+        assert free, f"a cycle among {sorted(below)}"
+        order += free
+        for name in free:
+            del below[name]
+    assert order.index("record") < order.index("runner") < order.index("plugin")
+
+
+@pytest.mark.parametrize("module", ["gradbench", "gradbench.plugin", "gradbench.case"])
+def test_no_torch_until_a_case_runs(module):
+    program = f"import sys, {module}; assert not {{'torch', 'numpy', 'scipy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_public_names_exist():
+    import gradbench
+
+    assert all(getattr(gradbench, name) for name in gradbench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = gradbench.nothing

@@ -1,0 +1,137 @@
+"""The mathematics of random parities, each by a second path."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from gradbench.scenarios.parity import Parity, eliminate
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def every_input(d):
+    return torch.tensor(list(itertools.product([1.0, -1.0], repeat=d)))
+
+
+@pytest.mark.parametrize(("d", "weight"), [(5, 2), (7, 7), (9, 1), (70, 35)])
+def test_labels_are_the_texts_minus_one_to_the_inner_product(d, weight):
+    scenario = Parity(d=d, weight=weight)
+    target = scenario.draw_target(generator(1))
+    x, y = scenario.sample(target, 200, generator(2))
+    support = target["support"].tolist()
+    assert len(set(support)) == weight
+    for row, label in zip(x.tolist(), y.tolist(), strict=True):
+        bits = [(1 - value) / 2 for value in row]  # +1 is the bit 0, -1 the bit 1
+        assert set(bits) <= {0.0, 1.0}
+        assert label == (-1) ** sum(bits[i] for i in support)
+
+
+def test_inputs_are_uniform():
+    x, _ = Parity(d=6, weight=3).sample({"support": torch.arange(3)}, 20_000, generator())
+    assert x.mean(0).abs().max() < 5 / math.sqrt(20_000)
+    correlation = x.T @ x / 20_000 - torch.eye(6)
+    assert correlation.abs().max() < 5 / math.sqrt(20_000)
+
+
+def test_positions_are_uniform():
+    scenario = Parity(d=8, weight=4)
+    stream = generator()
+    counts = torch.zeros(8)
+    for _ in range(2000):
+        counts[scenario.draw_target(stream)["support"]] += 1
+    assert (counts / 2000 - 0.5).abs().max() < 5 * math.sqrt(0.25 / 2000)
+
+
+@pytest.mark.parametrize("d", range(1, 9))
+def test_lemma_3_realises_every_parity_on_every_input(d):
+    x = every_input(d)
+    for weight in range(1, d + 1):
+        scenario = Parity(d=d, weight=weight)
+        for positions in itertools.combinations(range(d), weight):
+            network = scenario.solution({"support": torch.tensor(positions)})
+            wanted = x[:, list(positions)].prod(dim=1)
+            assert torch.equal(network(x)[:, 0], wanted)
+
+
+def test_lemma_3_as_printed_is_wrong_where_no_bit_is_set():
+    scenario = Parity(d=6, weight=4)
+    network = scenario.solution({"support": torch.tensor([0, 2, 3, 5])})
+    network[2].weight.data[0, :3] = 0  # the triad at count 0, which the paper leaves out
+    x = every_input(6)
+    y = x[:, [0, 2, 3, 5]].prod(dim=1)
+    wrong = network(x)[:, 0] * y <= 0
+    none_set = (x[:, [0, 2, 3, 5]] > 0).all(dim=1)
+    assert torch.equal(wrong, none_set)
+
+
+def test_the_solution_fits_the_papers_width():
+    for d in (5, 30):
+        scenario = Parity(d=d, weight=d // 2)
+        shapes = [p.shape for p in scenario.network().parameters()]
+        solved = scenario.solution(scenario.draw_target(generator()))
+        assert [p.shape for p in solved.parameters()] == shapes
+        assert shapes[0] == (10 * d, d)
+
+
+def test_elimination_recovers_every_support_of_a_small_problem():
+    x = every_input(6)
+    for weight in range(1, 7):
+        for positions in itertools.combinations(range(6), weight):
+            assert eliminate(x, x[:, list(positions)].prod(dim=1)) == list(positions)
+
+
+def test_elimination_solves_d_30_from_d_plus_20_samples():
+    scenario = Parity(d=30, weight=15)
+    for seed in range(20):
+        target = scenario.draw_target(generator(seed))
+        x, y = scenario.sample(target, 50, generator(1000 + seed))
+        assert eliminate(x, y) == target["support"].tolist()
+
+
+def test_elimination_says_when_the_samples_do_not_suffice():
+    scenario = Parity(d=30, weight=15)
+    x, y = scenario.sample(scenario.draw_target(generator()), 29, generator(1))
+    assert eliminate(x, y) is None
+
+
+def test_elimination_refuses_labels_that_no_parity_gives():
+    x = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
+    with pytest.raises(ValueError, match="no parity"):
+        eliminate(x, torch.tensor([1.0, -1.0]))
+
+
+def test_held_out_is_everything_where_that_is_small():
+    scenario = Parity(d=12, weight=6)
+    x, y = scenario.held_out(scenario.draw_target(generator()), generator(1))
+    assert len(x) == len(x.unique(dim=0)) == 2**12
+    assert y.sum() == 0  # a parity is balanced
+    larger, _ = Parity(d=13, weight=6).held_out({"support": torch.arange(6)}, generator(1))
+    assert 1 / math.sqrt(len(larger)) < 0.01
+
+
+def test_loss_and_score_of_each_example_by_hand():
+    scenario = Parity(d=3, weight=1)
+    outputs = torch.tensor([[2.0], [0.5], [-0.25], [0.0], [-3.0]])
+    labels = torch.tensor([1.0, 1.0, 1.0, 1.0, -1.0])
+    assert scenario.loss(outputs, labels).tolist() == [0.0, 0.5, 1.25, 1.0, 0.0]
+    assert scenario.score(outputs, labels).tolist() == [1.0, 1.0, 0.0, 0.5, 1.0]
+
+
+def test_initialisation_is_the_scripts():
+    torch.manual_seed(0)
+    first, _, last = Parity(d=30, weight=2).network()
+    cut = 0.8796  # standard deviation of a standard normal cut at two
+    assert first.weight.std().item() * math.sqrt(30) == pytest.approx(cut, rel=0.03)
+    assert last.weight.abs().max() <= 2 / math.sqrt(300)
+    assert not first.bias.any()
+    assert not last.bias.any()
+
+
+@pytest.mark.parametrize(("d", "weight"), [(5, 0), (5, 6)])
+def test_a_weight_that_does_not_fit_is_refused(d, weight):
+    with pytest.raises(ValueError, match="weight"):
+        Parity(d=d, weight=weight)

@@ -1,0 +1,347 @@
+"""The tool as its user meets it: pytest on a small suite, its exit code, its output, its files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradbench.record import read
+
+ROOT = Path(__file__).parents[1]
+
+SUITE = """
+import pytest
+from gradbench.case import Case
+from gradbench.record import Expectation
+
+def cases(preset):
+    for d, weight, expectation in {ladder!r}:
+        yield Case(
+            id=f"parity-d{{d}}-weight{{weight}}",
+            scenario="gradbench.scenarios.parity:Parity",
+            setting={{"d": d, "weight": weight}},
+            budget={budget},
+            batch=64,
+            expectation=Expectation(expectation),
+        )
+
+@pytest.mark.gradbench(cases=cases)
+def test_parity(attempt):
+    attempt()
+"""
+
+EASY_AND_HOPELESS = [(5, 2, "must"), (30, 15, "never")]
+
+
+@pytest.fixture
+def suite(pytester):
+    """Write a suite and return a function that runs pytest on it."""
+
+    def write(ladder=EASY_AND_HOPELESS, budget=40):
+        pytester.makepyfile(test_suite=SUITE.format(ladder=ladder, budget=budget))
+
+        def run(*options, **how):
+            return pytester.runpytest("--gb-tune=0", "--gb-seeds=2", *options, **how)
+
+        return run
+
+    return write
+
+
+def records(pytester):
+    return read(pytester.path / "reports" / "latest" / "records.jsonl")
+
+
+ADAM = "--optimizer=adam:lr=0.01"
+
+
+def test_a_run_from_spec_to_files(pytester, suite):
+    result = suite()(ADAM, "--optimizer=sgd:lr=0.1")
+    result.assert_outcomes(passed=2, xfailed=2)
+    assert result.ret == 0
+    folder = pytester.path / "reports" / "latest"
+    run = json.loads((folder / "run.json").read_text())
+    assert run["optimizers"] == ["adam:lr=0.01", "sgd:lr=0.1"]
+    assert (run["preset"], run["seeds"], run["tuning"]) == ("quick", 2, 0)
+    assert run["device"]["type"]
+    assert run["versions"]["torch"]
+    found = records(pytester)
+    assert [(r.case, r.outcome, r.solved) for r in found] == [
+        ("parity-d5-weight2", "passed", 2),
+        ("parity-d5-weight2", "passed", 2),
+        ("parity-d30-weight15", "xfailed", 0),
+        ("parity-d30-weight15", "xfailed", 0),
+    ]
+    assert found[0].timing["clock"] == "perf_counter"
+    assert found[0].timing["seconds_per_step"]["median"] > 0
+    assert [t["seed"] for t in found[0].trials] == [0, 1]
+    page = (folder / "report.md").read_text()
+    assert "| parity-d5-weight2   | sgd:lr=0.1   | 2/2" in page
+
+
+def test_the_table_fits_a_hundred_columns(pytester, suite):
+    long = "--optimizer=adam:lr=0.01,betas=(0.9,0.999),eps=1e-8,weight_decay=0.0"
+    result = suite()(long, ADAM)
+    ours = result.outlines[result.outlines.index("") :]  # below pytest's own header
+    assert max(len(line) for line in ours if "report: " not in line) <= 100
+    result.stdout.fnmatch_lines(
+        [
+            "gradbench: adam:lr=0.01,betas=*",
+            "quick preset, 2 seeds, no sweep; *",
+            "  parity-d5-weight2[[]adam:lr=0.01[]] * 2/2 *passed (must)",
+            "*= gradbench =*",
+            "case *optimizer *solved *95 % *to target *ms/step *outcome",
+            "parity-d30-weight15 *0/2 *0-66 *>40 *xfailed (never)",
+            "report: *report.md",
+        ]
+    )
+
+
+def test_names_of_items_are_readable_and_selectable(pytester, suite):
+    run = suite()
+    listed = run("--collect-only", "-q", ADAM, "--optimizer=sgd")
+    assert listed.outlines[:4] == [
+        "test_suite.py::parity-d5-weight2[adam-lr-0-01]",
+        "test_suite.py::parity-d5-weight2[sgd]",
+        "test_suite.py::parity-d30-weight15[adam-lr-0-01]",
+        "test_suite.py::parity-d30-weight15[sgd]",
+    ]
+    assert not (pytester.path / "reports").exists()
+    run(ADAM, "test_suite.py::parity-d5-weight2[adam-lr-0-01]").assert_outcomes(passed=1)
+    run(ADAM, "-k", "weight2").assert_outcomes(passed=1)
+
+
+def test_collecting_imports_no_torch():
+    program = (
+        "import sys, pytest\n"
+        "code = pytest.main(['suites', '--optimizer=adam', '--collect-only', '-q'])\n"
+        "assert code == 0 and 'torch' not in sys.modules, sorted(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "suites/test_parity.py::parity-d10-weight5[adam]" in done.stdout
+
+
+def test_without_an_optimizer_cases_skip_and_say_how(suite):
+    result = suite()()
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["gradbench: no optimizer named: *--optimizer=adam"])
+    assert result.ret == 0
+
+
+def test_a_null_optimizer_fails_a_must_as_unsolved(pytester, suite, odd):
+    result = suite()(f"--optimizer={odd}:Null")
+    result.assert_outcomes(failed=1, xfailed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*solved parity-d5-weight2 on 0 of 2 seeds; expected: must"])
+    assert [r.statuses for r in records(pytester)] == [["unsolved"] * 2] * 2
+    assert records(pytester)[0].notes == ["parameters did not move"]
+
+
+def test_a_crash_is_recorded_and_the_other_cases_still_run(pytester, suite, odd):
+    result = suite()(f"--optimizer={odd}:Raises", ADAM)
+    result.assert_outcomes(failed=2, passed=1, xfailed=1)
+    first = records(pytester)[0]
+    assert first.statuses == ["crashed", "crashed"]
+    assert first.trials[0]["reason"].startswith("RuntimeError: the third step fails")
+    result.stdout.fnmatch_lines(["*crashed on parity-d5-weight2 (RuntimeError: the third step*"])
+
+
+def test_not_a_number_is_recorded_as_divergence(pytester, suite, odd):
+    suite()(f"--optimizer={odd}:Poison").assert_outcomes(failed=1, xfailed=1)
+    lines = (pytester.path / "reports/latest/records.jsonl").read_text().splitlines()
+    data = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert data[0]["trials"][0]["status"] == "diverged"
+    assert data[0]["trials"][0]["curve"][-1] == [1, None, None]
+
+
+def test_what_cannot_run_is_skipped_with_its_reason(pytester, suite, odd):
+    result = suite()(f"--optimizer={odd}:Vectors", "-rs")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["*is unsupported: ValueError: matrices only*"])
+    assert [r.outcome for r in records(pytester)] == ["skipped", "skipped"]
+
+
+def test_a_deprecation_warning_of_a_plug_in_does_not_fail_its_case(suite, odd):
+    result = suite([(5, 2, "may")])(f"--optimizer={odd}:Noisy:lr=0.1")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*DeprecationWarning: noisy is deprecated", "*= 1 passed, *"])
+
+
+def test_an_unsolved_may_is_expected_to_fail(suite):
+    suite([(30, 15, "may")])(ADAM).assert_outcomes(xfailed=1)
+
+
+def test_news_is_shown_in_a_section_and_is_no_failure(suite):
+    result = suite([(5, 2, "never")])(ADAM)
+    result.assert_outcomes(xpassed=1)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*= NEWS =*", "adam:lr=0.01 solved parity-d5-weight2 on 2 of 2*"])
+
+
+@pytest.mark.parametrize(
+    ("gate", "name", "expectation", "code"),
+    [
+        ("record", "Null", "must", 0),
+        ("record", "Raises", "must", 0),
+        ("expect", "Null", "must", 1),
+        ("expect", "Null", "may", 0),
+        ("strict", "Null", "must", 1),
+        ("strict", None, "never", 1),
+        ("expect", None, "never", 0),
+    ],
+)
+def test_gates_and_exit_codes(suite, odd, gate, name, expectation, code):
+    spec = ADAM if name is None else f"--optimizer={odd}:{name}"
+    assert suite([(5, 2, expectation)])(spec, f"--gb-gate={gate}").ret == code
+
+
+def test_runxfail_shows_what_was_expected_to_fail(suite):
+    assert suite([(30, 15, "never")])(ADAM, "--runxfail").ret == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--optimizer=adm"], "unknown optimizer 'adm'; did you mean adam"),
+        (["--optimizer=nowhere.to.be:Found"], "cannot import nowhere.to.be"),
+        (["--optimizer=torch.nn:Linear"], "Linear is no torch.optim.Optimizer subclass"),
+        (["--optimizer=adam:rate=1"], "adam has no argument 'rate'"),
+        (["--optimizer=adam:lr=fast"], "the value of lr is no Python literal: fast"),
+        ([ADAM, "--gb-preset=quik"], "--gb-preset=quik: choose from quick, standard, paper"),
+        ([ADAM, "--gb-gate=none"], "--gb-gate=none: choose from record, expect, strict"),
+        ([ADAM, "--gb-seeds=0"], "--gb-seeds=0: give a whole number from 1 on"),
+        ([ADAM, "--gb-tune=-1"], "--gb-tune=-1: give a whole number from 0 on"),
+        ([ADAM, "--gb-dtype=int8"], "--gb-dtype=int8: choose from float32"),
+        ([ADAM, "--gb-device=warp"], "cannot use device 'warp'"),
+        ([ADAM, "--gb-report-dir=taken"], "cannot write reports under"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_4(pytester, suite, options, says):
+    run = suite()
+    (pytester.path / "taken").write_text("a file, not a folder")
+    result = run(*options)
+    assert result.ret == 4
+    errors = [line for line in result.errlines if line.strip()]
+    assert len(errors) == 1
+    assert says in errors[0]
+    assert not (pytester.path / "reports").exists()
+
+
+def test_the_resolution_of_names_waits_for_a_case_to_run(suite):
+    assert suite()("--optimizer=adm", "--collect-only").ret == 0
+
+
+def test_ini_twins(pytester, suite):
+    pytester.makeini("[pytest]\ngb_optimizer =\n    adam:lr=0.01\ngb_gate = record\n")
+    result = suite()("-k", "weight2")
+    result.assert_outcomes(passed=1)
+    assert json.loads((pytester.path / "reports/latest/run.json").read_text())["gate"] == "record"
+
+
+def test_an_interruption_leaves_the_table_and_valid_files(pytester, suite):
+    pytester.makeconftest(
+        "import pytest\n"
+        "def pytest_runtest_setup(item):\n"
+        "    if 'd30' in item.name:\n"
+        "        raise KeyboardInterrupt\n"
+    )
+    result = suite()(ADAM, no_reraise_ctrlc=True)
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*= gradbench =*", "parity-d5-weight2 *passed (must)"])
+    assert [r.case for r in records(pytester)] == ["parity-d5-weight2"]
+    assert "parity-d5-weight2" in (pytester.path / "reports/latest/report.md").read_text()
+
+
+def test_runs_do_not_overwrite_each_other(pytester, suite):
+    run = suite([(5, 2, "must")])
+    for _ in range(3):
+        run(ADAM)
+    folders = [p for p in (pytester.path / "reports").iterdir() if not p.is_symlink()]
+    assert len(folders) == 3
+    assert all(len(read(p / "records.jsonl")) == 1 for p in folders)
+
+
+def test_curves_are_the_same_bits_alone_and_beside_others_in_any_order(pytester, suite):
+    run = suite([(5, 2, "must"), (6, 3, "may"), (8, 4, "may")])
+
+    def curves(*options):
+        run(*options)
+        return {(r.case, r.optimizer): [t["curve"] for t in r.trials] for r in records(pytester)}
+
+    other = "--optimizer=sgd:lr=0.1"
+    both = curves(ADAM, other)
+    assert len(both) == 6
+    for key, curve in {**curves(other, ADAM), **curves(ADAM, "-k", "d8")}.items():
+        assert both[key] == curve
+
+
+def test_the_sweep_is_recorded_and_chooses(pytester, suite):
+    suite([(5, 2, "must")], budget=60)("--optimizer=sgd", "--gb-tune=3")
+    (record,) = records(pytester)
+    assert [point["lr"] for point in record.tuning[:3]] == [1e-3, 1e-2, 1e-4]
+    assert [point["seed"] for point in record.tuning] == [-1] * len(record.tuning)
+    assert record.tuning[3]["lr"] == 0.1  # the best of the three lay on the edge: moved on once
+    assert len(record.tuning) == 4
+    assert record.hyperparameters == {"lr": 0.1}
+    assert record.notes == ["the best learning rate lies on the sweep's edge"]
+
+
+def test_a_fixed_rate_and_the_papers_optimizer_are_not_tuned(pytester, suite):
+    suite([(5, 2, "may")])("--optimizer=paper", ADAM, "--gb-tune=3")
+    paper, adam = records(pytester)
+    assert (paper.tuning, adam.tuning) == ([], [])
+    assert (paper.optimizer, paper.hyperparameters) == ("paper", {"lr": 0.01})
+
+
+def test_a_dry_run_counts_and_runs_nothing(pytester, suite):
+    result = suite()(ADAM, "--optimizer=sgd", "--gb-dry-run", "--gb-tune=5")
+    result.stdout.fnmatch_lines(
+        [
+            "parity-d5-weight2[[]adam-lr-0-01[]] * 80 * s",
+            "parity-d5-weight2[[]sgd[]] * 320 * s",
+            "at most, in gradient evaluations and time here * 800 * s",
+        ]
+    )
+    assert not (pytester.path / "reports").exists()
+
+
+def test_the_benchmark_json_holds_the_measured_step_times(pytester, suite):
+    suite([(5, 2, "must")])(ADAM, "--benchmark-json=out.json")
+    (entry,) = json.loads((pytester.path / "out.json").read_text())["benchmarks"]
+    assert entry["name"] == "parity-d5-weight2[adam-lr-0-01]"
+    (record,) = records(pytester)
+    assert entry["stats"]["median"] == pytest.approx(
+        record.timing["seconds_per_step"]["median"], rel=1e-6
+    )
+    assert len(set(entry["stats"]["data"])) > 1
+
+
+def test_benchmark_compare_works_between_two_runs(suite):
+    run = suite([(5, 2, "must")])
+    run(ADAM, "--benchmark-save=one").assert_outcomes(passed=1)
+    result = run(ADAM, "--benchmark-compare", "--benchmark-compare-fail=median:100000%")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*parity-d5-weight2[[]adam-lr-0-01[]] (NOW)*"])
+    assert "machine_info is different" not in result.stdout.str() + result.stderr.str()
+
+
+def test_benchmarks_table_is_not_shown_unasked(suite):
+    assert "benchmark '" not in suite([(5, 2, "must")])(ADAM).stdout.str()
+
+
+def test_two_cases_of_one_name_are_an_error(suite):
+    result = suite([(5, 2, "must"), (5, 2, "may")])(ADAM)
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*two cases are called parity-d5-weight2*"])
+
+
+def test_plain_tests_beside_a_suite_are_left_alone(pytester):
+    pytester.makepyfile("def test_plain():\n    assert True\n")
+    result = pytester.runpytest(ADAM)
+    result.assert_outcomes(passed=1)
+    assert not (pytester.path / "reports").exists()

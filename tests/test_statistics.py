@@ -1,0 +1,48 @@
+import math
+import statistics
+
+import pytest
+from scipy import stats
+
+from gradbench.statistics import censored_median, summary, wilson
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 100])
+def test_wilson_against_scipy(n):
+    for k in range(n + 1):
+        reference = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
+        assert wilson(k, n) == pytest.approx((reference.low, reference.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 5), (6, 5), (0, 0)])
+def test_wilson_refuses_what_is_no_proportion(k, n):
+    with pytest.raises(ValueError, match="successes"):
+        wilson(k, n)
+
+
+def test_the_censored_median_is_kaplan_meiers():
+    times, budget = [30, None, 10, 20, None], 100
+    data = stats.CensoredData(
+        uncensored=[t for t in times if t is not None],
+        right=[budget for t in times if t is None],
+    )
+    survival = stats.ecdf(data).sf
+    reached = survival.quantiles[survival.probabilities <= 0.5][0]
+    assert censored_median(times) == reached == 30
+
+
+def test_half_or_more_censored_has_no_median():
+    assert censored_median([10, None]) is None
+    assert censored_median([10, 20, None, None]) is None
+    assert censored_median([None, 5, 7]) == 7
+    with pytest.raises(ValueError, match="no times"):
+        censored_median([])
+
+
+def test_summary_against_the_standard_library():
+    values = [3.0, 1.0, 2.0, 10.0, 4.0]
+    got = summary(values)
+    q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
+    assert got == {"median": median, "q1": q1, "q3": q3, "mean": statistics.mean(values)}
+    assert set(summary([]).values()) == {None}
+    assert not any(math.isnan(v) for v in got.values())
