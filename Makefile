@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 OPTIMIZER ?= adam
 ARGS ?=
+PRESET ?= quick
 # Where to find a torch without CUDA, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
@@ -20,8 +21,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The four standard optimizers on every case of a preset, and the expectations that follow.
 expectations: $(VENV)/.installed
-	$(BIN)/python benchmarks/expectations.py
+	$(BIN)/pytest suites --gb-preset=$(PRESET) --gb-gate=record --optimizer=sgd \
+		--optimizer=sgd:momentum=0.9 --optimizer=adam '--optimizer=adam:betas=(0.0,0.0),eps=1e-20'
+	$(BIN)/python benchmarks/expectations.py reports/latest > benchmarks/expectations-$(PRESET).md
 
 overhead: $(VENV)/.installed
 	$(BIN)/python benchmarks/loop_overhead.py

@@ -5,7 +5,6 @@ import shutil
 import time
 
 INTERVAL = 0.2  # seconds between two paints
-MARGIN = 30  # columns that what stands before the cursor may take
 
 
 class LiveLine:
@@ -21,7 +20,7 @@ class LiveLine:
         if self._terminal is None or now - self._painted < INTERVAL:
             return
         self._painted = now
-        width = max(20, shutil.get_terminal_size().columns - MARGIN)
+        width = max(20, shutil.get_terminal_size().columns - 2)
         self._write(f"\x1b7 {text[:width]}\x1b[K\x1b8")
 
     def clear(self) -> None:

@@ -31,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     session = Session(config, options.read(config))
     config.stash[_SESSION] = session
     config.pluginmanager.register(session, "gradbench.session")
+    if session.options.optimizers:
+        # An item that was interrupted or never took a second step has no step time to show.
+        config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
     _quiet_benchmark(config)
 
 
@@ -84,8 +87,6 @@ def _items(
                 item.add_marker(pytest.mark.skip(reason=NO_OPTIMIZER))
             clock = ReplayClock()
             item.add_marker(pytest.mark.benchmark(timer=clock, group=case.id))
-            # A trial that never took a second step has no step time to show.
-            item.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used"))
             item.stash[Asked.KEY] = Asked(case, "" if spec is None else spec.text, clock)
             yield item
 

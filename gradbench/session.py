@@ -84,6 +84,7 @@ class Session:
         self.device = options.device
         self.live = LiveLine()
         self.finished = False
+        self.file = ""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_header(self) -> Generator[None, list[str], list[str]]:
@@ -238,13 +239,24 @@ class Session:
         return category, "", word if self.finished or self.config.option.verbose > 0 else ""
 
     @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Leave the line on which pytest has named the file, so that ours start at the left."""
+        file = nodeid.partition("::")[0]
+        if self.folder is not None and file != self.file and not self.config.option.verbose:
+            self.file = file
+            self._write("\n")
+
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write one line per finished item."""
         text = _line(report)
+        if report.when == "call" and text and not self.config.option.verbose:
+            self._write(f"  {text}\n")
+
+    def _write(self, text: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        quiet = self.config.option.verbose != 0
-        if report.when == "call" and text and reporter is not None and not quiet:
-            reporter.write(f"\n  {text}")  # write_line would repeat the file's name before each
+        if reporter is not None:
+            reporter.write(text)  # write_line would have pytest repeat the file's name
 
     def pytest_sessionfinish(self) -> None:
         """Write the report of what has been recorded, also after an interruption."""
