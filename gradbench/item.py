@@ -18,6 +18,8 @@ Tell = Callable[[str], None]
 """Is told, in a few words, what is being done."""
 
 
+NOTHING_PUBLISHED = "the paper trained nothing here"
+
 ESTIMATE = 40
 """Evaluations run to estimate what one costs."""
 
@@ -41,11 +43,17 @@ class Item:
 
 def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[TrialResult]]:
     """Sweep, choose the rate, run the evaluation seeds; return the record and their results."""
-    attempt = _Attempt(item, tell)
-    hyperparameters = attempt.sweep()
-    results = attempt.trials(hyperparameters, list(range(item.seeds)), "seed")
-    record = attempt.record
-    record.hyperparameters = {**attempt.factory.arguments, **hyperparameters}
+    scenario = item.case.build()
+    record = _blank(item, scenario)
+    seeds = list(range(item.seeds))
+    spec = optimizer_of(item, scenario)
+    if spec is None:
+        results = [TrialResult(seed, Status.UNSUPPORTED, NOTHING_PUBLISHED) for seed in seeds]
+    else:
+        attempt = _Attempt(item, scenario, spec, record, tell)
+        hyperparameters = attempt.sweep()
+        results = attempt.trials(hyperparameters, seeds, "seed")
+        record.hyperparameters = {**attempt.factory.arguments, **hyperparameters}
     record.trials = [result.plain() for result in results]
     record.solved = sum(result.status is Status.SOLVED for result in results)
     record.seeds = len(results)
@@ -55,8 +63,8 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     return record, results
 
 
-def optimizer_of(item: Item, scenario: Scenario) -> str:
-    """Return the spec of the optimizer that attempts the item."""
+def optimizer_of(item: Item, scenario: Scenario) -> str | None:
+    """Return the spec of the optimizer that attempts the item; None where `paper` names none."""
     return scenario.published if item.optimizer == "paper" else item.optimizer
 
 
@@ -66,13 +74,15 @@ def estimate(item: Item) -> tuple[int, float]:
     The seconds are measured: a few steps are run here.
     """
     case, scenario = item.case, item.case.build()
-    factory = resolve(optimizer_of(item, scenario))
-    sweeps = item.tuning > 0 and factory.tunable and item.optimizer != "paper"
+    spec = optimizer_of(item, scenario)
+    if spec is None:
+        return 0, 0.0
+    sweeps = item.tuning > 0 and resolve(spec).tunable and item.optimizer != "paper"
     points = item.tuning + (item.tuning > 1) if sweeps else 0
     evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
     trial = Trial(
         scenario=scenario,
-        optimizer=optimizer_of(item, scenario),
+        optimizer=spec,
         budget=ESTIMATE,
         batch=case.batch,
         target_score=float("inf"),
@@ -102,28 +112,32 @@ def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
     }
 
 
+def _blank(item: Item, scenario: Scenario) -> Record:
+    case = item.case
+    return Record(
+        case=case.id,
+        family=scenario.family,
+        scenario=scenario.name,
+        section=scenario.section,
+        setting=scenario.setting,
+        approach=getattr(scenario, "approach", ""),
+        optimizer=item.optimizer,
+        expectation=case.expectation.value,
+        budget=case.budget,
+        batch=case.batch,
+        target_score=case.target_score,
+    )
+
+
 class _Attempt:
     """One item under way."""
 
-    def __init__(self, item: Item, tell: Tell) -> None:
-        case = item.case
-        self.item, self.tell = item, tell
-        self.scenario = case.build()
-        self.spec = optimizer_of(item, self.scenario)
-        self.factory: Factory = resolve(self.spec)
-        self.record = Record(
-            case=case.id,
-            family=self.scenario.family,
-            scenario=self.scenario.name,
-            section=self.scenario.section,
-            setting=self.scenario.setting,
-            approach=getattr(self.scenario, "approach", ""),
-            optimizer=item.optimizer,
-            expectation=case.expectation.value,
-            budget=case.budget,
-            batch=case.batch,
-            target_score=case.target_score,
-        )
+    def __init__(
+        self, item: Item, scenario: Scenario, spec: str, record: Record, tell: Tell
+    ) -> None:
+        self.item, self.scenario, self.spec = item, scenario, spec
+        self.record, self.tell = record, tell
+        self.factory: Factory = resolve(spec)
 
     def trials(
         self, hyperparameters: dict[str, float], seeds: list[int], kind: str

@@ -2,7 +2,19 @@
 
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
+
+
+class Constant(nn.Module):
+    """Answers every input with the same outputs, shape `(k,)`."""
+
+    def __init__(self, outputs: Tensor) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs, shape `(n, k)` for n inputs."""
+        return self.outputs.to(inputs).expand(len(inputs), -1)
 
 
 def truncated_normal_(layer: nn.Linear) -> nn.Linear:

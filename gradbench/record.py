@@ -74,6 +74,7 @@ class TrialResult:
     final_score: float | None = None
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     target: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     clock: str = ""
     blocks: list[tuple[float, int]] = field(default_factory=list)

@@ -98,6 +98,7 @@ class _Training:
             self.result.clock = self.clock.name
             self.result.blocks = list(self.clock.blocks())
             self.result.peak_memory_bytes = peak_memory(self.device)
+        self.result.details = self.scenario.details(self.network, self.held_out)
         moved = zip(self.parameters, self.start, strict=True)
         if self.spent and all(torch.equal(now, before) for now, before in moved):
             self.result.notes.append("parameters did not move")

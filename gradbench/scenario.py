@@ -30,8 +30,6 @@ class Scenario(ABC):
     section: ClassVar[str]
     claim: ClassVar[str]
     """What the paper says will happen, in one sentence."""
-    published: ClassVar[str]
-    """Spec of the optimizer that the paper trained with."""
     chance: ClassVar[float]
     """Expected score of the best constant or random answer."""
     best: ClassVar[float]
@@ -41,6 +39,11 @@ class Scenario(ABC):
     def setting(self) -> dict[str, Any]:
         """The axes' values, without the approach: what decides targets and data."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "approach"}
+
+    @property
+    def published(self) -> str | None:
+        """Spec of the optimizer that the paper trained with; None where it trained nothing."""
+        return None
 
     @abstractmethod
     def draw_target(self, generator: torch.Generator) -> Target:
@@ -73,6 +76,14 @@ class Scenario(ABC):
     @abstractmethod
     def solution(self, target: Target) -> nn.Module:
         """Return a network that solves the target, made without gradients."""
+
+    @abstractmethod
+    def trivial(self, target: Target) -> nn.Module:
+        """Return the best answer that ignores the input: what chance is measured on."""
+
+    def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:  # noqa: ARG002
+        """Return further measures of a trained network, as plain data for the record."""
+        return {}
 
     def normalise(self, score: float) -> float:
         """Return (score - chance) / (best - chance): 0 is chance, 1 is solved."""

@@ -63,11 +63,20 @@ def test_the_target_changes_with_the_seed_and_only_with_it(case, preset):
 def test_chance_measures_as_chance(case, preset):
     scores = []
     for seed in range(10):
+        scenario, target, examples = parts(case, preset, seed)
+        scores.append(scenario.evaluate(scenario.trivial(target), examples)[0])
+    # an example's score has a standard deviation of about 1: 5 of them for the mean over seeds
+    assert abs(sum(scores) / len(scores)) < 5 * (len(examples[0]) * len(scores)) ** -0.5
+
+
+@every_case
+def test_an_untrained_network_is_no_better_than_chance(case, preset):
+    scores = []
+    for seed in range(10):
         scenario, _, examples = parts(case, preset, seed)
         torch.manual_seed(seed)
         scores.append(scenario.evaluate(scenario.network(), examples)[0])
-    # d = 5 has 32 inputs: a score there has a standard deviation of 1/sqrt(32)
-    assert abs(sum(scores) / len(scores)) < 4 * (len(examples[0]) * len(scores)) ** -0.5
+    assert sum(scores) / len(scores) < 5 * (len(examples[0]) * len(scores)) ** -0.5
 
 
 @every_case
