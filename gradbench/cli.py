@@ -12,6 +12,7 @@ from tabulate import tabulate
 from gradbench import __version__
 from gradbench.case import PRESETS
 from gradbench.discover import cases, suites
+from gradbench.report.terminal import shorten
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,12 +44,16 @@ def show(paths: Sequence[Path], preset: str) -> None:
     for case in cases(paths, preset):
         scenario = case.build()
         setting = ", ".join(f"{name}={value}" for name, value in case.setting.items())
-        row = [case.id, setting, case.budget, case.target_score, case.expectation.value]
-        rows.append([*row, scenario.family, scenario.section])
-    headers = ("case", "setting", "budget", "target", "expected", "family", "section")
+        row = [case.id, shorten(setting, 32), case.budget, case.target_score]
+        rows.append([*row, case.expectation.value, scenario.section])
+    headers = ("case", "setting", "budget", "target", "expected", "section")
     print(tabulate(rows, headers, disable_numparse=True))
     from gradbench.optimizers import names
 
     print("\noptimizers that can be named:")
-    print(textwrap.fill(", ".join(["paper", *names()]), 96, initial_indent="  "))
+    print(
+        textwrap.fill(
+            ", ".join(["paper", *names()]), 96, initial_indent="  ", subsequent_indent="  "
+        )
+    )
     print("or package.module:Class, or ./file.py:Class; with :key=value,... behind any of them")

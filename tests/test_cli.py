@@ -26,7 +26,7 @@ def test_list_of_another_preset_and_of_a_suite_of_ones_own(capsys, tmp_path):
 
 def test_run_is_pytest_on_the_suites_from_any_folder(tmp_path):
     program = "import sys; from gradbench.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = ["run", "--optimizer=sgd:lr=1.0", "-k", "d5", "--gb-seeds=1"]
+    words = ["run", "--optimizer=sgd:lr=1.0", "-k", "parity-d5", "--gb-seeds=1"]
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
         cwd=tmp_path,

@@ -40,7 +40,7 @@ ALLOWED = {
         *("report", "spec", "verdict"),
     },
     "plugin": {"options", "session", "spec", "case", "record"},
-    "cli": {"", "case", "discover", "optimizers"},
+    "cli": {"", "case", "discover", "optimizers", "report"},
 }
 
 
