@@ -44,7 +44,7 @@ def show(paths: Sequence[Path], preset: str) -> None:
     for case in cases(paths, preset):
         scenario = case.build()
         setting = ", ".join(f"{name}={value}" for name, value in case.setting.items())
-        row = [case.id, shorten(setting, 32), case.budget, case.target_score]
+        row = [case.id, shorten(setting, 28), case.budget, case.target_score]
         rows.append([*row, case.expectation.value, scenario.section])
     headers = ("case", "setting", "budget", "target", "expected", "section")
     print(tabulate(rows, headers, disable_numparse=True))
