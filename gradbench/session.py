@@ -238,11 +238,17 @@ class Session:
         word = "NEWS" if category == "xpassed" else category.upper()
         return category, "", word if self.finished or self.config.option.verbose > 0 else ""
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Leave the line on which pytest has named the file, so that ours start at the left."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> Generator[None, None, None]:
+        """Have our lines start at the left, below the line on which pytest names their file."""
         file = nodeid.partition("::")[0]
-        if self.folder is not None and file != self.file and not self.config.option.verbose:
+        ours = self.folder is not None and not self.config.option.verbose
+        begins = ours and file != self.file
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if begins and reporter is not None:
+            reporter.currentfspath = None  # else pytest ends the last file with a percentage
+        yield
+        if begins:
             self.file = file
             self._write("\n")
 

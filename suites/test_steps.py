@@ -21,7 +21,7 @@ LADDER: dict[str, tuple[dict[str, object], Expectation, int]] = {
     "steps-direct": ({"approach": "direct"}, NEVER, 10_000),
     "steps-nonflat": ({"approach": "non-flat"}, MAY, 10_000),
     "steps-nonflat-start2": ({"approach": "non-flat", "start": 2.0}, MAY, 10_000),
-    "steps-endtoend": ({"approach": "end-to-end"}, NEVER, 10_000),
+    "steps-endtoend": ({"approach": "end-to-end"}, MAY, 10_000),
     "steps-multiclass": ({"approach": "multi-class"}, MAY, 10_000),
     "steps-forwardonly": ({"approach": "forward-only"}, MAY, 5_000),
     "steps-forwardonly-standard": ({"approach": "forward-only", "inputs": "standard"}, MUST, 5_000),
