@@ -8,13 +8,17 @@ PRESET ?= quick
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
 
-.PHONY: bench test lint expectations overhead clean
+.PHONY: bench test proof lint expectations overhead clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
 
 test: lint
 	$(BIN)/pytest -q $(ARGS)
+
+# What make test proves of every quick case, for the standard and the paper preset.
+proof: $(VENV)/.installed
+	$(BIN)/pytest -q tests/test_contract.py -m proof $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -11,8 +11,8 @@ Target = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 """Inputs and labels; the first dimension of each counts the examples."""
 
-EVALUATION_CHUNK = 2048
-"""Examples evaluated at once: keeps the activations of small networks in cache."""
+EVALUATION_CHUNK = 512
+"""Examples evaluated at once: larger activations are given back to the system at every free."""
 
 
 @dataclass(frozen=True)

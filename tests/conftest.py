@@ -5,11 +5,16 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make warnings errors in these tests only: a plug-in may deprecate what it likes."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Make warnings errors in these tests only: a plug-in may deprecate what it likes.
+
+    The proofs at larger sizes wait for `make proof`.
+    """
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+    if not config.option.markexpr:
+        items[:] = [item for item in items if item.get_closest_marker("proof") is None]
 
 
 @pytest.fixture

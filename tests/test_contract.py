@@ -8,7 +8,11 @@ from gradbench.discover import cases, suites
 from gradbench.runner import run_trial
 from gradbench.trial import Trial
 
-CASES = [pytest.param(c, p, id=f"{p}-{c.id}") for p in PRESETS for c in cases([suites()], p)]
+CASES = [
+    pytest.param(c, p, id=f"{p}-{c.id}", marks=[pytest.mark.proof] if p != "quick" else [])
+    for p in PRESETS
+    for c in cases([suites()], p)
+]
 every_case = pytest.mark.parametrize(("case", "preset"), CASES)
 SEEDS = range(5)
 

@@ -44,9 +44,16 @@ def table(records: list[Record]) -> str:
     rows.insert(1, ["-" * max(map(len, column)) for column in zip(*rows, strict=True)])
     align = ("left", "left", "right", "right", "right", "right", "left")
     text = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
-    said = [
-        shorten(f"{record.case}[{shown(record.optimizer)}]: {remark}", WIDTH)
-        for record in records
-        for remark in remarks(record)
+    return "\n".join([text, legend(records), *_said(records)])
+
+
+def _said(records: list[Record]) -> list[str]:
+    """Return each remark once, with the item that it is about or how many there are."""
+    about: dict[str, list[str]] = {}
+    for record in records:
+        for remark in remarks(record):
+            about.setdefault(remark, []).append(f"{record.case}[{shown(record.optimizer)}]")
+    return [
+        shorten(f"{names[0] if len(names) == 1 else f'{len(names)} items'}: {remark}", WIDTH)
+        for remark, names in about.items()
     ]
-    return "\n".join([text, legend(records), *said])

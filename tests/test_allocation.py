@@ -1,0 +1,112 @@
+"""The mathematics of the allocation over k stocks, each by a second path."""
+
+import itertools
+
+import pytest
+import torch
+
+from gradbench.scenarios.allocation import Allocation
+
+D, K = 3, 4
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def every_example(stock):
+    """All d inputs with all signs that the other stocks can have, equally likely."""
+    inputs, labels = [], []
+    for x, y in enumerate(stock):
+        for signs in itertools.product([-1.0, 1.0], repeat=K):
+            if signs[y] == 1:
+                inputs.append(torch.eye(D, dtype=torch.float64)[x])
+                labels.append(torch.tensor([*signs, y], dtype=torch.float64))
+    return torch.stack(inputs), torch.stack(labels)
+
+
+def gradients(approach, stock, weights):
+    """Each example's own gradient of the weights, shape `(n, k, d)`."""
+    scenario = Allocation(approach=approach, d=D, k=K)
+    x, labels = every_example(stock)
+
+    def loss(w, inputs, label):
+        return scenario.loss((w @ inputs)[None], label[None])[0]
+
+    each = [torch.func.grad(loss)(weights, a, b) for a, b in zip(x, labels, strict=True)]
+    return torch.stack(each)
+
+
+@pytest.fixture
+def weights():
+    return torch.randn(K, D, generator=generator(3), dtype=torch.float64)
+
+
+def test_both_estimators_are_unbiased_for_the_same_gradient(weights):
+    stock = [2, 0, 3]
+    ends, parts = (gradients(a, stock, weights) for a in ("end-to-end", "decomposition"))
+    exact = weights.clone().requires_grad_()
+    p = exact.softmax(dim=0)
+    (-(p[stock, range(D)]).mean()).backward()
+    assert torch.allclose(ends.mean(0), exact.grad, atol=1e-12)
+    assert torch.allclose(parts.mean(0), exact.grad, atol=1e-12)
+    assert not torch.allclose(ends, parts)
+
+
+def test_at_the_start_the_second_moment_end_to_end_is_k_times_larger():
+    """Equations 2 and 3: in closed form at the uniform allocation.
+
+    There dp_i/da_j = (delta_ij - 1/k) / k, so |grad of p_y|^2 = (1 - 1/k) / k^2, and the fair
+    signs of the k - 1 others add (k - 1) (1 - 1/k) / k^2 on average: a ratio of k.
+    """
+    zero = torch.zeros(K, D, dtype=torch.float64)
+    moments = {
+        a: gradients(a, [2, 0, 3], zero).square().sum((1, 2)).mean().item()
+        for a in ("end-to-end", "decomposition")
+    }
+    assert moments["decomposition"] == pytest.approx((1 - 1 / K) / K**2)
+    assert moments["end-to-end"] / moments["decomposition"] == pytest.approx(K)
+
+
+def test_the_evaluation_is_the_exact_expectation(weights):
+    scenario = Allocation(approach="end-to-end", d=D, k=K)
+    stock = torch.tensor([2, 0, 3])
+    network = scenario.network()
+    with torch.no_grad():
+        network.weight.copy_(weights)
+    score, loss = scenario.evaluate(network, scenario.held_out({"stock": stock}, generator()))
+    x, labels = every_example(stock.tolist())
+    with torch.no_grad():
+        sampled = scenario.loss(network(x.float()), labels.float()).mean().item()
+    assert loss == pytest.approx(sampled, abs=1e-6)
+    assert score == pytest.approx((-loss - 1 / K) / (1 - 1 / K), abs=1e-6)
+
+
+def test_examples_are_drawn_as_stated():
+    scenario = Allocation(d=D, k=K)
+    stock = torch.tensor([2, 0, 3])
+    x, labels = scenario.sample({"stock": stock}, 40_000, generator(1))
+    z, y = labels[:, :-1], labels[:, -1].long()
+    assert torch.equal(y, stock[x.argmax(dim=1)])
+    assert torch.equal(x.sum(dim=1), torch.ones(40_000))
+    assert torch.equal(z.gather(1, y[:, None]), torch.ones(40_000, 1))
+    assert set(z.unique().tolist()) == {-1.0, 1.0}
+    assert (x.mean(0) - 1 / D).abs().max() < 0.02
+    others = torch.ones_like(z).scatter(1, y[:, None], 0)
+    assert ((z * others).sum(0) / others.sum(0)).abs().max() < 0.03
+
+
+def test_approaches_meet_the_same_data():
+    target = {"stock": torch.tensor([2, 0, 3])}
+    a, b = (
+        Allocation(approach=name, d=D, k=K).sample(target, 10, generator(1))
+        for name in ("end-to-end", "decomposition")
+    )
+    assert torch.equal(a[0], b[0])
+    assert torch.equal(a[1], b[1])
+
+
+@pytest.mark.parametrize("wrong", [{"approach": "guess"}, {"k": 1}, {"d": 0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"choose from|need d"):
+        Allocation(**wrong)
