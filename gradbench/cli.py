@@ -12,7 +12,9 @@ from tabulate import tabulate
 from gradbench import __version__
 from gradbench.case import PRESETS
 from gradbench.discover import cases, suites
-from gradbench.report.terminal import shorten
+from gradbench.report.terminal import WIDTH, shorten
+
+OTHER_COLUMNS = 46  # what the list's columns but for the case and its setting take
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,11 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show(paths: Sequence[Path], preset: str) -> None:
     """Print the cases of these suites in a preset, and the optimizers that can be named."""
+    found = list(cases(paths, preset))
+    room = WIDTH - OTHER_COLUMNS - max((len(case.id) for case in found), default=0)
     rows = []
-    for case in cases(paths, preset):
+    for case in found:
         scenario = case.build()
         setting = ", ".join(f"{name}={value}" for name, value in case.setting.items())
-        row = [case.id, shorten(setting, 28), case.budget, case.target_score]
+        row = [case.id, shorten(setting, room), case.budget, case.target_score]
         rows.append([*row, case.expectation.value, scenario.section])
     headers = ("case", "setting", "budget", "target", "expected", "section")
     print(tabulate(rows, headers, disable_numparse=True))
