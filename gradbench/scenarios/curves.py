@@ -1,0 +1,231 @@
+"""Piecewise-linear curves: what architecture does to conditioning (section 4)."""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.networks import Constant, relu_network
+from gradbench.scenario import Batch, Scenario, Target
+
+APPROACHES = ("linear", "convolution", "conditioned", "autoencoder")
+DATA = ("text", "script", "real")
+SLOPES = ((1.0, -1.0, 1.0), (1.0, -2.0, 1.0), (-2.0, 1.0, -1.0), (1.0, -1.0, 2.0))
+"""The script's slopes after each of its three knots; before the first, the curve is 0."""
+KNOTS = 3
+HELD_OUT = 500
+SECOND_DIFFERENCE = (1.0, -2.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Curves(Scenario):
+    """Find the changes of slope of a piecewise-linear curve on {0..n-1}, in four architectures.
+
+    f = W p with W_ij = max(0, i - j + 1) (0 above the diagonal) and p holding three changes of
+    slope, so that p = U f with U = W^-1: p_t = f_t - 2 f_(t-1) + f_(t-2) (lemma 1). `data="text"`
+    places them uniformly without replacement on {0..n-1} with sizes uniform on [-1, 1];
+    `"script"` in the interior 3..n-4, with slopes from four fixed sets; `"real"`, the
+    auto-encoder's own, has f(t) = sum a_i max(0, t - theta_i) with real knots uniform on [0, n].
+
+    `linear` (4.1.1) learns all n x n weights from zero; `convolution` (4.1.2) three of them;
+    `conditioned` (4.1.3) three behind C^(-1/2), C the second moment of three neighbouring values;
+    `autoencoder` (4.1.4) squeezes f through 2k numbers. The losses are the script's: the squared
+    error summed over positions for `linear`, else averaged, without 1/2.
+
+    Scores: the spectral distance to U over that of zero for `linear` on the text's data (on the
+    script's, where six positions are never used and U is not identifiable, the squared error);
+    the filter's distance to [1, -2, 1]; for the auto-encoder the squared error of the second
+    differences, since that of f alone looks like success. The text prints the rows as
+    [f_(t-1), f_t, f_(t+1)]; only the causal [f_(t-2), f_(t-1), f_t] give p_t with its own W.
+    """
+
+    approach: str = "linear"
+    data: str = "text"
+    n: int = 100
+
+    name: ClassVar[str] = "curves"
+    family: ClassVar[str] = "conditioning"
+    section: ClassVar[str] = "4"
+    claim: ClassVar[str] = (
+        "the linear layer and the auto-encoder miss the kinks after 50,000 iterations, the "
+        "convolution is good at the end, the conditioned one near exact at once"
+    )
+    chance: ClassVar[float] = 0.0
+    best: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.approach not in APPROACHES:
+            raise ValueError(f"approach {self.approach!r}: choose from {', '.join(APPROACHES)}")
+        if self.data not in DATA or self.n < 10:
+            raise ValueError(f"need n >= 10 and data one of {', '.join(DATA)}: {self}")
+        if self.data == "real" and self.approach != "autoencoder":
+            raise ValueError("real knots have no changes of slope on the grid: autoencoder only")
+
+    @property
+    def published(self) -> str:
+        """Adam at the script's rate for each architecture."""
+        rates = {"linear": 1e-4, "convolution": 0.05, "conditioned": 0.99, "autoencoder": 1e-3}
+        return f"adam:lr={rates[self.approach]}"
+
+    def draw_target(self, generator: torch.Generator) -> Target:  # noqa: ARG002
+        """Return nothing: every curve has the same U."""
+        return {}
+
+    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
+        """Draw curves f, shape `(n, self.n)`, and the same shape of p, or of f to be encoded."""
+        if self.data == "real":
+            f = self._real(n, generator)
+            return f, f
+        p = self._script(n, generator) if self.data == "script" else self._text(n, generator)
+        f = p.cumsum(dim=1).cumsum(dim=1)  # W is the square of the matrix of running sums
+        return f, f if self.approach == "autoencoder" else p
+
+    def _text(self, n: int, generator: torch.Generator) -> Tensor:
+        device = generator.device
+        places = torch.rand(n, self.n, generator=generator, device=device).topk(KNOTS).indices
+        sizes = 2 * torch.rand(n, KNOTS, generator=generator, device=device) - 1
+        return torch.zeros(n, self.n, device=device).scatter_(1, places, sizes)
+
+    def _script(self, n: int, generator: torch.Generator) -> Tensor:
+        device = generator.device
+        inner = torch.rand(n, self.n - 6, generator=generator, device=device)
+        places = inner.topk(KNOTS).indices.sort(dim=1).values + 3
+        chosen = torch.randint(len(SLOPES), (n,), generator=generator, device=device)
+        slopes = torch.tensor(SLOPES, device=device)[chosen]
+        changes = slopes.diff(dim=1, prepend=slopes.new_zeros(n, 1))
+        return torch.zeros(n, self.n, device=device).scatter_(1, places, changes.to(slopes))
+
+    def _real(self, n: int, generator: torch.Generator) -> Tensor:
+        device = generator.device
+        knots = self.n * torch.rand(n, KNOTS, 1, generator=generator, device=device)
+        sizes = 2 * torch.rand(n, KNOTS, 1, generator=generator, device=device) - 1
+        return (sizes * (torch.arange(self.n, device=device) - knots).clamp(min=0)).sum(dim=1)
+
+    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+        """Return 500 fixed curves."""
+        return self.sample(target, HELD_OUT, generator)
+
+    def network(self) -> nn.Module:
+        """Return the approach's network; the linear ones begin at zero."""
+        if self.approach == "autoencoder":
+            encoder = relu_network(self.n, 500, 100, 2 * KNOTS)
+            decoder = relu_network(2 * KNOTS, 100, 100, self.n)
+            return nn.Sequential(encoder, nn.ReLU(), decoder)
+        if self.approach == "linear":
+            network = nn.Linear(self.n, self.n, bias=False)
+            nn.init.zeros_(network.weight)
+            return network
+        return Filter(self._conditioner())
+
+    def _conditioner(self) -> Tensor:
+        if self.approach == "conditioned":
+            return inverse_root(second_moment(self.data, self.n)).to(torch.get_default_dtype())
+        return torch.eye(3)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Squared error of each curve: summed over positions for `linear`, else averaged."""
+        squares = (outputs - labels).square()
+        return squares.sum(dim=1) if self.approach == "linear" else squares.mean(dim=1)
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """1 less the squared error in each curve's p over the mean square of p.
+
+        The cases that have a known optimum are scored in `evaluate`, by the distance to it.
+        """
+        if self.approach == "autoencoder":
+            outputs, labels = outputs.diff(n=2, dim=1), labels.diff(n=2, dim=1)
+        error = (outputs - labels).square().sum(dim=1)
+        return 1 - error / labels.square().sum(dim=1).mean()
+
+    @torch.no_grad()
+    def evaluate(self, network: nn.Module, examples: Batch) -> tuple[float, float]:
+        """Return the score and the mean loss on the held-out curves."""
+        inputs, labels = examples
+        outputs = network(inputs)
+        loss = self.loss(outputs, labels).mean(dtype=torch.float64).item()
+        if isinstance(network, Filter):
+            distance = (network.filter() - labels.new_tensor(SECOND_DIFFERENCE)).norm()
+            return 1 - distance.item() / math.sqrt(6), loss
+        if self.approach == "linear" and self.data == "text":
+            wanted = inverse(self.n).to(labels)
+            weight = network.weight if isinstance(network, nn.Linear) else torch.zeros_like(wanted)
+            gap = torch.linalg.matrix_norm(weight - wanted, 2)
+            return 1 - (gap / torch.linalg.matrix_norm(wanted, 2)).item(), loss
+        return self.score(outputs, labels).mean(dtype=torch.float64).item(), loss
+
+    def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
+        """Return U, or the filter [1, -2, 1]; for the auto-encoder the curve itself.
+
+        Three knots and three sizes are the 2k numbers that a code needs; no weights of the
+        auto-encoder that find them are known.
+        """
+        if self.approach == "autoencoder":
+            return nn.Identity()
+        network = self.network()
+        with torch.no_grad():
+            if isinstance(network, Filter):
+                optimum = torch.tensor(SECOND_DIFFERENCE, dtype=torch.float64)
+                root = network.conditioner.double()
+                network.weight.copy_(torch.linalg.solve(root, optimum))
+            elif isinstance(network, nn.Linear):
+                network.weight.copy_(inverse(self.n))
+        return network
+
+    def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
+        """Return zero: no change of slope anywhere."""
+        if self.approach in {"convolution", "conditioned"}:
+            return self.network()
+        return Constant(torch.zeros(self.n))
+
+
+class Filter(nn.Module):
+    """A causal filter of three taps behind a fixed matrix; the first two outputs are zero."""
+
+    def __init__(self, conditioner: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.conditioner: Tensor
+        self.register_buffer("conditioner", conditioner)
+
+    def filter(self) -> Tensor:
+        """Return the taps as they meet [f_(t-2), f_(t-1), f_t]."""
+        return self.conditioner @ self.weight
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return the filtered curves, shape `(n, length)`."""
+        rows = f.unfold(1, 3, 1) @ self.conditioner @ self.weight
+        return nn.functional.pad(rows, (2, 0))
+
+
+def slopes_to_values(n: int) -> Tensor:
+    """W in float64: W_ij = i - j + 1 on and below the diagonal, else 0; shape `(n, n)`."""
+    i = torch.arange(n, dtype=torch.float64)
+    return (i[:, None] - i + 1).clamp(min=0)
+
+
+def inverse(n: int) -> Tensor:
+    """U = W^-1 in float64: 1 on the diagonal, -2 and 1 on the two below it (lemma 1)."""
+    one = torch.eye(n, dtype=torch.float64)
+    return one - 2 * one.roll(1, 0).tril(-1) + one.roll(2, 0).tril(-1)
+
+
+@functools.cache
+def second_moment(data: str, n: int) -> Tensor:
+    """C, the mean over positions of the second moment of [f_(t-2), f_(t-1), f_t], shape `(3, 3)`.
+
+    From 10,000 fixed curves, in float64: its condition number grows as n^3.
+    """
+    generator = torch.Generator().manual_seed(0)
+    f, _ = Curves(approach="convolution", data=data, n=n).sample({}, 10_000, generator)
+    rows = f.double().unfold(1, 3, 1).reshape(-1, 3)
+    return rows.T @ rows / len(rows)
+
+
+def inverse_root(matrix: Tensor) -> Tensor:
+    """Return the symmetric M^(-1/2) of a positive definite matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = vectors @ torch.diag(values.rsqrt()) @ vectors.T
+    return root
