@@ -14,6 +14,9 @@ from gradbench.case import PRESETS
 from gradbench.discover import cases, suites
 from gradbench.report.terminal import WIDTH, shorten
 
+INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
+"""Where the options' ini twins may stand in the folder that `gradbench run` is called from."""
+
 OTHER_COLUMNS = 46  # what the list's columns but for the case and its setting take
 
 
@@ -21,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["run"]:  # everything after it is pytest's, also --help
-        return int(pytest.main([str(suites()), f"--rootdir={Path.cwd()}", *words[1:]]))
+        settings = [f"-c{name}" for name in INI_FILES if Path(name).is_file()][:1]
+        here = [f"--rootdir={Path.cwd()}", *settings]
+        return int(pytest.main([str(suites()), *here, *words[1:]]))
     parser = argparse.ArgumentParser(
         prog="gradbench", description="The failures of gradient-based deep learning, as cases."
     )
@@ -34,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     try:
         show(chosen.paths or [suites()], chosen.preset)
-    except FileNotFoundError as error:
+    except (OSError, ImportError, ValueError, SyntaxError) as error:
         print(f"gradbench list: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
     return 0

@@ -43,8 +43,9 @@ def device_name(spec: str) -> str:
     Raises ValueError where this torch cannot use the device.
     """
     if spec == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return "cpu" if accelerator is None else accelerator.type
+        accelerator = torch.accelerator.current_accelerator()
+        found = accelerator is not None and torch.accelerator.is_available()
+        return accelerator.type if accelerator is not None and found else "cpu"
     try:
         torch.empty(0, device=torch.device(spec))
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -56,8 +57,9 @@ def environment(device: str, dtype: str) -> dict[str, Any]:
     """Describe what decides a run's numbers and its timings, for run.json."""
     kind = torch.device(device)
     module: Any = None if kind.type == "cpu" else torch.get_device_module(kind)
+    name = getattr(module, "get_device_name", lambda _: None)(kind)
     return {
-        "device": {"type": kind.type, "name": module.get_device_name(kind) if module else None},
+        "device": {"type": kind.type, "name": name},
         "threads": 1,
         "dtype": dtype,
         "tf32": torch.get_float32_matmul_precision() != "highest",

@@ -53,7 +53,7 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
         attempt = _Attempt(item, scenario, spec, record, tell)
         hyperparameters = attempt.sweep()
         results = attempt.trials(hyperparameters, seeds, "seed")
-        record.hyperparameters = {**attempt.factory.arguments, **hyperparameters}
+        record.hyperparameters = attempt.factory.hyperparameters | hyperparameters
     record.trials = [result.plain() for result in results]
     record.solved = sum(result.status is Status.SOLVED for result in results)
     record.seeds = len(results)
@@ -68,15 +68,16 @@ def optimizer_of(item: Item, scenario: Scenario) -> str | None:
     return scenario.published if item.optimizer == "paper" else item.optimizer
 
 
-def estimate(item: Item) -> tuple[int, float]:
-    """Return the most gradient evaluations that the item may take, and about how many seconds.
+def estimate(item: Item) -> tuple[int, float, str | None]:
+    """Return the most gradient evaluations that the item may take, about how many seconds, and
+    what is wrong where it cannot run.
 
     The seconds are measured: a few steps are run here.
-    """
+    """  # noqa: D205
     case, scenario = item.case, item.case.build()
     spec = optimizer_of(item, scenario)
     if spec is None:
-        return 0, 0.0
+        return 0, 0.0, f"{Status.UNSUPPORTED}: {NOTHING_PUBLISHED}"
     sweeps = item.tuning > 0 and resolve(spec).tunable and item.optimizer != "paper"
     points = item.tuning + (item.tuning > 1) if sweeps else 0
     evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
@@ -93,20 +94,23 @@ def estimate(item: Item) -> tuple[int, float]:
     result = run_trial(trial)
     spent = result.gradient_evaluations + result.forward_evaluations
     seconds = sum(seconds for seconds, _ in result.blocks)
-    return evaluations, evaluations * seconds / max(1, spent)
+    broken = result.status in {Status.CRASHED, Status.UNSUPPORTED}
+    trouble = f"{result.status}: {result.reason}" if broken else None
+    return evaluations, evaluations * seconds / max(1, spent), trouble
 
 
 def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
     """Summarise the seconds of the trials' blocks; each trial's first block is its first step."""
     rest = [s / n for result in results for s, n in result.blocks[1:]]
+    weights = [n for result in results for _, n in result.blocks[1:]]
     first = [result.blocks[0][0] for result in results if result.blocks]
     peaks = [r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None]
     return {
         "clock": results[0].clock,
         "device": device,
-        "seconds_per_step": summary(rest),
+        "seconds_per_step": summary(rest, weights),
         "first_step_seconds": summary(first)["median"],
-        "contended": False,
+        "contended": None,  # not measured
         "launch_bound": None,
         "peak_memory_bytes": max(peaks, default=None),
     }
@@ -189,7 +193,7 @@ class _Attempt:
 
     def _point(self, default: float, offset: float) -> tuning.Point:
         rate = tuning.rate(default, offset)
-        results = self.trials({"lr": rate}, tuning.seeds(self.item.preset), "tuning")
+        results = self.trials({"lr": rate}, tuning.seeds(self.item.preset), "sweep, seed")
         self.record.tuning += [
             {
                 "lr": rate,

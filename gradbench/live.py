@@ -1,7 +1,6 @@
 """One line on the terminal that says what is being done, while pytest holds the output back."""
 
 import os
-import shutil
 import time
 
 INTERVAL = 0.2  # seconds between two paints
@@ -10,8 +9,8 @@ INTERVAL = 0.2  # seconds between two paints
 class LiveLine:
     """Paints over itself on the terminal that stdout was when this was made; silent elsewhere."""
 
-    def __init__(self) -> None:
-        self._terminal = os.dup(1) if os.isatty(1) else None
+    def __init__(self, *, silent: bool = False) -> None:
+        self._terminal = os.dup(1) if os.isatty(1) and not silent else None
         self._painted = 0.0
 
     def say(self, text: str) -> None:
@@ -20,8 +19,8 @@ class LiveLine:
         if self._terminal is None or now - self._painted < INTERVAL:
             return
         self._painted = now
-        width = max(20, shutil.get_terminal_size().columns - 2)
-        self._write(f"\x1b7 {text[:width]}\x1b[K\x1b8")
+        width = max(20, os.get_terminal_size(self._terminal).columns - 2)
+        self._write(f"\x1b7\r {text[:width]}\x1b[K\x1b8")
 
     def clear(self) -> None:
         """Remove the text."""

@@ -1,5 +1,6 @@
 """A spec becomes a factory of optimizers; what is unusual about one is a small frozen record."""
 
+import copy
 import difflib
 import functools
 import importlib
@@ -8,7 +9,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -44,7 +45,7 @@ class Factory:
 
     spec: Spec
     cls: type[Optimizer]
-    arguments: Mapping[str, Any]
+    arguments: dict[str, Any]
     needs: Needs
     rate: float | None
 
@@ -52,6 +53,11 @@ class Factory:
     def tunable(self) -> bool:
         """Whether a sweep may choose the learning rate."""
         return self.rate is not None and "lr" not in self.spec.arguments
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The spec's arguments, and the learning rate also where it is the default."""
+        return ({} if self.rate is None else {"lr": self.rate}) | self.arguments
 
     def build(self, parameters: Iterable[Tensor], overrides: Mapping[str, Any]) -> Optimizer:
         """Construct the optimizer.
@@ -61,7 +67,10 @@ class Factory:
         if reason := REFUSED.get(self.cls.__name__):
             raise UnsupportedError(reason)
         try:
-            return self.cls(list(parameters), **{**self.arguments, **overrides})
+            # copied: an optimizer may change a list that it was given, and other trials share it
+            return self.cls(
+                list(parameters), **copy.deepcopy(self.hyperparameters | dict(overrides))
+            )
         except (ValueError, TypeError, RuntimeError) as error:
             raise UnsupportedError(f"{type(error).__name__}: {error}") from error
 
@@ -80,8 +89,7 @@ def resolve(text: str) -> Factory:
     _check_keywords(spec, signature)
     arguments = _arguments(spec, signature)
     sample = _try_out(spec, cls, arguments)
-    rate = sample.defaults.get("lr") if "lr" in signature.parameters else None
-    return Factory(spec, cls, arguments, _needs(cls), None if rate is None else float(rate))
+    return Factory(spec, cls, arguments, _needs(spec, cls), _rate(sample, signature))
 
 
 def names() -> list[str]:
@@ -104,7 +112,9 @@ def _named(spec: Spec) -> object:
             return value
     for point in _entry_points():
         if point.name.lower() == name:
-            return point.load()
+            return _imported(
+                Spec(spec.text, point.module, point.attr, spec.arguments), point.module
+            )
     near = difflib.get_close_matches(name, names(), n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"write {SHAPE}"
     raise SpecError(f"unknown optimizer {spec.name!r}; {hint} (gradbench list shows all names)")
@@ -115,7 +125,7 @@ def _imported(spec: Spec, source: str) -> object:
         module = _from_file(source) if source.endswith(".py") else _from_path(source)
     except FileNotFoundError:
         raise SpecError(f"{spec.text!r}: there is no file {source}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(
             f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
         ) from error
@@ -179,13 +189,34 @@ def _try_out(spec: Spec, cls: type[Optimizer], arguments: dict[str, Any]) -> Opt
     """Construct once on a small matrix: what fails here would fail in every case."""
     try:
         return cls([torch.nn.Parameter(torch.ones(2, 2))], **arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(
             f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {error}"
         ) from error
 
 
-def _needs(cls: type[Optimizer]) -> Needs:
-    """Read from `step` whether it must be given a closure: it has no default for one."""
-    closure = inspect.signature(cls.step).parameters.get("closure")
-    return Needs(closure=closure is not None and closure.default is closure.empty)
+def _rate(sample: Optimizer, signature: inspect.Signature) -> float | None:
+    """Return the rate of a constructed optimizer whose constructor takes one, else None."""
+    parameters = signature.parameters.values()
+    takes = any(p.name == "lr" or p.kind is p.VAR_KEYWORD for p in parameters)
+    rate = sample.defaults.get("lr") if takes else None
+    return float(rate) if isinstance(rate, int | float | Tensor) else None
+
+
+def _needs(spec: Spec, cls: type[Optimizer]) -> Needs:
+    """Return what the class declares in `gradbench_needs`, or what its `step` shows.
+
+    A parameter of `step` without a default must be the closure.
+    """
+    declared = getattr(cls, "gradbench_needs", None)
+    if declared is not None:
+        try:
+            return Needs(**declared)
+        except TypeError:
+            raise SpecError(
+                f"{spec.text!r}: gradbench_needs of {spec.name} may hold: "
+                f"{', '.join(field.name for field in fields(Needs))}"
+            ) from None
+    parameters = list(inspect.signature(cls.step).parameters.values())[1:]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return Needs(closure=any(p.default is p.empty and p.kind in positional for p in parameters))

@@ -85,7 +85,8 @@ def read(config: pytest.Config) -> Options:
         device=_value(config, "gb-device"),
         dtype=_choice(config, "gb-dtype", DTYPES),
         gate=_choice(config, "gb-gate", tuple(GATES)),
-        report_dir=config.invocation_params.dir / _value(config, "gb-report-dir"),
+        report_dir=config.invocation_params.dir
+        / Path(_value(config, "gb-report-dir")).expanduser(),
         dry_run=config.getoption("--gb-dry-run"),
     )
 

@@ -51,7 +51,7 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
             _Training(trial, result).run(watch)
         except UnsupportedError as error:
             result.status, result.reason = Status.UNSUPPORTED, str(error)
-        except Exception as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             result.status, result.reason = Status.CRASHED, _one_line(error)
     return result
 
@@ -86,7 +86,7 @@ class _Training:
         reset_peak_memory(self.device)
         try:
             for look in looks(self.trial.budget):
-                if look < self.spent:  # a step with several evaluations went past it
+                if 0 < look <= self.spent:  # a step with several evaluations looked beyond it
                     continue
                 self._advance(look)
                 score = self._look()
@@ -203,7 +203,7 @@ def _isolated(trial: Trial) -> Iterator[None]:
     forked = {} if device.type == "cpu" else {"device_type": device.type}
     devices = [device.index or 0] if forked else []
     dtype, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices, **forked):
+    with torch.random.fork_rng(devices, **forked), torch.enable_grad():
         torch.set_default_dtype(getattr(torch, trial.dtype))
         try:
             yield
@@ -213,7 +213,7 @@ def _isolated(trial: Trial) -> Iterator[None]:
             np.random.set_state(legacy)  # noqa: NPY002
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """Return the exception's type, the first line of its message, and where it was raised."""
     message = (str(error).splitlines() or [""])[0][:300]
     frames = traceback.extract_tb(error.__traceback__)

@@ -93,12 +93,14 @@ class Scenario(ABC):
     def evaluate(self, network: nn.Module, examples: Batch) -> tuple[float, float]:
         """Return the normalised score and the mean loss over the examples."""
         inputs, labels = examples
-        score = loss = torch.zeros((), device=inputs.device, dtype=torch.float64)
+        scores, losses = [], []
         for x, y in zip(
             inputs.split(EVALUATION_CHUNK), labels.split(EVALUATION_CHUNK), strict=True
         ):
             outputs = network(x)
-            score = score + self.score(outputs, y).sum(dtype=torch.float64)
-            loss = loss + self.loss(outputs, y).sum(dtype=torch.float64)
-        score, loss = torch.stack((score, loss)).div(len(inputs)).tolist()
+            scores.append(self.score(outputs, y))
+            losses.append(self.loss(outputs, y))
+        # one transfer; summed on the host, since not every device has float64
+        each = torch.stack((torch.cat(scores), torch.cat(losses))).cpu()
+        score, loss = each.double().mean(dim=1).tolist()
         return self.normalise(score), loss

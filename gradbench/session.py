@@ -1,6 +1,6 @@
 """One pytest session: resolves the optimizers, runs the items, records, judges and reports."""
 
-import sys
+import textwrap
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,13 +30,19 @@ LINE = "gradbench"
 class Unsolved(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """The optimizer did not solve what the case asks."""
 
+    __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
+
 
 class Crashed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """The optimizer raised an exception in training."""
 
+    __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
+
 
 class News(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """The optimizer solved what was thought never to be solved, under the strict gate."""
+
+    __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
 
 
 class ReplayClock:
@@ -82,7 +88,7 @@ class Session:
         self.folder: RunFolder | None = None
         self.run: dict[str, Any] = {}
         self.device = options.device
-        self.live = LiveLine()
+        self.live = LiveLine(silent=config.option.verbose > 0)
         self.finished = False
         self.file = ""
 
@@ -105,11 +111,13 @@ class Session:
         from gradbench.engine import device_name, environment
         from gradbench.optimizers import resolve
 
+        _check_distinct(wanted)
         try:
             for spec in self.options.optimizers:
                 if spec.text != "paper":
                     resolve(spec.text)
             self.device = device_name(self.options.device)
+            described = environment(self.device, self.options.dtype)
         except (SpecError, ValueError) as error:
             raise pytest.UsageError(_first_line(error)) from None
         if self.options.dry_run:
@@ -118,18 +126,17 @@ class Session:
             self.folder = RunFolder.create(
                 self.options.report_dir, labels(list(self.options.optimizers))
             )
-            self.run = self._describe(environment(self.device, self.options.dtype))
+            self.run = self._describe(self.folder, described)
         except OSError as error:
             raise pytest.UsageError(
                 f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
                 "name another folder with --gb-report-dir"
             ) from None
 
-    def _describe(self, environment: dict[str, Any]) -> dict[str, Any]:
-        assert self.folder is not None  # noqa: S101
-        return self.folder.describe(
+    def _describe(self, folder: RunFolder, environment: dict[str, Any]) -> dict[str, Any]:
+        return folder.describe(
             {
-                "command": ["pytest", *sys.argv[1:]],
+                "command": ["pytest", *map(str, self.config.invocation_params.args)],
                 "preset": self.options.preset,
                 "seeds": self.options.seeds,
                 "tuning": self.options.tuning,
@@ -149,7 +156,7 @@ class Session:
         device = run["device"]["name"] or run["cpu"]
         sweep = f"sweep of {run['tuning']} rates" if run["tuning"] else "no sweep"
         return [
-            f"gradbench: {', '.join(run['optimizers'])}",
+            *textwrap.wrap(f"gradbench: {', '.join(run['optimizers'])}", 100),
             (
                 f"{run['preset']} preset, {run['seeds']} seeds, {sweep}; {run['device']['type']} "
                 f"({device}), {run['threads']} thread, torch {run['versions']['torch']}"
@@ -165,16 +172,18 @@ class Session:
         from gradbench.item import estimate
 
         reporter: TerminalReporter = self.config.pluginmanager.get_plugin("terminalreporter")  # type: ignore[assignment]
+        asked = [(item.name, asked) for item in session.items if (asked := _asked(item))]
+        named = [(name, each) for name, each in asked if each.optimizer]
+        if asked and not named:
+            reporter.write_line(NO_OPTIMIZER)
         total_evaluations, total_seconds = 0, 0.0
         with one_thread():
-            for item in session.items:
-                asked = _asked(item)
-                if asked is None or not asked.optimizer:
-                    continue
-                evaluations, seconds = estimate(self._item(asked))
+            for name, each in named:
+                evaluations, seconds, trouble = estimate(self._item(each))
                 total_evaluations += evaluations
                 total_seconds += seconds
-                reporter.write_line(f"{item.name:<48} {evaluations:>12,} {_duration(seconds):>10}")
+                said = trouble or f"{evaluations:>12,} {_duration(seconds):>10}"
+                reporter.write_line(f"{name:<48} {said}")
         reporter.write_line(
             f"{'at most, in gradient evaluations and time here':<48} "
             f"{total_evaluations:>12,} {_duration(total_seconds):>10}"
@@ -196,7 +205,7 @@ class Session:
             dtype=self.options.dtype,
         )
 
-    def attempt(self, node: pytest.Item, benchmark: Any) -> Record:  # noqa: ANN401
+    def attempt(self, node: pytest.Item, benchmark: Any = None) -> Record:  # noqa: ANN401
         """Run an item, keep its record, and raise what its outcome calls for."""
         from gradbench.engine import Inline
         from gradbench.report.terminal import line
@@ -295,6 +304,17 @@ class Session:
         terminalreporter.write_line(f"report: {self.folder.path / 'report.md'}")
 
 
+def _check_distinct(items: list[pytest.Item]) -> None:
+    """Two items of one name would be one in every record and comparison."""
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.name in seen:
+            raise pytest.UsageError(
+                f"two cases are called {item.name}: in {seen[item.name]} and {item.location[0]}"
+            )
+        seen[item.name] = item.location[0]
+
+
 def _asked(item: pytest.Item) -> Asked | None:
     return item.stash.get(Asked.KEY, None)
 
@@ -306,7 +326,7 @@ def _line(report: pytest.CollectReport | pytest.TestReport) -> str | None:
 
 def _measure(benchmark: Any, clock: ReplayClock, results: "list[TrialResult]") -> None:  # noqa: ANN401
     durations = [s / n for result in results for s, n in result.blocks[1:]]
-    if durations and benchmark.enabled:
+    if durations and benchmark is not None and benchmark.enabled:
         clock.replay(durations, benchmark)
 
 

@@ -67,7 +67,7 @@ def _arguments(text: str, source: str | None) -> dict[str, Any]:
             raise SpecError(f"{text!r}: each argument is named once, as key=value")
         try:
             arguments[keyword.arg] = ast.literal_eval(keyword.value)
-        except ValueError:
+        except (ValueError, TypeError):
             raise SpecError(
                 f"{text!r}: the value of {keyword.arg} is no Python literal: {written} "
                 f"(a number, True, None, (0.9, 0.99), or a quoted string)"

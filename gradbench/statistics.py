@@ -26,18 +26,25 @@ def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
 def censored_median(times: Sequence[float | None]) -> float | None:
     """Median of times to target, None standing for "not within the budget".
 
-    None where half of the times or more are censored: the median then lies beyond the budget.
-    With one common budget this is the Kaplan-Meier median.
+    The first time by which half or more have arrived; None where fewer ever do. With one common
+    budget this is the Kaplan-Meier median.
     """
     if not times:
         raise ValueError("the median of no times does not exist")
-    middle = float(np.median([math.inf if time is None else time for time in times]))
-    return middle if math.isfinite(middle) else None
+    arrived = sorted(time for time in times if time is not None)
+    half = (len(times) + 1) // 2
+    return float(arrived[half - 1]) if len(arrived) >= half else None
 
 
-def summary(values: Sequence[float]) -> dict[str, float | None]:
-    """Median, quartiles and mean of a sample; all None for an empty one."""
+def summary(
+    values: Sequence[float], weights: Sequence[int] | None = None
+) -> dict[str, float | None]:
+    """Median, quartiles and mean of a sample; all None for an empty one.
+
+    A value of weight n counts as n equal observations.
+    """
     if not values:
         return {"median": None, "q1": None, "q3": None, "mean": None}
-    q1, median, q3 = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
-    return {"median": median, "q1": q1, "q3": q3, "mean": float(np.mean(values))}
+    each = np.repeat(values, 1 if weights is None else weights)
+    q1, median, q3 = (float(q) for q in np.quantile(each, [0.25, 0.5, 0.75]))
+    return {"median": median, "q1": q1, "q3": q3, "mean": float(np.mean(each))}

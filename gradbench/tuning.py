@@ -48,16 +48,16 @@ class Point:
 
 
 def best(points: Sequence[Point]) -> Point | None:
-    """Choose the rate: most seeds solved, fewest evaluations to target, highest final score,
-    nearest the default. None where every rate diverged or crashed.
+    """Choose the rate: fewest evaluations to target, then highest final score, then nearest the
+    default. None where every rate diverged or crashed.
     """  # noqa: D205
     usable = [p for p in points if not p.failed or p.solved]
     if not usable:
         return None
 
-    def rank(point: Point) -> tuple[float, float, float, float]:
+    def rank(point: Point) -> tuple[float, float, float]:
         score = point.score if math.isfinite(point.score) else -math.inf
-        return (-point.solved, point.evaluations, -score, abs(point.offset))
+        return (point.evaluations, -score, abs(point.offset))
 
     return min(usable, key=rank)
 

@@ -23,6 +23,17 @@ def odd() -> str:
     return str(HERE / "odd_optimizers.py")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def whole_torch():
+    """Import all that a first step imports: torch cannot be imported twice, and pytester forgets
+    what was imported within it."""
+    import torch
+
+    parameter = torch.nn.Parameter(torch.ones(1))
+    parameter.sum().backward()
+    torch.optim.Adam([parameter]).step()
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     from gradbench.engine import one_thread

@@ -104,5 +104,69 @@ class ForwardOnly(Optimizer):
                     p.copy_(value)
 
 
+class Exits(Null):
+    """Leaves the program in its first step."""
+
+    def step(self, closure=None):
+        raise SystemExit(3)
+
+
+class Leak(Null):
+    """Switches gradients off for whoever comes next."""
+
+    def step(self, closure=None):
+        torch.set_grad_enabled(False)
+
+
+class Shrinks(SGD):
+    """Changes a list that it was given."""
+
+    def __init__(self, params, lr=0.1, scale=(1.0,)):
+        self.scale = scale
+        super().__init__(params, lr=lr)
+
+    def step(self, closure=None):
+        self.scale[0] *= 0.9
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad.mul_(self.scale[0])
+        return super().step(closure)
+
+
+class Twice(SGD):
+    """Evaluates its closure twice a step, and says that it needs one."""
+
+    gradbench_needs = {"closure": True}  # noqa: RUF012
+
+    def step(self, closure=None):
+        assert closure is not None
+        with torch.enable_grad():
+            closure()
+            closure()
+        return super().step()
+
+
+class TwiceByAnotherName(Twice):
+    """Shows by its signature that it needs one."""
+
+    gradbench_needs = None
+
+    def step(self, loss_function):
+        return super().step(loss_function)
+
+
+class Declares(Null):
+    """Declares a need that nobody knows."""
+
+    gradbench_needs = {"coffee": True}  # noqa: RUF012
+
+
+class PassesOn(torch.optim.Adam):
+    """Takes the learning rate among other keywords."""
+
+    def __init__(self, params, **keywords):
+        super().__init__(params, **keywords)
+
+
 class NotAnOptimizer:
     """No torch.optim.Optimizer."""

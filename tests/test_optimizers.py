@@ -84,6 +84,23 @@ def test_a_file_that_fails_to_import_is_a_wrong_spec(tmp_path, odd):
         resolve(f"{odd}:NotAnOptimizer")
 
 
+def test_a_rate_among_other_keywords_is_found(odd):
+    factory = resolve(f"{odd}:PassesOn")
+    assert (factory.rate, factory.tunable) == (1e-3, True)
+    assert factory.hyperparameters == {"lr": 1e-3}
+
+
+def test_a_script_that_exits_on_import_is_a_wrong_spec(tmp_path):
+    (tmp_path / "script.py").write_text("import argparse\nargparse.ArgumentParser().exit(2)\n")
+    with pytest.raises(SpecError, match=r"cannot import .*SystemExit: 2"):
+        resolve(f"{tmp_path}/script.py:Opt")
+
+
+def test_an_unknown_need_is_a_wrong_spec(odd):
+    with pytest.raises(SpecError, match="gradbench_needs of Declares may hold: closure"):
+        resolve(f"{odd}:Declares")
+
+
 def test_what_refuses_the_networks_parameters_is_unsupported(odd):
     with pytest.raises(UnsupportedError, match="matrices only"):
         resolve(f"{odd}:Vectors").build(parameters(), {})

@@ -84,7 +84,8 @@ def test_a_run_from_spec_to_files(pytester, suite):
 def test_the_table_fits_a_hundred_columns(pytester, suite):
     long = "--optimizer=adam:lr=0.01,betas=(0.9,0.999),eps=1e-8,weight_decay=0.0"
     result = suite()(long, ADAM)
-    ours = result.outlines[result.outlines.index("") :]  # below pytest's own header
+    begin = next(i for i, line in enumerate(result.outlines) if "gradbench: " in line)
+    ours = result.outlines[begin:]
     assert max(len(line) for line in ours if "report: " not in line) <= 100
     result.stdout.fnmatch_lines(
         [
@@ -315,10 +316,9 @@ def test_the_benchmark_json_holds_the_measured_step_times(pytester, suite):
     (entry,) = json.loads((pytester.path / "out.json").read_text())["benchmarks"]
     assert entry["name"] == "parity-d5-weight2[adam-lr-0-01]"
     (record,) = records(pytester)
-    assert entry["stats"]["median"] == pytest.approx(
-        record.timing["seconds_per_step"]["median"], rel=1e-6
-    )
-    assert len(set(entry["stats"]["data"])) > 1
+    measured = entry["stats"]["data"]  # a round is a block of steps, divided by their number
+    assert len(set(measured)) > 1
+    assert min(measured) <= record.timing["seconds_per_step"]["median"] <= max(measured)
 
 
 def test_benchmark_compare_works_between_two_runs(suite):
@@ -334,10 +334,80 @@ def test_benchmarks_table_is_not_shown_unasked(suite):
     assert "benchmark '" not in suite([(5, 2, "must")])(ADAM).stdout.str()
 
 
-def test_two_cases_of_one_name_are_an_error(suite):
-    result = suite([(5, 2, "must"), (5, 2, "may")])(ADAM)
-    assert result.ret == 2
-    result.stdout.fnmatch_lines(["*two cases are called parity-d5-weight2*"])
+def test_two_cases_of_one_name_are_an_error(pytester, suite):
+    run = suite([(5, 2, "must")])
+    pytester.makepyfile(test_other=SUITE.format(ladder=[(5, 2, "may")], budget=40))
+    result = run(ADAM)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["ERROR: two cases are called parity-d5-weight2*: in test_other.py and test_suite.py"]
+    )
+
+
+def test_the_last_failures_can_be_rerun(suite):
+    run = suite([(5, 2, "must"), (30, 15, "must")])
+    run(ADAM).assert_outcomes(passed=1, failed=1)
+    result = run(ADAM, "--lf")
+    result.assert_outcomes(failed=1)
+    assert "parity-d5" not in result.stdout.str()
+
+
+def test_a_run_is_not_split_over_workers(pytester, suite):
+    run = suite()
+    pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--numprocesses')")
+    result = run(ADAM, "--numprocesses=2")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: gradbench runs its cases in one pytest process*"])
+
+
+def test_without_pytest_benchmark_the_cases_still_run(suite):
+    suite([(5, 2, "must")])(ADAM, "-p", "no:benchmark").assert_outcomes(passed=1)
+
+
+def test_the_benchmarks_of_others_keep_their_table(pytester):
+    pytester.makepyfile("def test_sum(benchmark):\n    benchmark(sum, [1, 2])\n")
+    result = pytester.runpytest("--benchmark-max-time=0.001")
+    result.stdout.fnmatch_lines(["*benchmark: 1 tests*", "*test_sum*"])
+
+
+def test_a_suite_without_cases_says_what_to_write(pytester):
+    pytester.makepyfile("import pytest\n@pytest.mark.gradbench\ndef test_x(attempt): attempt()\n")
+    result = pytester.runpytest(ADAM)
+    result.stdout.fnmatch_lines(["*write @pytest.mark.gradbench(cases=function_of_the_preset)*"])
+
+
+def test_a_dry_run_says_what_cannot_run(suite, odd):
+    run = suite([(5, 2, "must")])
+    result = run(f"--optimizer={odd}:Raises", f"--optimizer={odd}:Vectors", "--gb-dry-run")
+    result.stdout.fnmatch_lines(
+        ["*[[]Raises[]]*crashed: RuntimeError: the third*", "*[[]Vectors[]]*unsupported: *"]
+    )
+    run("--gb-dry-run").stdout.fnmatch_lines(["no optimizer named: *"])
+
+
+def test_the_short_summary_shows_the_message(suite, odd):
+    result = suite([(5, 2, "must")])(f"--optimizer={odd}:Null")
+    result.stdout.fnmatch_lines(["FAILED test_suite.py::parity-d5-weight2[[]Null[]] - Unsolved: *"])
+
+
+def test_the_paper_trained_nothing_on_some_cases(pytester):
+    pytester.makepyfile(
+        SUITE.format(ladder=[], budget=1).replace(
+            "for d,",
+            "yield Case(id='periodic', scenario="
+            "'gradbench.scenarios.periodic:Periodic', setting={'d': 2, 'r': 1.0}, budget=5,"
+            " expectation=Expectation.MAY)\n    for d,",
+        )
+    )
+    result = pytester.runpytest("--optimizer=paper", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "  periodic[[]paper[]] * - *skipped (may)",
+            "periodic * - * - * - * - *skipped (may)",
+            "SKIPPED *unsupported: the paper trained nothing here",
+        ]
+    )
 
 
 def test_plain_tests_beside_a_suite_are_left_alone(pytester):

@@ -218,3 +218,33 @@ def test_batch_t_belongs_to_step_t():
     batches = [b for i, b in enumerate(seen) if i == 0 or not torch.equal(b, seen[i - 1])]
     assert len(batches) > 10
     assert all(torch.equal(a, b) for a, b in zip(plain, batches, strict=False))
+
+
+@pytest.mark.parametrize("spec", ["lbfgs", "lbfgs:max_iter=3", "{odd}:Twice:lr=0.5"])
+def test_no_look_is_taken_twice(spec, odd):
+    result = run_trial(trial(optimizer=spec.format(odd=odd), budget=300))
+    evaluations = [row[0] for row in result.curve]
+    assert all(a < b for a, b in pairwise(evaluations))
+    assert result.status == "solved"
+
+
+@pytest.mark.parametrize("name", ["Twice", "TwiceByAnotherName"])
+def test_a_closure_is_given_where_it_is_declared_or_required(name, odd):
+    result = run_trial(trial(optimizer=f"{odd}:{name}:lr=0.1", target_score=math.inf))
+    assert (result.status, result.reason) == ("unsolved", None)
+    assert result.gradient_evaluations == 2 * sum(steps for _, steps in result.blocks) == 40
+
+
+def test_what_a_trial_leaves_behind_does_not_reach_the_next(odd):
+    wanted = run_trial(trial()).curve
+    run_trial(trial(optimizer=f"{odd}:Leak", budget=5))
+    assert torch.is_grad_enabled()
+    assert run_trial(trial()).curve == wanted
+    shrinking = trial(optimizer=f"{odd}:Shrinks:scale=[1.0]")
+    assert run_trial(shrinking).curve == run_trial(shrinking).curve
+
+
+def test_an_optimizer_that_leaves_the_program_has_crashed(odd):
+    result = run_trial(trial(optimizer=f"{odd}:Exits"))
+    assert result.status == "crashed"
+    assert result.reason.startswith("SystemExit: 3")

@@ -30,11 +30,6 @@ def test_fewest_evaluations_then_highest_score_then_nearest_the_default():
     assert best([far, near]) is near
 
 
-def test_a_solved_seed_counts_for_more_than_speed():
-    both, one = Point(0, 2, 90, 0.9), Point(1, 1, 60, 0.9)
-    assert best([one, both]) is both
-
-
 def test_divergence_decides_nothing_unless_every_rate_failed():
     wild = Point(2, 0, 100, 0.9, failed=True)
     tame = Point(0, 0, 100, 0.1)

@@ -12,8 +12,20 @@ def shown(optimizer: str) -> str:
     return folder.rpartition("/")[2] + file + rest if file else optimizer
 
 
+def ran(record: Record) -> int:
+    """Return how many evaluation trials could be run at all."""
+    return sum(status != Status.UNSUPPORTED for status in record.statuses)
+
+
+def solved(record: Record) -> str:
+    """Return how many of the seeds were solved; `-` where none could be run."""
+    return f"{record.solved}/{record.seeds}" if ran(record) else "-"
+
+
 def to_target(record: Record) -> str:
     """Return the median evaluations to target, or that it lies beyond the budget."""
+    if ran(record) == 0:
+        return "-"
     times = [trial["evaluations_to_target"] for trial in record.trials]
     middle = censored_median(times) if times else None
     return f">{record.budget}" if middle is None else f"{middle:.0f}"
@@ -42,12 +54,12 @@ def remarks(record: Record) -> list[str]:
 
 def cells(record: Record) -> list[str]:
     """Return the record's cells, one for each of HEADERS."""
-    low, high = wilson(record.solved, record.seeds)
+    low, high = wilson(record.solved, record.seeds) if record.seeds else (0.0, 1.0)
     return [
         record.case,
         shown(record.optimizer),
-        f"{record.solved}/{record.seeds}",
-        f"{100 * low:.0f}-{100 * high:.0f}",
+        solved(record),
+        f"{100 * low:.0f}-{100 * high:.0f}" if ran(record) else "-",
         to_target(record),
         milliseconds(record),
         verdict(record),
@@ -56,7 +68,9 @@ def cells(record: Record) -> list[str]:
 
 def legend(records: list[Record]) -> str:
     """Return what the columns mean."""
-    clocks = ", ".join(sorted({record.timing.get("clock") or "none" for record in records}))
+    clocks = ", ".join(
+        sorted({record.timing["clock"] for record in records if record.timing.get("clock")})
+    )
     return (
         "solved: evaluation seeds, with the Wilson 95 % interval in percent; to target: median\n"
         f"gradient evaluations; ms/step: median training step by {clocks}, evaluation excluded"

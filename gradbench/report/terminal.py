@@ -10,6 +10,7 @@ from gradbench.report.rows import (
     milliseconds,
     remarks,
     shown,
+    solved,
     to_target,
     verdict,
 )
@@ -30,7 +31,7 @@ def line(record: Record) -> str:
     """Return one finished item in one line."""
     name = shorten(f"{record.case}[{shown(record.optimizer)}]", 44)
     numbers = f"{to_target(record):>7} ev  {milliseconds(record):>6} ms"
-    text = f"{name:<44}  {record.solved}/{record.seeds}  {numbers}  {verdict(record)}"
+    text = f"{name:<44}  {solved(record):>3}  {numbers}  {verdict(record)}"
     return shorten(text, WIDTH - 2)
 
 

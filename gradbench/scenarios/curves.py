@@ -145,16 +145,18 @@ class Curves(Scenario):
         """Return the score and the mean loss on the held-out curves."""
         inputs, labels = examples
         outputs = network(inputs)
-        loss = self.loss(outputs, labels).mean(dtype=torch.float64).item()
+        loss = self.loss(outputs, labels).cpu().double().mean().item()
         if isinstance(network, Filter):
             distance = (network.filter() - labels.new_tensor(SECOND_DIFFERENCE)).norm()
             return 1 - distance.item() / math.sqrt(6), loss
         if self.approach == "linear" and self.data == "text":
-            wanted = inverse(self.n).to(labels)
-            weight = network.weight if isinstance(network, nn.Linear) else torch.zeros_like(wanted)
+            wanted = inverse(self.n)
+            weight = torch.zeros_like(wanted)
+            if isinstance(network, nn.Linear):
+                weight = network.weight.cpu().double()
             gap = torch.linalg.matrix_norm(weight - wanted, 2)
             return 1 - (gap / torch.linalg.matrix_norm(wanted, 2)).item(), loss
-        return self.score(outputs, labels).mean(dtype=torch.float64).item(), loss
+        return self.score(outputs, labels).cpu().double().mean().item(), loss
 
     def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
         """Return U, or the filter [1, -2, 1]; for the auto-encoder the curve itself.

@@ -149,7 +149,7 @@ class Steps(Scenario):
         levels = self._level(network(inputs))
         error = (labels.new_tensor(LEVELS)[levels] - labels).square().mean()
         return {
-            "level_accuracy": (levels == index(labels)).double().mean().item(),
+            "level_accuracy": (levels == index(labels)).to(labels).mean().item(),
             "mse_over_variance": (error / labels.var(correction=0)).item(),
         }
 
