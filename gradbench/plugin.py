@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradbench import options
-from gradbench.session import NO_OPTIMIZER, Asked, ReplayClock, Session
+from gradbench.replay import ReplayClock
+from gradbench.screen import Screen
+from gradbench.session import NO_OPTIMIZER, Asked, Session
 from gradbench.spec import labels
 
 if TYPE_CHECKING:
@@ -28,9 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "gradbench(cases): run the function once per case and optimizer; cases(preset) yields them",
     )
-    session = Session(config, options.read(config))
+    screen = Screen(config)
+    session = Session(config, options.read(config), screen)
     config.stash[_SESSION] = session
     config.pluginmanager.register(session, "gradbench.session")
+    config.pluginmanager.register(screen, "gradbench.screen")
     if not session.options.optimizers:
         return
     if hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None):

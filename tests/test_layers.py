@@ -35,11 +35,15 @@ ALLOWED = {
     "report": {"record", "statistics", "report"},
     "discover": {"case"},
     "options": {"case", "spec", "verdict"},
+    "judge": {"record", "verdict"},
+    "replay": {"record"},
+    "screen": set(),
+    "dryrun": {"engine", "item"},
     "session": {
-        *("case", "engine", "folder", "item", "live", "optimizers", "options", "record"),
-        *("report", "spec", "verdict"),
+        *("case", "dryrun", "engine", "folder", "item", "judge", "live", "optimizers", "options"),
+        *("record", "replay", "report", "screen", "spec"),
     },
-    "plugin": {"options", "session", "spec", "case", "record"},
+    "plugin": {"options", "replay", "screen", "session", "spec", "case", "record"},
     "cli": {"", "case", "discover", "optimizers", "report"},
 }
 

@@ -1,0 +1,28 @@
+"""What --gb-dry-run prints: the items, their gradient evaluations, and about how long they take."""
+
+from collections.abc import Callable, Sequence
+
+from gradbench.engine import one_thread
+from gradbench.item import Item, estimate
+
+
+def dry_run(items: Sequence[tuple[str, Item]], write: Callable[[str], None]) -> None:
+    """Write a line per named item and the total; a few steps of each are run."""
+    total_evaluations, total_seconds = 0, 0.0
+    with one_thread():
+        for name, item in items:
+            evaluations, seconds, trouble = estimate(item)
+            total_evaluations += evaluations
+            total_seconds += seconds
+            said = trouble or f"{evaluations:>12,} {_duration(seconds):>10}"
+            write(f"{name:<48} {said}")
+    write(
+        f"{'at most, in gradient evaluations and time here':<48} "
+        f"{total_evaluations:>12,} {_duration(total_seconds):>10}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

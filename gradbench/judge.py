@@ -1,0 +1,45 @@
+"""An item's outcome as pytest's: what fails, what was expected to fail, what is skipped."""
+
+import pytest
+
+from gradbench.record import Outcome, Record
+from gradbench.verdict import fails
+
+
+class Unsolved(pytest.fail.Exception):  # type: ignore[name-defined,misc]
+    """The optimizer did not solve what the case asks."""
+
+    __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
+
+
+class Crashed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
+    """The optimizer raised an exception in training."""
+
+    __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
+
+
+class News(pytest.fail.Exception):  # type: ignore[name-defined,misc]
+    """The optimizer solved what was thought never to be solved, under the strict gate."""
+
+    __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
+
+
+def judge(node: pytest.Item, record: Record, gate: str) -> None:
+    """Raise what the record's outcome calls for under the gate; return where it may pass."""
+    told = f"{record.optimizer} solved {record.case} on {record.solved} of {record.seeds} seeds"
+    if record.outcome == Outcome.SKIPPED:
+        pytest.skip(f"{record.optimizer} is unsupported: {record.reason}")
+    if record.outcome == Outcome.PASSED:
+        return
+    why = f" ({record.reason})" if record.reason else ""
+    if fails(record.outcome, gate):
+        if record.outcome == Outcome.NEWS:
+            raise News(f"{told}; expected: never", pytrace=False)
+        if "crashed" in record.statuses:
+            raise Crashed(f"{record.optimizer} crashed on {record.case}{why}", pytrace=False)
+        raise Unsolved(f"{told}; expected: {record.expectation}{why}", pytrace=False)
+    node.add_marker(
+        pytest.mark.xfail(reason=f"expected: {record.expectation}", raises=Unsolved, strict=False)
+    )
+    if record.outcome != Outcome.NEWS:
+        raise Unsolved(f"{told}{why}", pytrace=False)
