@@ -16,7 +16,7 @@ from gradbench.report.rows import (
 )
 
 WIDTH = 100
-CASE, OPTIMIZER = 27, 18
+CASE, OPTIMIZER = 29, 16
 
 
 def shorten(text: str, width: int) -> str:
