@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["run"]:  # everything after it is pytest's, also --help
         settings = [f"-c{name}" for name in INI_FILES if Path(name).is_file()][:1]
         here = [f"--rootdir={Path.cwd()}", *settings]
+        here += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # for this import of gradbench
         return int(pytest.main([str(suites()), *here, *words[1:]]))
     parser = argparse.ArgumentParser(
         prog="gradbench", description="The failures of gradient-based deep learning, as cases."
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     try:
         show(chosen.paths or [suites()], chosen.preset)
-    except (OSError, ImportError, ValueError, SyntaxError) as error:
+    except (FileNotFoundError, ImportError, ValueError, SyntaxError) as error:
         print(f"gradbench list: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
     return 0
