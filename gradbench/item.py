@@ -1,7 +1,7 @@
 """The unit of work: one case with one optimizer, from the learning-rate sweep to the record."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gradbench import tuning
@@ -123,7 +123,7 @@ def _blank(item: Item, scenario: Scenario) -> Record:
         family=scenario.family,
         scenario=scenario.name,
         section=scenario.section,
-        setting=scenario.setting,
+        setting={name: value for name, value in asdict(scenario).items() if name != "approach"},
         approach=getattr(scenario, "approach", ""),
         optimizer=item.optimizer,
         expectation=case.expectation.value,

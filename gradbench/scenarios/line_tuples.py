@@ -1,0 +1,192 @@
+"""Tuples of line images: end-to-end training where a decomposition works (section 3.1)."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.networks import Constant, relu_network
+from gradbench.scenario import Batch, Scenario, Target
+
+APPROACHES = ("end-to-end", "decomposition")
+NETWORKS = ("dense", "convolution")
+SIDE = 28
+REACH = 11
+"""The longest line, 23, has floor(23 / 2) pixels on either side of its centre."""
+
+HELD_OUT = 2000
+CEILING = 0.945
+"""About the best accuracy on one image: short and nearly upright lines look alike on the grid.
+
+The sign of the covariance of a line's coordinates, the known solution, reaches 0.949."""
+
+
+@dataclass(frozen=True)
+class LineTuples(Scenario):
+    """Tell whether a tuple of k images holds an even number of lines that fall.
+
+    An image is 28 x 28 and binary: a line of angle theta ~ U[0, pi] and length U[5, 23] about a
+    uniformly random point; its label is +1 if theta < pi/2, else -1. A tuple's label is the product
+    of its k labels. (The script's is (-1)^(k+1) times it: +1 for an odd number of +1.) As in the
+    script, the pixels at centre +- t (cos theta, sin theta), t < floor(length / 2), are truncated
+    toward zero and dropped outside of the image.
+
+    N1 scores each image, with shared weights; N2, dense 100, reads the sigmoids of the k scores.
+    `end-to-end` trains on the hinge loss of the product alone, `decomposition` adds the mean hinge
+    loss of the k scores. `network="convolution"` is the paper's N1, without an activation after the
+    convolutions as in the script; `"dense"` (784-50-100-1) costs a fraction and keeps the contrast.
+
+    The score is N2's accuracy, from 0 at chance to 1 at (1 + (2 a - 1)^k) / 2 with a = 0.945, the
+    best that single images allow. `details` adds N1's accuracy, folded about 1/2 since end-to-end
+    it may learn -y, and the scale of its scores, which a saturated run shows.
+    """
+
+    approach: str = "end-to-end"
+    k: int = 2
+    n1: str = "dense"
+
+    name: ClassVar[str] = "line-tuples"
+    family: ClassVar[str] = "decomposition"
+    section: ClassVar[str] = "3.1"
+    claim: ClassVar[str] = (
+        "decomposition reaches a good accuracy for every k, end-to-end stays at chance from k = 3"
+    )
+    chance: ClassVar[float] = 0.0
+    best: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.approach not in APPROACHES or self.n1 not in NETWORKS:
+            raise ValueError(
+                f"choose approach from {', '.join(APPROACHES)} and n1 from {', '.join(NETWORKS)}: "
+                f"{self}"
+            )
+        if self.k < 1:
+            raise ValueError(f"need k >= 1: k={self.k}")
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What decides targets and data: k alone, so that both N1 meet the same images."""
+        return {"k": self.k}
+
+    @property
+    def published(self) -> str:
+        """The script's Adam."""
+        return "adam:lr=0.001,betas=(0.9,0.99),eps=1e-5"
+
+    @property
+    def ceiling(self) -> float:
+        """The best accuracy on a tuple, if the best on an image is 0.945."""
+        return (1 + (2 * CEILING - 1) ** self.k) / 2
+
+    def draw_target(self, generator: torch.Generator) -> Target:  # noqa: ARG002
+        """Return nothing: the label's rule is fixed."""
+        return {}
+
+    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
+        """Draw images, shape `(n, k, 784)`, and labels `(n, 1 + k)`: the product, then each."""
+        images, each = lines(n * self.k, generator)
+        each = each.view(n, self.k)
+        labels = torch.cat((each.prod(dim=1, keepdim=True), each), dim=1)
+        return images.view(n, self.k, -1), labels
+
+    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+        """Return 2000 fixed tuples."""
+        return self.sample(target, HELD_OUT, generator)
+
+    def network(self) -> nn.Module:
+        """Return N1 and N2 in one."""
+        n1 = _convolution() if self.n1 == "convolution" else relu_network(SIDE**2, 50, 100, 1)
+        return TupleNetwork(n1, relu_network(self.k, 100, 1))
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Hinge loss of each tuple's product; with decomposition, plus the mean over its images."""
+        hinge = (1 - labels * outputs).clamp(min=0)
+        if self.approach == "decomposition":
+            return hinge[:, 0] + hinge[:, 1:].mean(dim=1)
+        return hinge[:, 0]
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Accuracy of each tuple's sign over chance, in units of the ceiling's."""
+        right = ((labels[:, 0] * outputs[:, 0]).sign() + 1) / 2
+        return (right - 0.5) / (self.ceiling - 0.5)
+
+    @torch.no_grad()
+    def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:
+        """Return N1's accuracy folded about 1/2, and the root mean square of its scores."""
+        scores, labels = network(examples[0])[:, 1:], examples[1][:, 1:]
+        accuracy = (scores * labels > 0).to(labels).mean().item()
+        return {
+            "image_accuracy_folded": max(accuracy, 1 - accuracy),
+            "score_rms": scores.square().mean().sqrt().item(),
+        }
+
+    def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
+        """Return the sign of the covariance of each line's two coordinates, and their product."""
+        return _Covariance()
+
+    def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
+        """Return the constant +1: the labels are balanced."""
+        return Constant(torch.ones(1 + self.k))
+
+
+def lines(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw n line images, shape `(n, 784)` in {0, 1}, and their labels, shape `(n,)`."""
+    device = generator.device
+    theta = math.pi * torch.rand(n, 1, generator=generator, device=device)
+    half = ((5 + 18 * torch.rand(n, 1, generator=generator, device=device)) / 2).floor()
+    centre = SIDE * torch.rand(2, n, 1, generator=generator, device=device)
+    labels = 1 - 2 * (theta[:, 0] >= math.pi / 2).to(theta)
+    return draw(theta, half, centre), labels
+
+
+def draw(theta: Tensor, half: Tensor, centre: Tensor) -> Tensor:
+    """Draw lines of given angles `(n, 1)`, half lengths `(n, 1)` and centres `(2, n, 1)`."""
+    t = torch.arange(REACH, device=theta.device, dtype=theta.dtype)
+    offsets = torch.stack((theta.cos(), theta.sin())) * t  # (2, n, REACH)
+    row, column = torch.cat((centre + offsets, centre - offsets), dim=2).trunc().long()
+    inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE)
+    drawn = inside & (t < half).repeat(1, 2)
+    pixel = torch.where(drawn, row * SIDE + column, SIDE**2)  # what is not drawn goes past the end
+    images = theta.new_zeros(len(theta), SIDE**2 + 1).scatter_(1, pixel, 1.0)
+    return images[:, :-1].contiguous()
+
+
+class TupleNetwork(nn.Module):
+    """N1 on every image, N2 on the sigmoids of its scores; answers with both."""
+
+    def __init__(self, n1: nn.Module, n2: nn.Module) -> None:
+        super().__init__()
+        self.n1, self.n2 = n1, n2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return N2's output and the k scores, shape `(n, 1 + k)`."""
+        n, k = images.shape[:2]
+        scores = self.n1(images.reshape(n * k, -1)).view(n, k)
+        return torch.cat((self.n2(scores.sigmoid()), scores), dim=1)
+
+
+def _convolution() -> nn.Module:
+    convolutions = (
+        *(nn.Unflatten(1, (1, SIDE, SIDE)), nn.Conv2d(1, 16, 5, padding=2), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 16, 5, padding=2), nn.MaxPool2d(2), nn.Flatten()),
+    )
+    for layer in convolutions:
+        if isinstance(layer, nn.Conv2d):
+            std = (layer.in_channels * 25) ** -0.5
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return nn.Sequential(*convolutions, relu_network(7 * 7 * 16, 50, 100, 1))
+
+
+class _Covariance(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        row = torch.arange(SIDE, device=images.device, dtype=images.dtype)
+        row, column = row.repeat_interleave(SIDE), row.repeat(SIDE)
+        mass = images.sum(-1).clamp(min=1)
+        means = (images @ row / mass) * (images @ column / mass)
+        covariance = images @ (row * column) / mass - means
+        scores = torch.where(covariance >= -1e-3, 1.0, -1.0).to(images)
+        return torch.cat((scores.prod(dim=1, keepdim=True), scores), dim=1)

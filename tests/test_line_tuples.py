@@ -1,0 +1,110 @@
+"""The images and the labels of tuples of lines, each by a second path."""
+
+import math
+
+import pytest
+import torch
+
+from gradbench.scenarios.line_tuples import SIDE, LineTuples, draw, lines
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_images_pixel_for_pixel_by_the_plain_definition():
+    n, stream = 300, generator(1)
+    theta = math.pi * torch.rand(n, 1, generator=stream, dtype=torch.float64)
+    half = ((5 + 18 * torch.rand(n, 1, generator=stream, dtype=torch.float64)) / 2).floor()
+    centre = SIDE * torch.rand(2, n, 1, generator=stream, dtype=torch.float64)
+    images = draw(theta, half, centre).view(n, SIDE, SIDE)
+    for i in range(n):
+        plain = torch.zeros(SIDE, SIDE, dtype=torch.float64)
+        cos, sin = (f(theta[i]).item() for f in (torch.cos, torch.sin))
+        for t in range(int(half[i])):
+            for side in (1, -1):
+                row = int(centre[0, i].item() + side * (t * cos))  # int truncates toward zero
+                column = int(centre[1, i].item() + side * (t * sin))
+                if 0 <= row < SIDE and 0 <= column < SIDE:
+                    plain[row, column] = 1
+        assert torch.equal(images[i], plain)
+
+
+def test_lengths_angles_and_labels_are_uniform():
+    images, labels = lines(20_000, generator(2))
+    assert set(labels.unique().tolist()) == {-1.0, 1.0}
+    assert abs(labels.mean().item()) < 5 / math.sqrt(20_000)
+    assert set(images.unique().tolist()) == {0.0, 1.0}
+    assert 2 <= images.sum(dim=1).max() <= 2 * 11
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_a_tuples_label_is_the_product_and_is_balanced(k):
+    x, labels = LineTuples(k=k).sample({}, 10_000, generator(3))
+    assert x.shape == (10_000, k, SIDE**2)
+    product = torch.ones(10_000)
+    for slot in range(k):
+        product = product * labels[:, 1 + slot]
+    assert torch.equal(labels[:, 0], product)
+    assert abs(labels[:, 0].mean().item()) < 0.05
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_independent_images_at_the_ceiling_give_the_tuples_ceiling(k):
+    right = torch.rand(400_000, k, generator=generator(4)) < 0.945
+    even = ((~right).sum(dim=1) % 2 == 0).double().mean().item()
+    assert LineTuples(k=k).ceiling == pytest.approx(even, abs=0.004)
+
+
+def test_the_known_solution_is_at_the_ceiling_of_one_image():
+    scenario = LineTuples(k=1)
+    examples = scenario.sample({}, 20_000, generator(5))
+    accuracy = scenario.details(scenario.solution({}), examples)["image_accuracy_folded"]
+    assert accuracy == pytest.approx(0.945, abs=0.01)
+
+
+def test_losses_by_hand():
+    outputs = torch.tensor([[0.5, 2.0, -1.0]])
+    labels = torch.tensor([[-1.0, 1.0, -1.0]])
+    assert LineTuples(k=2).loss(outputs, labels).tolist() == [1.5]
+    both = LineTuples(approach="decomposition", k=2).loss(outputs, -labels)
+    assert both.tolist() == [0.5 + (3.0 + 2.0) / 2]
+
+
+def test_the_sign_ambiguity_is_folded_in_the_details_and_never_in_the_score():
+    scenario = LineTuples(k=2)
+    examples = scenario.sample({}, 500, generator(6))
+
+    class Flipped(torch.nn.Module):
+        def forward(self, images):
+            return -scenario.solution({})(images)
+
+    right = scenario.details(scenario.solution({}), examples)["image_accuracy_folded"]
+    assert scenario.details(Flipped(), examples)["image_accuracy_folded"] == pytest.approx(right)
+    score = scenario.evaluate(scenario.solution({}), examples)[0]
+    assert scenario.evaluate(Flipped(), examples)[0] == pytest.approx(-score, abs=1e-5)
+
+
+@pytest.mark.parametrize("n1", ["dense", "convolution"])
+def test_images_share_the_weights_of_n1(n1):
+    torch.manual_seed(0)
+    scenario = LineTuples(k=3, n1=n1)
+    network = scenario.network()
+    x, _ = scenario.sample({}, 4, generator(7))
+    swapped = network(x[:, [2, 0, 1]])
+    assert torch.allclose(network(x)[:, [3, 1, 2]], swapped[:, 1:], atol=1e-5)
+
+
+def test_both_approaches_and_networks_meet_the_same_data():
+    settings = {
+        str(LineTuples(approach=a, n1=n).setting)
+        for a in ("end-to-end", "decomposition")
+        for n in ("dense", "convolution")
+    }
+    assert len(settings) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"approach": "guess"}, {"n1": "none"}, {"k": 0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"choose approach|need k"):
+        LineTuples(**wrong)
