@@ -16,9 +16,10 @@ bench: $(VENV)/.installed
 test: lint
 	$(BIN)/pytest -q $(ARGS)
 
-# What make test proves of every quick case, for the standard and the paper preset.
+# What make test proves of every quick case, for the standard and the paper preset; and its table.
 proof: $(VENV)/.installed
 	$(BIN)/pytest -q tests/test_contract.py -m proof $(ARGS)
+	$(BIN)/python benchmarks/proof.py quick standard paper > benchmarks/proof.md
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -49,6 +49,8 @@ def main(folders: list[Path]) -> int:
     found: dict[str, dict[str, Record]] = {}
     for folder in folders:
         for record in read(folder / "records.jsonl"):
+            if record.expectation == Expectation.LEARNER:
+                continue
             found.setdefault(record.case, {})[record.optimizer] = record
     suite = {case.id: case for case in cases([suites()], runs[0]["preset"])}
     rows, wrong = [], 0

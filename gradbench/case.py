@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PRESETS = ("quick", "standard", "paper")
 """Sizes, batches and budgets of the cases: minutes, hours, and the paper's own."""
 
+LEARNER = "none"
+"""What stands in the place of the optimizer where an approach takes none."""
+
 _ID = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
@@ -42,6 +45,11 @@ class Case:
             raise ValueError(f"{self.id}: budget and batch are at least 1")
         if not 0 < self.target_score <= 1:
             raise ValueError(f"{self.id}: the target score lies above 0 (chance), up to 1 (solved)")
+
+    @property
+    def takes_optimizer(self) -> bool:
+        """Whether an optimizer attempts the case; else its approach learns by itself."""
+        return self.expectation is not Expectation.LEARNER
 
     def build(self) -> "Scenario":
         """Import the scenario's class and build it in this setting.

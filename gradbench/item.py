@@ -28,8 +28,8 @@ ESTIMATE = 40
 class Item:
     """A case and who attempts it, as plain data that can travel to another process.
 
-    `optimizer` is a spec, or `paper` for the one the paper trained with. `tuning` is the number of
-    points of the sweep; 0 takes the optimizer as it comes.
+    `optimizer` is a spec, `paper` for the one the paper trained with, or `none` where the approach
+    takes none. `tuning` is the number of points of the sweep; 0 takes the optimizer as it comes.
     """
 
     case: Case
@@ -47,13 +47,13 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     record = _blank(item, scenario)
     seeds = list(range(item.seeds))
     spec = optimizer_of(item, scenario)
-    if spec is None:
+    if spec is None and item.case.takes_optimizer:
         results = [TrialResult(seed, Status.UNSUPPORTED, NOTHING_PUBLISHED) for seed in seeds]
     else:
         attempt = _Attempt(item, scenario, spec, record, tell)
         hyperparameters = attempt.sweep()
         results = attempt.trials(hyperparameters, seeds, "seed")
-        record.hyperparameters = attempt.factory.hyperparameters | hyperparameters
+        record.hyperparameters = attempt.defaults | hyperparameters
     record.trials = [result.plain() for result in results]
     record.solved = sum(result.status is Status.SOLVED for result in results)
     record.seeds = len(results)
@@ -64,7 +64,12 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
 
 
 def optimizer_of(item: Item, scenario: Scenario) -> str | None:
-    """Return the spec of the optimizer that attempts the item; None where `paper` names none."""
+    """Return the spec of the optimizer that attempts the item.
+
+    None where the approach takes none, and where the paper trained nothing.
+    """
+    if not item.case.takes_optimizer:
+        return None
     return scenario.published if item.optimizer == "paper" else item.optimizer
 
 
@@ -76,9 +81,9 @@ def estimate(item: Item) -> tuple[int, float, str | None]:
     """  # noqa: D205
     case, scenario = item.case, item.case.build()
     spec = optimizer_of(item, scenario)
-    if spec is None:
+    if spec is None and case.takes_optimizer:
         return 0, 0.0, f"{Status.UNSUPPORTED}: {NOTHING_PUBLISHED}"
-    sweeps = item.tuning > 0 and resolve(spec).tunable and item.optimizer != "paper"
+    sweeps = bool(item.tuning and spec and resolve(spec).tunable and item.optimizer != "paper")
     points = item.tuning + (item.tuning > 1) if sweeps else 0
     evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
     trial = Trial(
@@ -137,11 +142,12 @@ class _Attempt:
     """One item under way."""
 
     def __init__(
-        self, item: Item, scenario: Scenario, spec: str, record: Record, tell: Tell
+        self, item: Item, scenario: Scenario, spec: str | None, record: Record, tell: Tell
     ) -> None:
         self.item, self.scenario, self.spec = item, scenario, spec
         self.record, self.tell = record, tell
-        self.factory: Factory = resolve(spec)
+        self.factory: Factory | None = None if spec is None else resolve(spec)
+        self.defaults = {} if self.factory is None else self.factory.hyperparameters
 
     def trials(
         self, hyperparameters: dict[str, float], seeds: list[int], kind: str
@@ -173,10 +179,10 @@ class _Attempt:
 
     def sweep(self) -> dict[str, float]:
         """Try the rates on the tuning seeds and return the best one, where there is a choice."""
-        rate = self.factory.rate
-        if rate is None or not self.factory.tunable or self.item.tuning == 0:
+        if self.factory is None or self.item.tuning == 0 or self.item.optimizer == "paper":
             return {}
-        if self.item.optimizer == "paper":
+        rate = self.factory.rate
+        if rate is None or not self.factory.tunable:
             return {}
         points = [self._point(rate, offset) for offset in tuning.offsets(self.item.tuning)]
         chosen = tuning.best(points)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradbench.record import Outcome, Record
+from gradbench.record import Expectation, Outcome, Record
 from gradbench.verdict import fails
 
 
@@ -26,9 +26,10 @@ class News(pytest.fail.Exception):  # type: ignore[name-defined,misc]
 
 def judge(node: pytest.Item, record: Record, gate: str) -> None:
     """Raise what the record's outcome calls for under the gate; return where it may pass."""
-    told = f"{record.optimizer} solved {record.case} on {record.solved} of {record.seeds} seeds"
+    who = "its learner" if record.expectation == Expectation.LEARNER else record.optimizer
+    told = f"{who} solved {record.case} on {record.solved} of {record.seeds} seeds"
     if record.outcome == Outcome.SKIPPED:
-        pytest.skip(f"{record.optimizer} is unsupported: {record.reason}")
+        pytest.skip(f"{who} is unsupported: {record.reason}")
     if record.outcome == Outcome.PASSED:
         return
     why = f" ({record.reason})" if record.reason else ""
@@ -36,7 +37,7 @@ def judge(node: pytest.Item, record: Record, gate: str) -> None:
         if record.outcome == Outcome.NEWS:
             raise News(f"{told}; expected: never", pytrace=False)
         if "crashed" in record.statuses:
-            raise Crashed(f"{record.optimizer} crashed on {record.case}{why}", pytrace=False)
+            raise Crashed(f"{who} crashed on {record.case}{why}", pytrace=False)
         raise Unsolved(f"{told}; expected: {record.expectation}{why}", pytrace=False)
     node.add_marker(
         pytest.mark.xfail(reason=f"expected: {record.expectation}", raises=Unsolved, strict=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradbench import options
+from gradbench.case import LEARNER
 from gradbench.replay import ReplayClock
 from gradbench.screen import Screen
 from gradbench.session import NO_OPTIMIZER, Asked, Session
@@ -30,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "gradbench(cases): run the function once per case and optimizer; cases(preset) yields them",
     )
+    config.addinivalue_line(
+        "markers", "claim: trains by the paper's settings and asserts its claim; run with -m claim"
+    )
     screen = Screen(config)
     session = Session(config, options.read(config), screen)
     config.stash[_SESSION] = session
@@ -43,6 +47,16 @@ def pytest_configure(config: pytest.Config) -> None:
         # An item that was interrupted or never took a second step has no step time to show.
         config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
         _quiet_benchmark(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the paper's claims out, which take minutes, unless `-m` speaks of them."""
+    if "claim" in config.option.markexpr:
+        return
+    claims = [item for item in items if item.get_closest_marker("claim")]
+    if claims:
+        config.hook.pytest_deselected(items=claims)
+        items[:] = [item for item in items if not item.get_closest_marker("claim")]
 
 
 def _quiet_benchmark(config: pytest.Config) -> None:
@@ -98,16 +112,19 @@ def _items(
     specs = session.options.optimizers
     timed = collector.config.pluginmanager.hasplugin("benchmark")
     for case in cases(session.options.preset):
-        ids = [f"{case.id}[{label}]" for label in labels(list(specs))]
-        for item_id, spec in zip(ids or [case.id], specs or [None], strict=True):
+        attempts = dict(zip(labels(list(specs)), [spec.text for spec in specs], strict=True))
+        ids = {f"{case.id}[{label}]": text for label, text in attempts.items()}
+        if not specs or not case.takes_optimizer:  # a learner runs once, whoever else runs
+            ids = {case.id: LEARNER}
+        for item_id, optimizer in ids.items():
             item = CaseFunction.from_parent(collector, name=item_id, callobj=function)
-            if spec is None:
+            if not specs:
                 item.add_marker(pytest.mark.skip(reason=NO_OPTIMIZER))
             clock = ReplayClock()
             if timed:
                 item.add_marker(pytest.mark.benchmark(timer=clock, group=case.id))
                 item.fixturenames.append("benchmark")
-            item.stash[Asked.KEY] = Asked(case, "" if spec is None else spec.text, clock)
+            item.stash[Asked.KEY] = Asked(case, optimizer, clock)
             yield item
 
 

@@ -43,6 +43,7 @@ class Expectation(Sentence):
     MUST = "must", "every standard optimizer solved it on every seed"
     MAY = "may", "standard optimizers or seeds disagree: this is where optimizers differ"
     NEVER = "never", "no standard optimizer solved it on any seed, and theory says why"
+    LEARNER = "learner", "it takes no optimizer: shown beside the others, asked nothing"
 
 
 class Outcome(Sentence):

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
-from gradbench.optimizers import UnsupportedError, resolve
+from gradbench.optimizers import Needs, UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenario import Batch, Learner, Scenario, Target
 from gradbench.trial import Trial, looks
 
 CHUNK = 64
@@ -44,7 +44,8 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
 
     Raises SpecError where the optimizer's spec cannot be resolved.
     """
-    resolve(trial.optimizer)  # a wrong spec is the caller's mistake, not the trial's end
+    if trial.optimizer is not None:
+        resolve(trial.optimizer)  # a wrong spec is the caller's mistake, not the trial's end
     result = TrialResult(trial.seed, Status.UNSOLVED)
     with _isolated(trial):
         try:
@@ -75,12 +76,22 @@ class _Training:
         self.start = [p.detach().clone() for p in self.parameters]
 
         _seed_globals(trial.stream("optimizer"))
-        factory = resolve(trial.optimizer)
-        self.needs = factory.needs
-        self.optimizer: Optimizer = factory.build(self.parameters, trial.hyperparameters)
+        self.step, self.needs = self._prepare()
         self.clock: Clock = clock_for(self.device)
         self.spent = 0
         self.reached = 0  # looks in a row at or above the target
+
+    def _prepare(self) -> tuple[Callable[[Tensor, Tensor], None], Needs]:
+        """Return what trains the network on a batch, and what that needs."""
+        if isinstance(self.network, Learner):
+            if self.trial.optimizer is not None:
+                raise UnsupportedError(f"{self.scenario.name} learns by itself here")
+            return self._learn, Needs()
+        if self.trial.optimizer is None:
+            raise UnsupportedError(f"{self.scenario.name} needs an optimizer here")
+        factory = resolve(self.trial.optimizer)
+        self.optimizer: Optimizer = factory.build(self.parameters, self.trial.hyperparameters)
+        return self._step_with_closure if factory.needs.closure else self._step, factory.needs
 
     def run(self, watch: Watch | None) -> None:
         reset_peak_memory(self.device)
@@ -100,17 +111,20 @@ class _Training:
             self.result.peak_memory_bytes = peak_memory(self.device)
         self.result.details = self.scenario.details(self.network, self.held_out)
         moved = zip(self.parameters, self.start, strict=True)
-        if self.spent and all(torch.equal(now, before) for now, before in moved):
+        if (
+            self.parameters
+            and self.spent
+            and all(torch.equal(now, before) for now, before in moved)
+        ):
             self.result.notes.append("parameters did not move")
 
     def _advance(self, look: int) -> None:
         """Train until that many evaluations are spent; only the steps are on the clock."""
-        step = self._step_with_closure if self.needs.closure else self._step
         while self.spent < look:
             batches = self.batches.take(1 if self.needs.closure else look - self.spent)
             self.clock.start()
             for inputs, labels in batches:
-                step(inputs, labels)
+                self.step(inputs, labels)
             self.clock.stop(len(batches))
 
     def _step(self, inputs: Tensor, labels: Tensor) -> None:
@@ -118,6 +132,12 @@ class _Training:
         self.scenario.loss(self.network(inputs), labels).mean().backward()
         self.result.gradient_evaluations += 1
         self.optimizer.step()
+        self.spent += 1
+
+    def _learn(self, inputs: Tensor, labels: Tensor) -> None:
+        """Have the network learn by itself; a batch spends one forward evaluation."""
+        self.network.learn(inputs, labels)  # type: ignore[operator]  # a Learner, by _prepare
+        self.result.forward_evaluations += 1
         self.spent += 1
 
     def _step_with_closure(self, inputs: Tensor, labels: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,14 @@ Batch = tuple[Tensor, Tensor]
 
 EVALUATION_CHUNK = 512
 """Examples evaluated at once: larger activations are given back to the system at every free."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A network that learns by itself: what an approach that takes no optimizer builds."""
+
+    def learn(self, inputs: Tensor, labels: Tensor) -> None:
+        """Learn from one batch."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,10 @@ class Scenario(ABC):
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """Build the paper's network, initialised from torch's global generator."""
+        """Build the paper's network, initialised from torch's global generator.
+
+        A `Learner` where the approach takes no optimizer.
+        """
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:

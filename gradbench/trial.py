@@ -16,13 +16,13 @@ LOOK_RATIO = 1.25
 class Trial:
     """One training run: a scenario, an optimizer with its hyperparameters, a seed and a budget.
 
-    `optimizer` is a spec such as `"adam"` or `"sgd:lr=0.1"`; `hyperparameters` override the
-    spec's arguments. `budget` counts gradient evaluations of `batch` examples each;
-    `target_score` is normalised (0 chance, 1 solved).
+    `optimizer` is a spec such as `"adam"` or `"sgd:lr=0.1"`, None for an approach that learns by
+    itself; `hyperparameters` override the spec's arguments. `budget` counts gradient evaluations
+    of `batch` examples each; `target_score` is normalised (0 chance, 1 solved).
     """
 
     scenario: "Scenario"
-    optimizer: str
+    optimizer: str | None
     seed: int = 0
     budget: int = 1000
     batch: int = 128

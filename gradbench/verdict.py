@@ -14,8 +14,8 @@ GATES = {
 def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
     """Return the outcome of an item.
 
-    A must is met when every seed is solved, a may when at least half are; a never that any seed
-    solves is news.
+    A must is met when every seed is solved, a may when at least half are, and a learner is shown
+    likewise; a never that any seed solves is news.
     """
     if not statuses:
         raise ValueError("an item without evaluation trials has no outcome")

@@ -1,7 +1,8 @@
 """Random parities (section 2.1): gradients that say nothing about the target.
 
 The ladder climbs in d at |v*| = floor(d/2), with d = 30 at |v*| = 2 as the control that shows that
-size alone is not what makes d = 30 hard.
+size alone is not what makes d = 30 hard. Elimination over GF(2), which follows no gradient, solves
+the hopeless rung from its first batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,6 +51,13 @@ def cases(preset: str) -> Iterator[Case]:
             budget=BUDGET[preset],
             expectation=expectation,
         )
+    yield Case(
+        id="parity-d30-weight15-elimination",
+        scenario="gradbench.scenarios.parity:Parity",
+        setting={"d": 30, "weight": 15, "approach": "elimination"},
+        budget=10,
+        expectation=Expectation.LEARNER,
+    )
 
 
 @pytest.mark.gradbench(cases=cases)

@@ -106,6 +106,19 @@ def test_approaches_meet_the_same_data():
     assert torch.equal(a[1], b[1])
 
 
+def test_the_published_eps_is_the_scripts_and_follows_the_gradients_scale():
+    """An example's share of the gradient is of size 1 / (B k), with B = d / 10 as in the suites."""
+    assert Allocation(d=1000, k=10).published == "adam:lr=0.1,betas=(0.9,0.99),eps=1e-05"
+    ratios = []
+    for d in (100, 1000):
+        scenario = Allocation(approach="decomposition", d=d, k=10)
+        x, labels = scenario.sample(scenario.draw_target(generator(1)), 1, generator(2))
+        weight = torch.zeros(10, d, requires_grad=True)
+        (scenario.loss(x @ weight.T, labels).sum() / (d // 10)).backward()
+        ratios.append(float(scenario.published.split("eps=")[1]) / weight.grad.abs().max().item())
+    assert ratios[0] == pytest.approx(ratios[1])
+
+
 @pytest.mark.parametrize("wrong", [{"approach": "guess"}, {"k": 1}, {"d": 0}])
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=r"choose from|need d"):

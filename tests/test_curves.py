@@ -10,6 +10,7 @@ from gradbench.scenarios.curves import (
     SLOPES,
     Curves,
     Filter,
+    KnotCode,
     inverse,
     inverse_root,
     second_moment,
@@ -170,6 +171,28 @@ def test_an_auto_encoder_that_misses_the_kinks_is_not_praised_for_its_small_erro
     explained = 1 - (smooth - f).square().sum() / f.square().sum()
     assert explained > 0.99
     assert scenario.score(smooth, f).mean() < 0.5
+
+
+@pytest.mark.parametrize("n", [10, 30, 100])
+def test_three_knots_and_three_sizes_are_enough_of_a_code(n):
+    f, _ = Curves(approach="autoencoder", data="real", n=n).sample({}, 3000, generator(5))
+    knots, sizes = KnotCode(n).encode(f)
+    assert knots.shape == sizes.shape == (3000, 3)
+    plain = torch.zeros(3000, n, dtype=DOUBLE)
+    for knot, size in zip(knots.T, sizes.T, strict=True):
+        for t in range(n):
+            plain[:, t] += size * (t - knot).clamp(min=0)
+    assert (plain - f).abs().max() < 0.03
+    assert torch.allclose(KnotCode(n)(f).double(), plain, atol=1e-3)
+
+
+def test_the_code_of_knots_that_are_no_neighbours_is_the_true_one():
+    t = torch.arange(30)
+    f = 0.5 * (t - 3.25).clamp(min=0) - 0.75 * (t - 11.5).clamp(min=0) + (t - 20.0).clamp(min=0)
+    knots, sizes = KnotCode(30).encode(f[None])
+    order = knots[0].argsort()
+    assert knots[0][order].tolist() == pytest.approx([3.25, 11.5, 20.0], abs=1e-4)
+    assert sizes[0][order].tolist() == pytest.approx([0.5, -0.75, 1.0], abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ ALLOWED = {
     "spec": set(),
     "tuning": set(),
     "live": set(),
+    "evolution": set(),
     "verdict": {"record"},
     "case": {"record", "scenario"},  # the scenario for its type, and where a case is built
     "scenario": set(),
@@ -30,6 +31,7 @@ ALLOWED = {
         *("case", "optimizers", "record", "runner", "scenario", "statistics", "trial"),
         *("tuning", "verdict"),
     },
+    "proof": {"case", "record", "runner", "scenario", "trial"},
     "engine": {"item", "record"},
     "folder": {"record", ""},
     "report": {"record", "statistics", "report"},

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from gradbench.scenarios.parity import Parity, eliminate
+from gradbench.scenarios.parity import Parity
 
 
 def generator(seed=0):
@@ -77,33 +77,6 @@ def test_the_solution_fits_the_papers_width():
         assert shapes[0] == (10 * d, d)
 
 
-def test_elimination_recovers_every_support_of_a_small_problem():
-    x = every_input(6)
-    for weight in range(1, 7):
-        for positions in itertools.combinations(range(6), weight):
-            assert eliminate(x, x[:, list(positions)].prod(dim=1)) == list(positions)
-
-
-def test_elimination_solves_d_30_from_d_plus_20_samples():
-    scenario = Parity(d=30, weight=15)
-    for seed in range(20):
-        target = scenario.draw_target(generator(seed))
-        x, y = scenario.sample(target, 50, generator(1000 + seed))
-        assert eliminate(x, y) == target["support"].tolist()
-
-
-def test_elimination_says_when_the_samples_do_not_suffice():
-    scenario = Parity(d=30, weight=15)
-    x, y = scenario.sample(scenario.draw_target(generator()), 29, generator(1))
-    assert eliminate(x, y) is None
-
-
-def test_elimination_refuses_labels_that_no_parity_gives():
-    x = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
-    with pytest.raises(ValueError, match="no parity"):
-        eliminate(x, torch.tensor([1.0, -1.0]))
-
-
 def test_held_out_is_everything_where_that_is_small():
     scenario = Parity(d=12, weight=6)
     x, y = scenario.held_out(scenario.draw_target(generator()), generator(1))
@@ -135,3 +108,8 @@ def test_initialisation_is_the_scripts():
 def test_a_weight_that_does_not_fit_is_refused(d, weight):
     with pytest.raises(ValueError, match="weight"):
         Parity(d=d, weight=weight)
+
+
+def test_an_approach_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="choose from gradient, elimination"):
+        Parity(d=5, weight=2, approach="guess")

@@ -415,3 +415,50 @@ def test_plain_tests_beside_a_suite_are_left_alone(pytester):
     result = pytester.runpytest(ADAM)
     result.assert_outcomes(passed=1)
     assert not (pytester.path / "reports").exists()
+
+
+LEARNER_SUITE = SUITE.format(ladder=[(5, 2, "must")], budget=100).replace(
+    "for d,",
+    "yield Case(id='parity-d9-elimination', scenario='gradbench.scenarios.parity:Parity',"
+    " setting={'d': 9, 'weight': 4, 'approach': 'elimination'}, budget=5,"
+    " expectation=Expectation.LEARNER)\n    for d,",
+)
+
+
+def test_a_learner_runs_once_whatever_optimizers_run_beside_it(pytester):
+    pytester.makepyfile(test_suite=LEARNER_SUITE)
+    options = ("--optimizer=sgd:lr=1.0", ADAM, "--gb-seeds=2")
+    result = pytester.runpytest(*options)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "  parity-d9-elimination[[]none[]] *2/2 *passed (learner)",
+            "*parity-d9-elimination *none*",
+        ]
+    )
+    learner = records(pytester)[0]
+    assert (learner.optimizer, learner.expectation, learner.solved) == ("none", "learner", 2)
+    assert (learner.approach, learner.hyperparameters, learner.tuning) == ("elimination", {}, [])
+    assert {t["gradient_evaluations"] for t in learner.trials} == {0}
+    dry = pytester.runpytest(*options, "--gb-dry-run")
+    dry.stdout.fnmatch_lines(
+        ["parity-d9-elimination  *10 *", "parity-d5-weight2[[]sgd-lr-1-0[]] *"]
+    )
+    pytester.runpytest().assert_outcomes(skipped=2)
+
+
+def test_a_learner_that_fails_is_no_failure_of_an_optimizer(pytester):
+    suite = LEARNER_SUITE.replace("budget=5,", "budget=5, batch=1,")
+    pytester.makepyfile(test_suite=suite)
+    result = pytester.runpytest(ADAM, "--gb-seeds=2", "-rx")
+    result.assert_outcomes(passed=1, xfailed=1)
+    result.stdout.fnmatch_lines(["XFAILED *parity-d9-elimination - expected: learner"])
+
+
+def test_claims_wait_to_be_asked_for(pytester):
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.claim\ndef test_claim(): pass\ndef test_plain(): pass"
+    )
+    pytester.runpytest().assert_outcomes(passed=1, deselected=1)
+    pytester.runpytest("-m", "claim").assert_outcomes(passed=1, deselected=1)
+    pytester.runpytest("-m", "claim or not claim").assert_outcomes(passed=2)

@@ -49,8 +49,12 @@ class Allocation(Scenario):
 
     @property
     def published(self) -> str:
-        """The script's Adam."""
-        return "adam:lr=0.1,betas=(0.9,0.99),eps=1e-5"
+        """The script's Adam, whose eps follows the gradient's scale.
+
+        Entries of the gradient are of size 1 / (B k), so eps decides which of them count. The
+        script's 1e-5 belongs to d = 1000 and B = 100; batches here hold d / 10 examples.
+        """
+        return f"adam:lr=0.1,betas=(0.9,0.99),eps={0.01 / self.d:g}"
 
     def draw_target(self, generator: torch.Generator) -> Target:
         """Return `stock`, y(x) for each input, shape `(d,)`, below k."""

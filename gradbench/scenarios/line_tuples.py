@@ -31,12 +31,15 @@ class LineTuples(Scenario):
     uniformly random point; its label is +1 if theta < pi/2, else -1. A tuple's label is the product
     of its k labels. (The script's is (-1)^(k+1) times it: +1 for an odd number of +1.) As in the
     script, the pixels at centre +- t (cos theta, sin theta), t < floor(length / 2), are truncated
-    toward zero and dropped outside of the image.
+    toward zero and dropped outside of the image. Centres are real numbers: at whole ones an image
+    could be labelled at 0.992 instead of 0.945.
 
     N1 scores each image, with shared weights; N2, dense 100, reads the sigmoids of the k scores.
     `end-to-end` trains on the hinge loss of the product alone, `decomposition` adds the mean hinge
     loss of the k scores. `network="convolution"` is the paper's N1, without an activation after the
-    convolutions as in the script; `"dense"` (784-50-100-1) costs a fraction and keeps the contrast.
+    convolutions as in the script (whose first layer has std 1/sqrt(28), having read the wrong axis;
+    here it is 1/5, one over the root of its fan-in); `"dense"` (784-50-100-1) costs a fraction and
+    keeps the contrast.
 
     The score is N2's accuracy, from 0 at chance to 1 at (1 + (2 a - 1)^k) / 2 with a = 0.945, the
     best that single images allow. `details` adds N1's accuracy, folded about 1/2 since end-to-end

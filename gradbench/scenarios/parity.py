@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from gradbench.networks import Constant, relu_network
 from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenarios.elimination import Elimination
 
+APPROACHES = ("gradient", "elimination")
 EXHAUSTIVE = 12
 """Up to this d the held-out set is all 2^d inputs."""
 
@@ -26,10 +28,13 @@ class Parity(Scenario):
     The text draws x from {0, 1}^d with y = (-1)^<x, v*>; the authors' script feeds {-1, +1}^d, as
     here: the same functions, centred. The script takes S as a prefix of random length; here |v*|
     is fixed, since it decides the difficulty: 2 or 3 is easy at any d, d/2 is hopeless at d = 30.
+
+    `elimination` takes no optimizer: it solves for S over GF(2), which d + 20 examples determine.
     """
 
     d: int
     weight: int
+    approach: str = "gradient"
 
     name: ClassVar[str] = "parity"
     family: ClassVar[str] = "uninformative"
@@ -39,6 +44,8 @@ class Parity(Scenario):
     best: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
+        if self.approach not in APPROACHES:
+            raise ValueError(f"approach {self.approach!r}: choose from {', '.join(APPROACHES)}")
         if not 1 <= self.weight <= self.d:
             raise ValueError(f"need 1 <= weight <= d: weight={self.weight}, d={self.d}")
 
@@ -71,7 +78,9 @@ class Parity(Scenario):
         return signs, signs[:, target["support"]].prod(dim=1)
 
     def network(self) -> nn.Module:
-        """Return the paper's network, d - 10 d - 1."""
+        """Return the paper's network, d - 10 d - 1, or the learner in its place."""
+        if self.approach == "elimination":
+            return Elimination(self.d)
         return relu_network(self.d, 10 * self.d, 1)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -105,33 +114,3 @@ class Parity(Scenario):
     def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
         """Return the constant +1: a parity is balanced, so no constant is better than another."""
         return Constant(torch.ones(1))
-
-
-def eliminate(inputs: Tensor, labels: Tensor) -> list[int] | None:
-    """Recover a parity's support from examples by elimination over GF(2): no gradients.
-
-    `inputs` is `(n, d)` and `labels` `(n,)`, both in {-1, +1}. Returns the sorted positions, or
-    None where the examples leave more than one parity possible. d + 20 random examples leave more
-    than one with a probability below 2^-20. Raises ValueError where no parity fits.
-    """
-    d = inputs.shape[1]
-    columns = [1 << i for i in range(d + 1)]  # bit d holds the label
-    rows = torch.cat((inputs, labels[:, None]), dim=1) < 0
-    pivots: dict[int, int] = {}
-    for bits in rows.tolist():
-        row = sum(column for column, bit in zip(columns, bits, strict=True) if bit)
-        for position, pivot in pivots.items():
-            if row >> position & 1:
-                row ^= pivot
-        unknowns = row & (columns[d] - 1)
-        if unknowns:
-            position = unknowns.bit_length() - 1
-            for other, pivot in pivots.items():
-                if pivot >> position & 1:
-                    pivots[other] = pivot ^ row
-            pivots[position] = row
-        elif row:
-            raise ValueError("no parity fits these examples")
-    if len(pivots) < d:
-        return None
-    return sorted(position for position, row in pivots.items() if row >> d & 1)

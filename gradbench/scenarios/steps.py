@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from gradbench.networks import Constant, relu_network
 from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenarios.isotron import GLMtron, Isotron
 
 HELD_OUT = 10_240
 APPROACHES = (
@@ -19,9 +20,11 @@ APPROACHES = (
     "forward-only",
     "straight-through",
     "surrogate",
+    "glmtron",
+    "isotron",
 )
-ONE_UNIT = {"direct", "non-flat", "forward-only", "straight-through", "surrogate"}
-"""Approaches that train w and b of u(<w, x> + b); the others train a network in its place."""
+ONE_UNIT = {"direct", "non-flat", "forward-only", "straight-through", "surrogate", "glmtron"}
+"""Approaches that train w and b of u(<w, x> + b); the others learn a function in its place."""
 
 LEVELS: list[float] = sorted(
     {*range(-100, 100, 5), -5, -4, -3, -2, -1, -0.2, 0, 0.1, 0.15, 0.175, 1, 2, 3, 4, 5}
@@ -47,7 +50,8 @@ class Steps(Scenario):
     through a sum of steep sigmoids; `end-to-end` (5.3) and `multi-class` (5.4) train a network
     that is not told of u; `forward-only` (5.5) passes the message back as if u were the identity,
     w <- w - eta (u(<w, x>) - y) x. Beside them, `straight-through` does so only within the range
-    of the levels, and `surrogate` passes the slope of a gentle sum of sigmoids.
+    of the levels, and `surrogate` passes the slope of a gentle sum of sigmoids. `glmtron` and
+    `isotron` are the learners after which 5.5 is modelled; they take no optimizer and have no bias.
     """
 
     approach: str = "forward-only"
@@ -93,7 +97,11 @@ class Steps(Scenario):
         return self.sample(target, HELD_OUT, generator)
 
     def network(self) -> nn.Module:
-        """Return one linear unit, or the network that the approach puts in its place."""
+        """Return one linear unit, or what the approach puts in its place."""
+        if self.approach == "glmtron":
+            return GLMtron(self.n, staircase)
+        if self.approach == "isotron":
+            return Isotron(self.n)
         if self.approach == "end-to-end":
             return relu_network(self.n, self.n, self.n, self.n, 1)
         if self.approach == "multi-class":
@@ -110,7 +118,7 @@ class Steps(Scenario):
 
     def _value(self, z: Tensor) -> Tensor:
         """Return what the approach takes for the unit's output, with its own way back."""
-        if self.approach == "end-to-end":
+        if self.approach in {"end-to-end", "isotron"}:
             return z
         if self.approach == "non-flat":
             return sigmoids(z, steepness=50, shift=1 / 20)

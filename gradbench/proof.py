@@ -1,0 +1,129 @@
+"""What every case must prove of itself, as numbers: null fails, the solution passes, chance is 0.
+
+`tests/test_contract.py` asserts it for the cases that come with gradbench; a suite of one's own is
+proved by the same call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from torch.optim import Optimizer
+
+from gradbench.case import Case
+from gradbench.record import Status
+from gradbench.runner import run_trial
+from gradbench.scenario import Batch, Scenario, Target
+from gradbench.trial import Trial
+
+NULL = "gradbench.proof:Null"
+NULL_BUDGET = 3
+"""Evaluations for which the null optimizer runs: what never moves is no better later."""
+
+
+class Null(Optimizer):
+    """Never moves. `lr` is ignored."""
+
+    def __init__(self, params: list[torch.nn.Parameter], lr: float = 1e-3) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure: Callable[[], torch.Tensor] | None = None) -> None:  # type: ignore[override]
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Normalised scores over seeds, and whether they prove the case.
+
+    `null` is the best that an optimizer that never steps reached on any seed, None for a learner;
+    `solution` the worst of the known solution; `chance` the mean of the best constant answer;
+    `untrained` the mean of the initial network; `tolerance` five standard deviations of such a
+    mean.
+    """
+
+    case: Case
+    null: float | None
+    solution: float
+    chance: float
+    untrained: float
+    tolerance: float
+
+    @property
+    def faults(self) -> list[str]:
+        """What is not as it must be, a sentence each; empty where the case is proved."""
+        target = self.case.target_score
+        said = {
+            "an optimizer that never steps passes": self.null is not None and self.null >= target,
+            "the known solution fails": self.solution < target,
+            "chance does not measure as 0": abs(self.chance) >= self.tolerance,
+            "an untrained network is better than chance": self.untrained >= self.tolerance,
+        }
+        return [f"{self.case.id}: {text}" for text, wrong in said.items() if wrong]
+
+
+def prove(case: Case, preset: str, seeds: int = 10) -> Proof:
+    """Measure what a case must prove, on the targets and held-out sets of its own trials.
+
+    >>> from gradbench import Case, Expectation
+    >>> from gradbench.proof import prove
+    >>> case = Case(
+    ...     id="parity-d6",
+    ...     scenario="gradbench.scenarios.parity:Parity",
+    ...     setting={"d": 6, "weight": 3},
+    ...     budget=100,
+    ...     expectation=Expectation.MAY,
+    ... )
+    >>> prove(case, "quick").faults
+    []
+    """
+    scenario = case.build()
+    solution, chance, untrained, examples = [], [], [], 0
+    for seed in range(seeds):
+        target, held_out = parts(scenario, preset, seed)
+        solution.append(scenario.evaluate(scenario.solution(target), held_out)[0])
+        chance.append(scenario.evaluate(scenario.trivial(target), held_out)[0])
+        torch.manual_seed(seed)
+        untrained.append(scenario.evaluate(scenario.network(), held_out)[0])
+        examples += len(held_out[0])
+    return Proof(
+        case=case,
+        null=_null(case, preset, seeds) if case.takes_optimizer else None,
+        solution=min(solution),
+        chance=fmean(chance),
+        untrained=fmean(untrained),
+        # an example's score has a standard deviation of about 1
+        tolerance=5 * examples**-0.5,
+    )
+
+
+def parts(scenario: Scenario, preset: str, seed: int) -> tuple[Target, Batch]:
+    """Return the target and the held-out set that a trial of this seed draws."""
+    trial = Trial(scenario=scenario, optimizer=None, seed=seed, preset=preset)
+    target = scenario.draw_target(torch.Generator().manual_seed(trial.stream("target")))
+    examples = scenario.held_out(target, torch.Generator().manual_seed(trial.stream("evaluation")))
+    return target, examples
+
+
+def _null(case: Case, preset: str, seeds: int) -> float:
+    """Return the best score that an optimizer that never steps reached.
+
+    Raises RuntimeError where its trial did not end as unsolved.
+    """
+    best = -float("inf")
+    for seed in range(seeds):
+        result = run_trial(
+            Trial(
+                scenario=case.build(),
+                optimizer=NULL,
+                seed=seed,
+                budget=NULL_BUDGET,
+                batch=case.batch,
+                target_score=case.target_score,
+                preset=preset,
+            )
+        )
+        if result.status not in {Status.UNSOLVED, Status.SOLVED}:
+            raise RuntimeError(f"{case.id}, seed {seed}: {result.status}: {result.reason}")
+        best = max(best, *(score for _, score, _ in result.curve))
+    return best

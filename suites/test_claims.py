@@ -1,0 +1,210 @@
+"""The paper's claims, trained by its own optimizers: `pytest suites -m claim`.
+
+The sizes are the paper's where a core manages them in minutes, else those of the standard preset:
+20,000 iterations instead of 50,000 for parities, and the dense N1 for tuples of images. Two seeds
+each. Bounds lie between what was measured and what would refute the claim; a claim that does not
+reproduce is a strict xfail with its figures.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from gradbench.record import TrialResult
+    from gradbench.scenario import Scenario
+
+pytestmark = pytest.mark.claim
+
+SEEDS = (0, 1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Train as a case does: on one thread of a CPU."""
+    from gradbench.engine import one_thread
+
+    with one_thread():
+        yield
+
+
+def trained(scenario: "Scenario", iterations: int, batch: int) -> "list[TrialResult]":
+    """Train by the published settings, to the end."""
+    from gradbench.runner import run_trial
+    from gradbench.trial import Trial
+
+    return [
+        run_trial(
+            Trial(
+                scenario=scenario,
+                optimizer=scenario.published,
+                seed=seed,
+                budget=iterations,
+                batch=batch,
+                target_score=float("inf"),
+                preset="standard",
+            )
+        )
+        for seed in SEEDS
+    ]
+
+
+def scores(scenario: "Scenario", iterations: int, batch: int) -> list[float]:
+    """Return the final scores after training by the published settings."""
+    return [result.final_score or 0.0 for result in trained(scenario, iterations, batch)]
+
+
+@pytest.mark.parametrize("d", [5, 10])
+def test_2_1_parities_of_few_bits_are_learned(d: int) -> None:
+    """Measured: 1.0 on both seeds."""
+    from gradbench.scenarios.parity import Parity
+
+    assert min(scores(Parity(d=d, weight=d // 2), 20_000, 128)) > 0.95
+
+
+def test_2_1_parities_of_30_bits_stay_at_chance() -> None:
+    """Measured: PARITY30."""
+    from gradbench.scenarios.parity import Parity
+
+    for result in trained(Parity(d=30, weight=15), 20_000, 128):
+        assert max(abs(score) for _, score, _ in result.curve) < 0.1
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_3_1_decomposition_learns_tuples_of_any_k(k: int) -> None:
+    """Measured: TUPLESD."""
+    from gradbench.scenarios.line_tuples import LineTuples
+
+    assert min(scores(LineTuples(approach="decomposition", k=k), 2_500, 200)) > 0.9
+
+
+def test_3_1_end_to_end_stays_at_chance_from_k_3() -> None:
+    """Measured: TUPLES3."""
+    from gradbench.scenarios.line_tuples import LineTuples
+
+    assert max(map(abs, scores(LineTuples(k=3), 20_000, 200))) < 0.15
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_3_1_end_to_end_learns_tuples_of_small_k(k: int) -> None:
+    """Measured: TUPLES12."""
+    from gradbench.scenarios.line_tuples import LineTuples
+
+    assert min(scores(LineTuples(k=k), 20_000, 200)) > 0.9
+
+
+@pytest.mark.parametrize("k", [10, 100, 1000])
+def test_3_2_decomposition_nears_the_optimum_for_every_k(k: int) -> None:
+    """Measured: 0.999 or more on both seeds."""
+    from gradbench.scenarios.allocation import Allocation
+
+    assert min(scores(Allocation(approach="decomposition", d=1000, k=k), 2_500, 100)) > 0.99
+
+
+def test_3_2_end_to_end_ends_worse_the_larger_k_is() -> None:
+    """Measured: 1.000, 0.993, 0.44 to 0.46 at k = 10, 100, 1000."""
+    from gradbench.scenarios.allocation import Allocation
+
+    few, some, many = (scores(Allocation(d=1000, k=k), 2_500, 100) for k in (10, 100, 1000))
+    assert min(few) > max(some) > 0.95
+    assert max(many) < 0.7
+
+
+@pytest.mark.parametrize("data", ["text", "script"])
+def test_4_1_1_the_linear_layer_misses_the_kinks(data: str) -> None:
+    """Measured: 0.004 of the way on the text's data, 0.43 on the script's."""
+    from gradbench.scenarios.curves import Curves
+
+    assert max(scores(Curves(approach="linear", data=data, n=100), 50_000, 100)) < 0.6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "script",
+        pytest.param(
+            "text",
+            marks=pytest.mark.xfail(
+                reason="0.58 of the way to the filter after 50,000 iterations on the text's data",
+                strict=True,
+            ),
+        ),
+    ],
+)
+def test_4_1_2_the_convolution_is_good_at_the_end(data: str) -> None:
+    """Measured: 1.000 on the script's data, 0.58 on the text's, ten times worse conditioned."""
+    from gradbench.scenarios.curves import Curves
+
+    assert min(scores(Curves(approach="convolution", data=data, n=100), 50_000, 100)) > 0.95
+
+
+@pytest.mark.parametrize("data", ["text", "script"])
+def test_4_1_3_conditioning_is_near_exact_at_once(data: str) -> None:
+    """Measured: 0.996 or more after 500 iterations of batch 10."""
+    from gradbench.scenarios.curves import Curves
+
+    assert min(scores(Curves(approach="conditioned", data=data, n=100), 500, 10)) > 0.98
+
+
+def test_4_1_4_the_auto_encoder_misses_the_details() -> None:
+    """Measured: AUTO."""
+    from gradbench.proof import parts
+    from gradbench.scenarios.curves import Curves
+
+    scenario = Curves(approach="autoencoder", data="real", n=100)
+    for result in trained(scenario, 10_000, 100):
+        target, examples = parts(scenario, "standard", result.seed)
+        nothing = scenario.evaluate(scenario.trivial(target), examples)[1]
+        assert 1 - result.curve[-1][2] / nothing > 0.99  # of the curve's energy is explained
+        assert (result.final_score or 0.0) < 0  # and its bends worse than by a straight line
+
+
+def test_5_the_direct_gradient_is_zero() -> None:
+    """Measured: nothing moves."""
+    from gradbench.scenarios.steps import Steps
+
+    for result in trained(Steps(approach="direct", n=100), 500, 256):
+        assert result.notes == ["parameters did not move"]
+
+
+def test_5_2_the_non_flat_approximation_hangs_on_its_start() -> None:
+    """Measured: 0.83 and 0.84 from the true bias; from 2 beside it nothing changes, -0.9."""
+    from gradbench.scenarios.steps import Steps
+
+    assert min(scores(Steps(approach="non-flat", n=100), 10_000, 256)) > 0.7
+    for result in trained(Steps(approach="non-flat", n=100, start=2.0), 10_000, 256):
+        assert (result.final_score or 0.0) < 0
+
+
+@pytest.mark.parametrize("approach", ["end-to-end", "multi-class"])
+def test_5_3_and_5_4_networks_blur_the_steps(approach: str) -> None:
+    """Measured: BLUR."""
+    import torch
+
+    from gradbench.proof import parts
+    from gradbench.scenarios.steps import LEVELS, Steps
+
+    kept: list[torch.nn.Module] = []
+
+    class Kept(Steps):
+        def network(self) -> torch.nn.Module:
+            kept.append(super().network())
+            return kept[-1]
+
+    scenario = Kept(approach=approach, n=100)
+    for result, network in zip(trained(scenario, 10_000, 256), kept, strict=True):
+        target, (inputs, labels) = parts(scenario, "standard", result.seed)
+        with torch.no_grad():
+            wrong = scenario.score(network(inputs), labels) == 0
+        distance = (inputs @ target["weights"])[:, None] - torch.tensor(LEVELS)
+        nearest = distance.abs().min(dim=1).values
+        assert 0 < wrong.float().mean() < 0.15
+        assert nearest[wrong].median() < nearest.median() / 3
+
+
+def test_5_5_forward_only_finds_the_steps() -> None:
+    """Measured: 0.979 and 0.992 after 5,000 iterations."""
+    from gradbench.scenarios.steps import Steps
+
+    assert min(scores(Steps(approach="forward-only", n=100), 5_000, 256)) > 0.9
