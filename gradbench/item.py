@@ -30,6 +30,7 @@ class Item:
 
     `optimizer` is a spec, `paper` for the one the paper trained with, or `none` where the approach
     takes none. `tuning` is the number of points of the sweep; 0 takes the optimizer as it comes.
+    `probes` (none, default, all) look at the first evaluation trial.
     """
 
     case: Case
@@ -39,6 +40,7 @@ class Item:
     tuning: int = 5
     device: str = "cpu"
     dtype: str = "float32"
+    probes: str = "none"
 
 
 def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[TrialResult]]:
@@ -59,6 +61,7 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     record.seeds = len(results)
     record.outcome = outcome(item.case.expectation, record.statuses).value
     record.timing = timing(results, item.device)
+    record.informativeness = [entry for result in results for entry in result.informativeness]
     record.notes += sorted({note for result in results for note in result.notes})
     return record, results
 
@@ -118,6 +121,7 @@ def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
         "contended": None,  # not measured
         "launch_bound": None,
         "peak_memory_bytes": max(peaks, default=None),
+        "probe_seconds": sum(result.probe_seconds for result in results),
     }
 
 
@@ -173,6 +177,7 @@ class _Attempt:
                 preset=item.preset,
                 device=item.device,
                 dtype=item.dtype,
+                probes=item.probes if (kind, number) == ("seed", 1) else "none",
             )
             results.append(run_trial(trial, watch))
         return results

@@ -13,6 +13,7 @@ from gradbench.verdict import GATES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PROBES = ("none", "default", "all")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 # option without dashes: metavar, default, help
@@ -26,6 +27,11 @@ _SINGLE = {
         "GATE",
         "expect",
         "what makes a case fail: " + "; ".join(f"{name}: {text}" for name, text in GATES.items()),
+    ),
+    "gb-probes": (
+        "WHICH",
+        "default",
+        "how informative the gradients are, on the first seed: " + ", ".join(PROBES),
     ),
     "gb-report-dir": ("DIR", "reports", "folder under which the run's folder is made"),
 }
@@ -42,6 +48,7 @@ class Options:
     device: str
     dtype: str
     gate: str
+    probes: str
     report_dir: Path
     dry_run: bool
 
@@ -85,6 +92,7 @@ def read(config: pytest.Config) -> Options:
         device=_value(config, "gb-device"),
         dtype=_choice(config, "gb-dtype", DTYPES),
         gate=_choice(config, "gb-gate", tuple(GATES)),
+        probes=_choice(config, "gb-probes", PROBES),
         report_dir=config.invocation_params.dir
         / Path(_value(config, "gb-report-dir")).expanduser(),
         dry_run=config.getoption("--gb-dry-run"),

@@ -61,6 +61,7 @@ class TrialResult:
     """One training run as it ended.
 
     `curve` holds `(gradient evaluations, score, loss)` per look, on the held-out set.
+    `informativeness` holds the probes' readings, where the trial was probed; the record keeps them.
     `blocks` holds `(seconds, steps)` per timed stretch of the training loop; records keep only
     its summary.
     """
@@ -77,6 +78,8 @@ class TrialResult:
     target: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    informativeness: list[dict[str, Any]] = field(default_factory=list)
+    probe_seconds: float = 0.0
     clock: str = ""
     blocks: list[tuple[float, int]] = field(default_factory=list)
     peak_memory_bytes: int | None = None
@@ -84,7 +87,8 @@ class TrialResult:
     def plain(self) -> dict[str, Any]:
         """Return the fields that the record's `trials` keep."""
         data = asdict(self)
-        for name in ("clock", "blocks", "peak_memory_bytes"):
+        kept_apart = ("informativeness", "probe_seconds", "clock", "blocks", "peak_memory_bytes")
+        for name in kept_apart:
             del data[name]
         return data
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,15 +15,19 @@ from torch.optim import Optimizer
 
 from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
 from gradbench.optimizers import Needs, UnsupportedError, resolve
+from gradbench.probes import plan
 from gradbench.record import Status, TrialResult
 from gradbench.scenario import Batch, Learner, Scenario, Target
-from gradbench.trial import Trial, looks
+from gradbench.trial import Trial, looks, probe_looks
 
 CHUNK = 64
 """Batches drawn at once; part of the protocol, since it shapes the data streams."""
 
 CONFIRMATIONS = 2
 """Looks in a row at or above the target that make a trial solved."""
+
+PROBE_SHARE = 40
+"""Of the budget, each of at most four looks of the probes takes one part in so many."""
 
 Watch = Callable[[int, float], None]
 """Called at every look with the evaluations spent and the normalised score."""
@@ -65,6 +70,7 @@ class _Training:
         self.scenario: Scenario = trial.scenario
         self.device = torch.device(trial.device)
         target = self.scenario.draw_target(_generator(trial, "target", "cpu"))
+        self.target = target
         result.target = self.scenario.describe(target)
         examples = self.scenario.held_out(target, _generator(trial, "evaluation", "cpu"))
         self.held_out: Batch = (examples[0].to(self.device), examples[1].to(self.device))
@@ -80,6 +86,9 @@ class _Training:
         self.clock: Clock = clock_for(self.device)
         self.spent = 0
         self.reached = 0  # looks in a row at or above the target
+        self.probes = plan.chosen(trial.probes, self.scenario.family) if self.parameters else []
+        self.probe_at = set(probe_looks(trial.budget)) if self.probes else set()
+        self.before: list[Tensor] = []  # the parameters before the last step, where probes ask
 
     def _prepare(self) -> tuple[Callable[[Tensor, Tensor], None], Needs]:
         """Return what trains the network on a batch, and what that needs."""
@@ -103,6 +112,9 @@ class _Training:
                 score = self._look()
                 if watch is not None:
                     watch(self.spent, score)
+                ended = self.result.status is not Status.UNSOLVED or look == self.trial.budget
+                if look in self.probe_at or (ended and self.probes):
+                    self._probe()
                 if self.result.status is not Status.UNSOLVED:
                     break
         finally:
@@ -121,7 +133,11 @@ class _Training:
     def _advance(self, look: int) -> None:
         """Train until that many evaluations are spent; only the steps are on the clock."""
         while self.spent < look:
-            batches = self.batches.take(1 if self.needs.closure else look - self.spent)
+            count = 1 if self.needs.closure else look - self.spent
+            if self.probes:  # stop once more before the last step, to see what it changes
+                count = max(1, count - 1)
+                self.before = [p.detach().clone() for p in self.parameters]
+            batches = self.batches.take(count)
             self.clock.start()
             for inputs, labels in batches:
                 self.step(inputs, labels)
@@ -186,6 +202,24 @@ class _Training:
         elif self.reached == 0 or self.spent >= self.trial.budget:
             result.evaluations_to_target = result.seconds_to_target = None
         return score
+
+    def _probe(self) -> None:
+        """Look with the probes: off the clock, on streams of their own, on a copy."""
+        begin = time.perf_counter()
+        pairs = zip(self.parameters, self.before, strict=True) if self.before else []
+        moved = [(p.detach().double() - b.double()).flatten().cpu() for p, b in pairs]
+        with _isolated(self.trial):
+            readings = plan.look(
+                self.scenario,
+                self.target,
+                self.network,
+                names=self.probes,
+                examples=self.trial.batch * (self.trial.budget // PROBE_SHARE),
+                seed=self.trial.stream("probes"),
+                update=torch.cat(moved) if moved else None,
+            )
+        self.result.informativeness += [reading.plain(self.spent) for reading in readings]
+        self.result.probe_seconds += time.perf_counter() - begin
 
 
 class _Batches:

@@ -80,6 +80,17 @@ class Scenario(ABC):
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each example, shape `(n,)`; never reduced."""
 
+    def residual(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return what each example would send back were nothing flat, shape `(n,)`.
+
+        By default the length of the loss's derivative by the outputs.
+        """
+        with torch.enable_grad():
+            leaf = outputs.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.loss(leaf, labels).sum(), leaf)
+        length: Tensor = slope.flatten(1).norm(dim=1)
+        return length
+
     @abstractmethod
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the score of each example, shape `(n,)`, between chance and best on average."""

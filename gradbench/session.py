@@ -98,6 +98,7 @@ class Session:
                 "seeds": self.options.seeds,
                 "tuning": self.options.tuning,
                 "gate": self.options.gate,
+                "probes": self.options.probes,
                 "optimizers": [spec.text for spec in self.options.optimizers],
                 "architectures": [],
                 "engine": "inline",
@@ -148,6 +149,7 @@ class Session:
             tuning=self.options.tuning,
             device=self.device,
             dtype=self.options.dtype,
+            probes=self.options.probes,
         )
 
     def attempt(self, node: pytest.Item, benchmark: Any = None) -> Record:  # noqa: ANN401

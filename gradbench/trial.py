@@ -31,6 +31,7 @@ class Trial:
     preset: str = "quick"
     device: str = "cpu"
     dtype: str = "float32"
+    probes: str = "none"
 
     def stream(self, purpose: str) -> int:
         """Return the seed of one of the trial's streams, below 2^63.
@@ -43,6 +44,18 @@ class Trial:
             sort_keys=True,
         )
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+
+
+def probe_looks(budget: int) -> list[int]:
+    """Return the looks at which probes look too: 0, and the first past 1/16 and 1/4 of the budget.
+
+    They also look when the trial ends.
+
+    >>> probe_looks(600)
+    [0, 38, 185]
+    """
+    grid = list(looks(budget))
+    return [next(look for look in grid if look >= budget * part) for part in (0, 1 / 16, 1 / 4)]
 
 
 def looks(budget: int) -> Iterator[int]:

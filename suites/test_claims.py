@@ -64,7 +64,7 @@ def test_2_1_parities_of_few_bits_are_learned(d: int) -> None:
 
 
 def test_2_1_parities_of_30_bits_stay_at_chance() -> None:
-    """Measured: PARITY30."""
+    """Measured: within 0.02 of chance at every look."""
     from gradbench.scenarios.parity import Parity
 
     for result in trained(Parity(d=30, weight=15), 20_000, 128):
@@ -73,14 +73,14 @@ def test_2_1_parities_of_30_bits_stay_at_chance() -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_3_1_decomposition_learns_tuples_of_any_k(k: int) -> None:
-    """Measured: TUPLESD."""
+    """Measured: 0.98 to 1.06 on both seeds (1 is the ceiling's estimate)."""
     from gradbench.scenarios.line_tuples import LineTuples
 
     assert min(scores(LineTuples(approach="decomposition", k=k), 2_500, 200)) > 0.9
 
 
 def test_3_1_end_to_end_stays_at_chance_from_k_3() -> None:
-    """Measured: TUPLES3."""
+    """Measured: -0.02 and 0.03 on the two seeds; a single image is told at 0.51 and 0.50."""
     from gradbench.scenarios.line_tuples import LineTuples
 
     assert max(map(abs, scores(LineTuples(k=3), 20_000, 200))) < 0.15
@@ -88,7 +88,7 @@ def test_3_1_end_to_end_stays_at_chance_from_k_3() -> None:
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_3_1_end_to_end_learns_tuples_of_small_k(k: int) -> None:
-    """Measured: TUPLES12."""
+    """Measured: 1.00 to 1.03 on both seeds (k = 2 needs more than the standard preset's 2,000)."""
     from gradbench.scenarios.line_tuples import LineTuples
 
     assert min(scores(LineTuples(k=k), 20_000, 200)) > 0.9
@@ -148,7 +148,7 @@ def test_4_1_3_conditioning_is_near_exact_at_once(data: str) -> None:
 
 
 def test_4_1_4_the_auto_encoder_misses_the_details() -> None:
-    """Measured: AUTO."""
+    """Measured: 0.9995 of the energy explained, and -18 for the bends, after 10,000 iterations."""
     from gradbench.proof import parts
     from gradbench.scenarios.curves import Curves
 
@@ -179,7 +179,7 @@ def test_5_2_the_non_flat_approximation_hangs_on_its_start() -> None:
 
 @pytest.mark.parametrize("approach", ["end-to-end", "multi-class"])
 def test_5_3_and_5_4_networks_blur_the_steps(approach: str) -> None:
-    """Measured: BLUR."""
+    """Measured: 4 to 7 % and 0.6 to 1 % wrong, at a fifth to a ninetieth of the median distance."""
     import torch
 
     from gradbench.proof import parts

@@ -24,6 +24,7 @@ ALLOWED = {
     "scenario": set(),
     "networks": set(),
     "scenarios": {"scenario", "networks"},
+    "probes": {"scenario", "scenarios"},
     "trial": {"scenario"},
     "optimizers": {"spec", "tuning"},
     "runner": {"scenario", "trial", "optimizers", "networks", "clock", "record", "probes"},

@@ -132,6 +132,12 @@ class Steps(Scenario):
             gain = torch.zeros_like(z)
         return Staircase.apply(z, gain)  # type: ignore[no-any-return]
 
+    def residual(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """|p - y| of a unit: what would come back if its activation were the identity."""
+        if self.approach in ONE_UNIT:
+            return (self._value(outputs[:, 0]) - labels).abs().detach()
+        return super().residual(outputs, labels)
+
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """1 where the level is exactly right, else 0; a network's value is taken to the nearest."""
         return (self._level(outputs) == index(labels)).to(labels)

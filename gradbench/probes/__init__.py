@@ -1,0 +1,43 @@
+"""How informative gradients are: the paper's central quantities, with their own errors.
+
+Each probe looks at a copy of the network in float64 and returns a `Reading`, or the record that the
+reading was taken from. `docs/probes.md` says what each can and cannot tell.
+"""
+
+from gradbench.probes.alignment import alignment_in_function, alignment_in_parameters, descent
+from gradbench.probes.curvature import (
+    Spectrum,
+    condition_number,
+    effective_condition_number,
+    spectrum,
+)
+from gradbench.probes.flatness import Flatness, flatness, gain
+from gradbench.probes.reading import Reading
+from gradbench.probes.signal import batches_signal_to_noise, second_moment, signal_to_noise
+from gradbench.probes.variance import (
+    ParityProfile,
+    parity_profile,
+    parity_variance,
+    variance_over_targets,
+)
+
+__all__ = [
+    "Flatness",
+    "ParityProfile",
+    "Reading",
+    "Spectrum",
+    "alignment_in_function",
+    "alignment_in_parameters",
+    "batches_signal_to_noise",
+    "condition_number",
+    "descent",
+    "effective_condition_number",
+    "flatness",
+    "gain",
+    "parity_profile",
+    "parity_variance",
+    "second_moment",
+    "signal_to_noise",
+    "spectrum",
+    "variance_over_targets",
+]

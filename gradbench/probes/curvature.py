@@ -1,0 +1,177 @@
+"""Conditioning (section 4): the Gauss-Newton spectrum as the gradient sees it.
+
+Lanczos, begun at the gradient, gives nodes theta_i (eigenvalues, the outer ones first) and weights
+tau_i (the gradient's energy at them, summing to 1). If the loss is a quadratic with this curvature,
+gradient descent at rate 1 / theta_max has after t steps an excess loss of
+
+    ||g||^2 / 2 sum_i tau_i / theta_i (1 - theta_i / theta_max)^(2 t)
+
+which for a quadratic is exact once the nodes are as many as the distinct eigenvalues that g meets.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradbench.probes.gradients import Loss, Twin, derivatives, joined, twin
+from gradbench.probes.reading import Reading, nothing
+from gradbench.scenario import Batch
+
+NAME = "effective condition number"
+FRACTION = 0.01
+"""Excess loss, as a share of the excess at the start, to which steps are counted."""
+
+LIMIT = 10**15
+ROUNDING = 1e-12
+"""Nodes below this share of the largest are rounding, not curvature."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Nodes and weights of the gradient's energy over the curvature, largest node first.
+
+    `rounded` is true where Lanczos ended by itself: the nodes are then all that the gradient meets.
+    """
+
+    nodes: tuple[float, ...]
+    weights: tuple[float, ...]
+    products: int
+    rounded: bool
+
+    @property
+    def condition_number(self) -> float:
+        """Largest node over the smallest: kappa, once every eigenvalue is a node."""
+        return self.nodes[0] / self.nodes[-1]
+
+    def excess(self, steps: float) -> float:
+        """Return the predicted excess loss after so many steps of gradient descent, 1 before."""
+        theta, tau = np.array(self.nodes), np.array(self.weights)
+        shrink = np.log1p(-np.minimum(theta / theta[0], 1 - 1e-16))
+        energy = tau / theta
+        return float((energy * np.exp(2 * steps * shrink)).sum() / energy.sum())
+
+    def steps_to(self, fraction: float = FRACTION) -> float:
+        """Return the steps of gradient descent, at rate 1 / largest, that leave so much excess.
+
+        It predicts plain gradient descent on a loss that stays as curved as here. It does not
+        predict adaptive or momentum methods, the noise of batches, what a network learns later when
+        its features move, nor directions that the gradient does not meet now.
+
+        Raises ValueError for a fraction outside (0, 1).
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"a fraction lies between 0 and 1: {fraction}")
+        low, high = 0.0, 1.0
+        while self.excess(high) > fraction and high < LIMIT:
+            low, high = high, 2 * high
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.excess(middle) > fraction else (low, middle)
+        return high
+
+    @property
+    def effective(self) -> float:
+        """The condition number of the two-valued problem that takes as many steps: at least 1.
+
+        A component with theta_max / theta = kappa keeps (1 - 1/kappa)^(2t) of its excess.
+        """
+        rate = -math.expm1(math.log(FRACTION) / (2 * max(self.steps_to(FRACTION), 1e-9)))
+        return 1 / rate
+
+
+def spectrum(network: nn.Module, loss: Loss, batch: Batch, *, products: int = 40) -> Spectrum:
+    """Return the gradient's energy over the Gauss-Newton spectrum of the mean loss on a batch.
+
+    In float64 with full reorthogonalisation; at most `products` products with the Gauss-Newton
+    matrix, each about three gradient evaluations, by reverse mode alone so that any network works.
+
+    Raises ValueError where the gradient or the curvature is zero (a hinge has none).
+    """
+    of = twin(network, loss)
+    return lanczos(gauss_newton(of, batch), of.gradient(batch).detach(), products)
+
+
+def effective_condition_number(
+    network: nn.Module, loss: Loss, batch: Batch, *, products: int = 40
+) -> Reading:
+    """Return `Spectrum.effective` with the steps it stands for in the note.
+
+    It has no error of its own: it is exact for this batch, once Lanczos has ended; before, with too
+    few products, it is too small.
+    """
+    try:
+        found = spectrum(network, loss, batch, products=products)
+    except ValueError as error:
+        return nothing(NAME, str(error))
+    note = f"{found.steps_to():.3g} steps of gradient descent to {FRACTION:.0%} of the excess loss"
+    if not found.rounded:
+        note += f"; at least, from {found.products} products"
+    cost = (3 * found.products + 1) * len(batch[0])
+    return Reading(NAME, found.effective, note=note, cost=cost, path="lanczos")
+
+
+def gauss_newton(of: Twin, batch: Batch) -> Callable[[Tensor], Tensor]:
+    """Return v -> J^T H J v of the mean loss: J of the outputs, H the loss's second derivative."""
+    inputs, labels = of.place(batch)
+    outputs = of.network(inputs)
+    forward = of.jacobian(outputs)
+    leaf = outputs.detach().requires_grad_()
+    slope = derivatives([of.loss(leaf, labels).mean()], [leaf], create=True)
+
+    def product(v: Tensor) -> Tensor:
+        bent = derivatives(slope, [leaf], [forward(v)], retain=True)
+        return joined(derivatives([outputs], of.tensors, bent, retain=True))
+
+    return product
+
+
+def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, products: int) -> Spectrum:
+    """Return the spectrum of a symmetric positive matrix as seen from a vector.
+
+    Raises ValueError where the vector or the matrix is zero, and for fewer than one product.
+    """
+    if products < 1:
+        raise ValueError(f"need at least one product: {products}")
+    norm = start.norm()
+    if not (norm > 0 and torch.isfinite(norm)):
+        raise ValueError("the gradient is zero" if norm == 0 else "the gradient is not finite")
+    basis, ended = [start / norm], False
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for _ in range(min(products, len(start))):
+        w = product(basis[-1])
+        diagonal.append((w @ basis[-1]).item())
+        frame = torch.stack(basis)
+        for _twice in range(2):
+            w = w - frame.T @ (frame @ w)
+        size = w.norm().item()
+        largest = max(map(abs, diagonal + beside))
+        if size <= 1e-10 * largest or len(basis) == len(start):
+            ended = True
+            break
+        beside.append(size)
+        basis.append(w / size)
+    count = len(diagonal)
+    matrix = np.diag(diagonal) + np.diag(beside[: count - 1], 1) + np.diag(beside[: count - 1], -1)
+    values, vectors = np.linalg.eigh(matrix)
+    top = values[-1]
+    if not top > 0:
+        raise ValueError("the loss has no curvature here")
+    kept = values > ROUNDING * top
+    weights = vectors[0, kept] ** 2
+    nodes = values[kept][::-1]
+    return Spectrum(tuple(nodes.tolist()), tuple(weights[::-1].tolist()), count, ended)
+
+
+def condition_number(matrix: Tensor) -> float:
+    """Exact kappa of a symmetric positive definite matrix, in float64: largest over smallest.
+
+    For a linear model x -> M x under the square loss it is that of E[x x^T], whatever M. Not to be
+    formed from a product W W^T where W is known: kappa(W)^2 keeps twice the digits.
+    """
+    values = torch.linalg.eigvalsh(matrix.double())
+    return (values[-1] / values[0]).item() if values[0] > 0 else math.inf

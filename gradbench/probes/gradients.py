@@ -1,0 +1,162 @@
+"""Gradients of a network's per-example loss, taken on a copy: looking changes nothing."""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from gradbench.scenario import Batch
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Outputs and labels of n examples to their n losses."""
+
+CHUNK = 2**22
+"""Entries of per-example gradients that are held at once, unless all are asked for."""
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A copy of a network in float64, with the loss and the parameters that a probe looks at.
+
+    On a device without float64 the copy lives on the CPU. `parameters` are pairs of name and
+    parameter, all that require a gradient unless a prefix chose among them.
+    """
+
+    network: nn.Module
+    loss: Loss
+    parameters: tuple[tuple[str, nn.Parameter], ...]
+
+    @property
+    def tensors(self) -> list[nn.Parameter]:
+        """The parameters without their names."""
+        return [parameter for _, parameter in self.parameters]
+
+    def place(self, batch: Batch) -> Batch:
+        """Return a batch on the copy's device, floating-point numbers in float64."""
+        device = self.tensors[0].device
+        inputs, labels = (
+            t.to(device, torch.float64) if t.is_floating_point() else t.to(device) for t in batch
+        )
+        return inputs, labels
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Return each example's loss, shape `(n,)`."""
+        inputs, labels = self.place(batch)
+        return self.loss(self.network(inputs), labels)
+
+    def gradient(self, batch: Batch) -> Tensor:
+        """Return the gradient of the batch's mean loss, flat, shape `(P,)`."""
+        return self.flat(self.losses(batch).mean())
+
+    def flat(self, value: Tensor, *, retain: bool = False) -> Tensor:
+        """Return a scalar's gradient, flat; zero where it does not depend on a parameter."""
+        return joined(derivatives([value], self.tensors, retain=retain))
+
+    def jacobian(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return v -> J v, in the outputs' shape, for v of shape `(P,)`.
+
+        J v is the derivative of J^T u by u: two reverse passes, which every network can do.
+        """
+        dummy = torch.zeros_like(outputs, requires_grad=True)
+        back = derivatives([outputs], self.tensors, [dummy], create=True)
+        used = [i for i, b in enumerate(back) if b.requires_grad]
+
+        def product(v: Tensor) -> Tensor:
+            parts = v.split([p.numel() for p in self.tensors])
+            of, vectors = [back[i] for i in used], [parts[i].view_as(back[i]) for i in used]
+            return derivatives(of, [dummy], vectors, retain=True)[0]
+
+        return product
+
+
+def derivatives(
+    of: Sequence[Tensor],
+    by: Sequence[Tensor],
+    vectors: Sequence[Tensor] | None = None,
+    *,
+    retain: bool = False,
+    create: bool = False,
+) -> list[Tensor]:
+    """Return the derivative by each tensor of what is given; zero where nothing depends on it."""
+    live = [i for i, t in enumerate(of) if t.requires_grad]
+    if not live:
+        return [torch.zeros_like(t) for t in by]
+    found: Sequence[Tensor | None] = torch.autograd.grad(
+        [of[i] for i in live],
+        by,
+        None if vectors is None else [vectors[i] for i in live],
+        retain_graph=retain or create,
+        create_graph=create,
+        allow_unused=True,
+    )
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, by, strict=True)]
+
+
+def joined(tensors: Iterable[Tensor]) -> Tensor:
+    """Return the tensors in one, flat."""
+    return torch.cat([t.flatten() for t in tensors])
+
+
+def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
+    """Copy a network for probing; `prefix` chooses the parameters whose names begin with it.
+
+    Raises ValueError where no parameter is left.
+    """
+    copied = copy.deepcopy(network)
+    if "mps" in {str(p.device.type) for p in copied.parameters()}:  # has no float64
+        copied = copied.cpu()
+    copied = copied.double()
+    named = tuple(
+        (n, p) for n, p in copied.named_parameters() if n.startswith(prefix) and p.requires_grad
+    )
+    if not named:
+        raise ValueError(f"the network has no parameter whose name begins with {prefix!r}")
+    return Twin(copied, loss, named)
+
+
+def each_gradient(of: Twin, batch: Batch) -> tuple[Tensor, str]:
+    """Return the gradient of every example's loss, shape `(n, P)`, and the path taken.
+
+    By vmap; where that is refused (batch norm in training, random modules, in-place writes), one
+    backward pass per example through one forward pass of the batch ("loop").
+    """
+    inputs, labels = of.place(batch)
+    try:
+        return _vmapped(of, inputs, labels), "vmap"
+    except (RuntimeError, ValueError, TypeError, NotImplementedError):
+        losses = of.loss(of.network(inputs), labels)
+        rows = [of.flat(value, retain=True) for value in losses]
+        return torch.stack(rows), "loop"
+
+
+def _vmapped(of: Twin, inputs: Tensor, labels: Tensor) -> Tensor:
+    chosen: dict[str, Tensor] = dict(of.parameters)
+    fixed: dict[str, Tensor] = {n: t for n, t in of.network.named_parameters() if n not in chosen}
+    fixed |= dict(of.network.named_buffers())
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        outputs = functional_call(of.network, {**fixed, **parameters}, (x[None],))
+        return of.loss(outputs, y[None])[0]
+
+    found = vmap(grad(loss), in_dims=(None, 0, 0))(
+        {n: p.detach() for n, p in chosen.items()}, inputs, labels
+    )
+    return torch.cat([found[name].detach().flatten(1) for name in chosen], dim=1)
+
+
+def squared_norms(of: Twin, batch: Batch) -> tuple[Tensor, str]:
+    """Return the squared norm of every example's gradient, shape `(n,)`, and the path taken."""
+    size = max(1, CHUNK // sum(p.numel() for p in of.tensors))
+    parts, paths = [], set()
+    for chunk in _chunks(batch, size):
+        rows, path = each_gradient(of, chunk)
+        parts.append(rows.square().sum(dim=1))
+        paths.add(path)
+    return torch.cat(parts), "+".join(sorted(paths))
+
+
+def _chunks(batch: Batch, size: int) -> Iterable[Batch]:
+    return zip(batch[0].split(size), batch[1].split(size), strict=True)

@@ -1,0 +1,143 @@
+"""Which probes a family calls for, and one look of them at a network in training."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.probes.alignment import (
+    alignment_in_function,
+    alignment_in_parameters,
+    descent,
+)
+from gradbench.probes.curvature import NAME as CONDITION
+from gradbench.probes.curvature import effective_condition_number
+from gradbench.probes.flatness import NAME as GAIN
+from gradbench.probes.flatness import gain
+from gradbench.probes.reading import Reading, nothing
+from gradbench.probes.signal import NAME as SIGNAL
+from gradbench.probes.signal import second_moment, signal_to_noise
+from gradbench.probes.variance import NAME as VARIANCE
+from gradbench.probes.variance import variance_over_targets
+from gradbench.scenario import Batch, Scenario, Target
+
+BATCH = 256
+"""Most examples of the batch on which curvature, flatness and alignment look."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a probe may look at: one network at one moment of one trial."""
+
+    scenario: Scenario
+    target: Target
+    network: nn.Module
+    batch: Batch
+    examples: int
+    """Examples whose gradient one probe may take."""
+    seed: int
+    update: Tensor | None
+    """The parameters' last change, flat, shape `(P,)`; None before the first step."""
+
+
+def _variance(view: View) -> list[Reading]:
+    return [
+        variance_over_targets(view.scenario, view.network, examples=view.examples, seed=view.seed)
+    ]
+
+
+def _signal(view: View) -> list[Reading]:
+    return [signal_to_noise(view.scenario, view.network, examples=view.examples, seed=view.seed)]
+
+
+def _moment(view: View) -> list[Reading]:
+    return [second_moment(view.scenario, view.network, examples=view.examples, seed=view.seed)]
+
+
+def _condition(view: View) -> list[Reading]:
+    products = max(1, (view.examples // len(view.batch[0]) - 1) // 3)
+    scenario = view.scenario
+    return [effective_condition_number(view.network, scenario.loss, view.batch, products=products)]
+
+
+def _gain(view: View) -> list[Reading]:
+    scenario = view.scenario
+    return [gain(view.network, scenario.loss, view.batch, residual=scenario.residual)]
+
+
+def _alignment(view: View) -> list[Reading]:
+    loss, solution = view.scenario.loss, view.scenario.solution(view.target)
+    steps = {"of the gradient": descent(view.network, loss, view.batch)}
+    if view.update is not None:
+        steps["of the update"] = view.update
+    found = []
+    for whose, step in steps.items():
+        found.append(alignment_in_function(view.network, loss, solution, view.batch, step))
+        found.append(alignment_in_parameters(view.network, solution, step))
+        found[-2:] = [_renamed(reading, whose) for reading in found[-2:]]
+    return found
+
+
+def _renamed(reading: Reading, whose: str) -> Reading:
+    return Reading(**{**reading.__dict__, "probe": f"{reading.probe} {whose}"})
+
+
+Probe = Callable[[View], list[Reading]]
+
+PROBES: dict[str, Probe] = {
+    VARIANCE: _variance,
+    SIGNAL: _signal,
+    "second moment": _moment,
+    CONDITION: _condition,
+    GAIN: _gain,
+    "alignment": _alignment,
+}
+
+HEADLINE = {
+    "uninformative": VARIANCE,
+    "decomposition": SIGNAL,
+    "conditioning": CONDITION,
+    "flatness": GAIN,
+}
+"""The probe of each family that the tables show; recorded first."""
+
+
+def chosen(which: str, family: str) -> list[str]:
+    """Return the names of the probes to look with, the family's own first."""
+    if which == "none":
+        return []
+    own = [HEADLINE[family]] if family in HEADLINE else []
+    rest = PROBES if which == "all" else ("alignment",)
+    return own + [name for name in rest if name not in own]
+
+
+def look(
+    scenario: Scenario,
+    target: Target,
+    network: nn.Module,
+    *,
+    names: Iterable[str],
+    examples: int,
+    seed: int,
+    update: Tensor | None = None,
+) -> list[Reading]:
+    """Look once with these probes, which together take about so many examples' gradients.
+
+    What fails is a reading without a value that says why; the network is left as it is.
+    """
+    names = list(names)
+    generator = torch.Generator().manual_seed(seed)
+    # alignment takes six gradients' worth of the batch; the other probes share what is left
+    size = max(2, min(BATCH, examples // 12))
+    batch = scenario.sample(target, size, generator)
+    share = max(size, (examples - 6 * size * ("alignment" in names)) // max(1, len(names) - 1))
+    view = View(scenario, target, network, batch, share, seed, update)
+    found = []
+    for name in names:
+        try:
+            found += PROBES[name](view)
+        except Exception as error:  # noqa: BLE001  # a probe never ends a trial
+            text = (str(error).splitlines() or [""])[0][:200]
+            found.append(nothing(name, f"{type(error).__name__}: {text}"))
+    return found

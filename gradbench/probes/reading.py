@@ -1,0 +1,70 @@
+"""What a probe returns: a number, how far it may be off, and whether it says anything."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One probe's answer.
+
+    `error` is one standard error, 0 for an exact value. `resolved` is false where the 95 %
+    interval of a quantity that cannot be negative holds 0: then `bound` is what can be said.
+    `cost` is the number of examples whose gradient was taken, `path` how ("vmap", "loop",
+    "batches", ...); `value` is None where the question has no answer, and `note` says why.
+    """
+
+    probe: str
+    value: float | None
+    error: float = 0.0
+    resolved: bool = True
+    note: str = ""
+    cost: int = 0
+    path: str = ""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval; raises ValueError where there is no value."""
+        if self.value is None:
+            raise ValueError(f"{self.probe} has no value: {self.note}")
+        return self.value - Z95 * self.error, self.value + Z95 * self.error
+
+    @property
+    def bound(self) -> float:
+        """The 95 % upper bound, not below 0."""
+        return max(0.0, self.interval[1])
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "-"
+        return f"{self.value:.2g}" if self.resolved else f"<{self.bound:.1g}"
+
+    def plain(self, evaluations: int) -> dict[str, Any]:
+        """Return the entry of a record's `informativeness`."""
+        return {
+            "probe": self.probe,
+            "evaluations": evaluations,
+            "value": self.value,
+            "error": self.error,
+            "resolved": self.resolved,
+            "bound": None if self.value is None or self.resolved else self.bound,
+            "note": self.note,
+            "path": self.path,
+        }
+
+
+def nothing(probe: str, why: str) -> Reading:
+    """Return the reading of a question that has no answer here."""
+    return Reading(probe, None, resolved=False, note=why)
+
+
+def positive(
+    probe: str, value: float, error: float, *, note: str = "", cost: int = 0, path: str = ""
+) -> Reading:
+    """Return the reading of a quantity that cannot be negative."""
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return nothing(probe, "not finite")
+    return Reading(probe, value, error, value > Z95 * error, note, cost, path)

@@ -1,0 +1,173 @@
+"""Signal-to-noise ratio of the stochastic gradient (section 3.3): ||E g||^2 / E ||g - E g||^2.
+
+g is the gradient on one example (a tuple is one example). By micro-batches: the M mean gradients
+of M independent batches of n examples and their M x M matrix of inner products K hold everything.
+Off the diagonal E K_ij = ||E g||^2, on it E K_ii = ||E g||^2 + E ||g - E g||^2 / n. No gradient of
+a single example is formed. (The authors' script subtracts the square of an already squared norm
+when it forms the noise.)
+"""
+
+import math
+from collections.abc import Iterable
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.probes import tuples
+from gradbench.probes.gradients import Loss, twin
+from gradbench.probes.reading import Reading, positive
+from gradbench.scenario import Batch, Scenario
+from gradbench.scenarios.line_tuples import LineTuples
+
+NAME = "signal-to-noise ratio"
+GROUPS = 16
+
+
+@singledispatch
+def signal_to_noise(
+    scenario: Scenario,
+    network: nn.Module,
+    *,
+    examples: int = 4096,
+    seed: int = 0,
+    prefix: str = "",
+) -> Reading:
+    """SNR per example on a scenario's own data, for one target.
+
+    `prefix` chooses the parameters whose names begin with it; by default the whole network.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    target = scenario.draw_target(generator)
+    size = max(2, examples // GROUPS)
+    batches = (scenario.sample(target, size, generator) for _ in range(GROUPS))
+    return batches_signal_to_noise(network, scenario.loss, batches, prefix=prefix)
+
+
+def batches_signal_to_noise(
+    network: nn.Module, loss: Loss, batches: Iterable[Batch], *, prefix: str = ""
+) -> Reading:
+    """SNR per example from independent batches of one size, at least four.
+
+    >>> import torch
+    >>> network = torch.nn.Linear(5, 1)
+    >>> loss = lambda outputs, labels: (outputs[:, 0] - labels).square() / 2
+    >>> draws = (torch.randn(100, 5) for _ in range(32))
+    >>> reading = batches_signal_to_noise(network, loss, ((x, 3 + x[:, 0]) for x in draws))
+    >>> reading.resolved
+    True
+
+    Raises ValueError for fewer than four batches.
+    """
+    of = twin(network, loss, prefix)
+    kept = list(batches)
+    rows = torch.stack([of.gradient(batch) for batch in kept])
+    return ratio((rows @ rows.T).cpu(), len(kept[0][0]))
+
+
+def ratio(products: Tensor, size: int) -> Reading:
+    """SNR from the inner products, shape `(M, M)`, of mean gradients over `size` examples each.
+
+    The error is of first order, from the exact variance of a mean over pairs (Hoeffding) for the
+    signal and the jackknife for the noise.
+    """
+    count = len(products)
+    if count < 4:
+        raise ValueError(f"need at least 4 batches: {count}")
+    signal, signal_variance = off_diagonal(products)
+    diagonal = products.diagonal()
+    # leaving batch i out: the same two means without its row
+    rows = products.sum(dim=1) - diagonal
+    without = (rows.sum() - 2 * rows) / ((count - 1) * (count - 2))
+    noises = size * ((diagonal.sum() - diagonal) / (count - 1) - without)
+    noise = (size * (diagonal.mean() - signal)).item()
+    noise_variance = (noises - noises.mean()).square().sum().item() * (count - 1) / count
+    if noise <= 0:
+        return positive(NAME, math.nan, math.nan)
+    value = signal / noise
+    error = math.sqrt(signal_variance + value**2 * noise_variance) / noise
+    note = f"{count} batches of {size}"
+    return positive(NAME, value, error, note=note, cost=count * size, path="batches")
+
+
+def off_diagonal(products: Tensor) -> tuple[float, float]:
+    """Return the mean off the diagonal of a matrix of inner products, and its variance.
+
+    The mean is the unbiased estimate of ||E g||^2. With zeta_1 = Cov(K_ij, K_ik) and zeta_2 =
+    Var(K_ij), its variance is (4 (M - 2) zeta_1 + 2 zeta_2) / (M (M - 1)), each estimated from the
+    pairs themselves (without zeta_1's own bias: pairs that share no index give the squared mean).
+    """
+    m = len(products)
+    k = products - torch.diag(products.diagonal())
+    rows, squares, total = k.sum(dim=1), k.square().sum(), k.sum()
+    mean = total / (m * (m - 1))
+    chained = (rows.square().sum() - squares) / (m * (m - 1) * (m - 2))
+    apart = (total.square() - 4 * rows.square().sum() + 2 * squares) / (
+        m * (m - 1) * (m - 2) * (m - 3)
+    )
+    one, two = chained - apart, squares / (m * (m - 1)) - apart
+    least = 1.4 * two.clamp(min=0)
+    return mean.item(), ((4 * (m - 2) * one + 2 * two).clamp(min=least) / (m * (m - 1))).item()
+
+
+def second_moment(
+    scenario: Scenario, network: nn.Module, *, examples: int = 4096, seed: int = 0
+) -> Reading:
+    """E ||g||^2 per example (equations 2 and 3: end-to-end about k times that of decomposition)."""
+    generator = torch.Generator().manual_seed(seed)
+    target = scenario.draw_target(generator)
+    of, count = twin(network, scenario.loss), 16
+    size = max(2, examples // count)
+    rows = torch.stack(
+        [of.gradient(scenario.sample(target, size, generator)) for _ in range(count)]
+    )
+    products = (rows @ rows.T).cpu()
+    signal, _ = off_diagonal(products)
+    # E ||g||^2 = n E||mean g||^2 - (n - 1) ||E g||^2
+    value = size * products.diagonal().mean().item() - (size - 1) * signal
+    error = size * products.diagonal().std().item() / math.sqrt(count)
+    return positive("second moment", value, error, cost=count * size, path="batches")
+
+
+@signal_to_noise.register
+def _tuples(
+    scenario: LineTuples,
+    network: nn.Module,
+    *,
+    examples: int = 4096,
+    seed: int = 0,
+    prefix: str = "",
+) -> Reading:
+    """By pools of images where that has a closed form (see `tuples`); else as any scenario.
+
+    By default the last layer of N1, as in the paper's figure 5.
+    """
+    prefix = prefix or last_layer(network)
+    if not prefix.startswith("n1.") or not tuples.applies(scenario, network):
+        plain = signal_to_noise.dispatch(Scenario)
+        return plain(scenario, network, examples=examples, seed=seed, prefix=prefix)
+    of = twin(network, scenario.loss, prefix)
+    half = max(2, examples // (4 * GROUPS))  # half of the examples for the pools, half for noise
+    pools = [tuples.Pools(seed * GROUPS + i, scenario.k, half) for i in range(GROUPS)]
+    rows = torch.stack([tuples.pooled_gradient(of, scenario, each) for each in pools])
+    signal, variance = off_diagonal(rows @ rows.T)
+    generator, size = (
+        torch.Generator().manual_seed(seed),
+        max(2, min(examples // 2, 8192) // GROUPS),
+    )
+    drawn = [of.gradient(scenario.sample({}, size, generator)) for _ in range(GROUPS)]
+    noise = size * torch.stack(drawn).var(dim=0).sum().item()
+    return positive(
+        NAME,
+        signal / noise,
+        math.sqrt(variance) / noise,
+        note=f"{GROUPS} pools of {2 * half} images per slot",
+        cost=GROUPS * (3 * half + size),
+        path="pools",
+    )
+
+
+def last_layer(network: nn.Module) -> str:
+    """Return the prefix of the last parameters of N1 in a network for tuples; else ''."""
+    names = [name for name, _ in network.named_parameters() if name.startswith("n1.")]
+    return names[-1].rpartition(".")[0] + "." if names else ""
