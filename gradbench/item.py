@@ -20,6 +20,9 @@ Tell = Callable[[str], None]
 
 NOTHING_PUBLISHED = "the paper trained nothing here"
 
+PROBE_SHARE = 10
+"""The probes take at most one gradient evaluation for so many in the case's evaluation trials."""
+
 ESTIMATE = 40
 """Evaluations run to estimate what one costs."""
 
@@ -178,6 +181,7 @@ class _Attempt:
                 device=item.device,
                 dtype=item.dtype,
                 probes=item.probes if (kind, number) == ("seed", 1) else "none",
+                probe_budget=case.budget * item.seeds // PROBE_SHARE,
             )
             results.append(run_trial(trial, watch))
         return results

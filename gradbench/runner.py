@@ -26,8 +26,8 @@ CHUNK = 64
 CONFIRMATIONS = 2
 """Looks in a row at or above the target that make a trial solved."""
 
-PROBE_SHARE = 40
-"""Of the budget, each of at most four looks of the probes takes one part in so many."""
+PROBE_LOOKS = 4
+"""Most looks of the probes in one trial; they share its budget for probes."""
 
 Watch = Callable[[int, float], None]
 """Called at every look with the evaluations spent and the normalised score."""
@@ -214,7 +214,7 @@ class _Training:
                 self.target,
                 self.network,
                 names=self.probes,
-                examples=self.trial.batch * (self.trial.budget // PROBE_SHARE),
+                examples=self.trial.batch * self.trial.probe_budget // PROBE_LOOKS,
                 seed=self.trial.stream("probes"),
                 update=torch.cat(moved) if moved else None,
             )

@@ -93,8 +93,8 @@ def test_the_table_fits_a_hundred_columns(pytester, suite):
             "quick preset, 2 seeds, no sweep; *",
             "  parity-d5-weight2[[]adam:lr=0.01[]] * 2/2 *passed (must)",
             "*= gradbench =*",
-            "case *optimizer *solved *95 % *to target *ms/step *outcome",
-            "parity-d30-weight15 *0/2 *0-66 *>40 *xfailed (never)",
+            "case *optimizer *solved 95 % *target *ms/step *signal *outcome",
+            "parity-d30-weight15 *0/2 0-66 *>40 *xfailed (never)",
             "report: *report.md",
         ]
     )
@@ -404,7 +404,7 @@ def test_the_paper_trained_nothing_on_some_cases(pytester):
     result.stdout.fnmatch_lines(
         [
             "  periodic[[]paper[]] * - *skipped (may)",
-            "periodic * - * - * - * - *skipped (may)",
+            "periodic * - * - * - *skipped (may)",
             "SKIPPED *unsupported: the paper trained nothing here",
         ]
     )
@@ -432,7 +432,7 @@ def test_a_learner_runs_once_whatever_optimizers_run_beside_it(pytester):
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         [
-            "  parity-d9-elimination[[]none[]] *2/2 *passed (learner)",
+            "  parity-d9-elimination[[]none[]] *2/2 *passed",
             "*parity-d9-elimination *none*",
         ]
     )

@@ -25,6 +25,9 @@ from gradbench.scenario import Batch, Scenario, Target
 BATCH = 256
 """Most examples of the batch on which curvature, flatness and alignment look."""
 
+PRODUCTS = 24
+"""Products with the Gauss-Newton matrix at one look."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -56,9 +59,11 @@ def _moment(view: View) -> list[Reading]:
 
 
 def _condition(view: View) -> list[Reading]:
-    products = max(1, (view.examples // len(view.batch[0]) - 1) // 3)
-    scenario = view.scenario
-    return [effective_condition_number(view.network, scenario.loss, view.batch, products=products)]
+    generator = torch.Generator().manual_seed(view.seed)
+    size = max(2, view.examples // (3 * PRODUCTS + 1))
+    batch = view.scenario.sample(view.target, size, generator)
+    loss = view.scenario.loss
+    return [effective_condition_number(view.network, loss, batch, products=PRODUCTS)]
 
 
 def _gain(view: View) -> list[Reading]:

@@ -15,13 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.probes import tuples
-from gradbench.probes.gradients import Loss, twin
+from gradbench.probes.gradients import Loss, squared_norms, twin
 from gradbench.probes.reading import Reading, positive
 from gradbench.scenario import Batch, Scenario
 from gradbench.scenarios.line_tuples import LineTuples
 
 NAME = "signal-to-noise ratio"
 GROUPS = 16
+EXAMPLES = 1024
+LEAST = 4
+"""Fewest batches from which a mean over pairs and its variance can be had."""
 
 
 @singledispatch
@@ -61,6 +64,8 @@ def batches_signal_to_noise(
     """
     of = twin(network, loss, prefix)
     kept = list(batches)
+    if len(kept) < LEAST:
+        raise ValueError(f"need at least {LEAST} batches: {len(kept)}")
     rows = torch.stack([of.gradient(batch) for batch in kept])
     return ratio((rows @ rows.T).cpu(), len(kept[0][0]))
 
@@ -72,8 +77,6 @@ def ratio(products: Tensor, size: int) -> Reading:
     signal and the jackknife for the noise.
     """
     count = len(products)
-    if count < 4:
-        raise ValueError(f"need at least 4 batches: {count}")
     signal, signal_variance = off_diagonal(products)
     diagonal = products.diagonal()
     # leaving batch i out: the same two means without its row
@@ -113,20 +116,17 @@ def off_diagonal(products: Tensor) -> tuple[float, float]:
 def second_moment(
     scenario: Scenario, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> Reading:
-    """E ||g||^2 per example (equations 2 and 3: end-to-end about k times that of decomposition)."""
+    """E ||g||^2 per example (equations 2 and 3: end-to-end about k times that of decomposition).
+
+    From the gradients of at most 1024 examples, each by itself.
+    """
     generator = torch.Generator().manual_seed(seed)
     target = scenario.draw_target(generator)
-    of, count = twin(network, scenario.loss), 16
-    size = max(2, examples // count)
-    rows = torch.stack(
-        [of.gradient(scenario.sample(target, size, generator)) for _ in range(count)]
-    )
-    products = (rows @ rows.T).cpu()
-    signal, _ = off_diagonal(products)
-    # E ||g||^2 = n E||mean g||^2 - (n - 1) ||E g||^2
-    value = size * products.diagonal().mean().item() - (size - 1) * signal
-    error = size * products.diagonal().std().item() / math.sqrt(count)
-    return positive("second moment", value, error, cost=count * size, path="batches")
+    count = min(examples, EXAMPLES)
+    batch = scenario.sample(target, count, generator)
+    norms, path = squared_norms(twin(network, scenario.loss), batch)
+    error = norms.std().item() / math.sqrt(count)
+    return positive("second moment", norms.mean().item(), error, cost=count, path=path)
 
 
 @signal_to_noise.register

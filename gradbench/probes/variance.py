@@ -21,6 +21,12 @@ from gradbench.scenarios.periodic import Periodic
 
 NAME = "variance over targets"
 TARGETS = 16
+INPUTS = 1024
+"""Most inputs of a sample for parities: the value is then known to about a percent."""
+
+FEW = 4
+"""Up to so many outputs, each one's gradient is taken by itself."""
+
 LARGEST = 16
 """Above this d the gradients on all 2^d inputs are not held at once."""
 
@@ -48,11 +54,12 @@ def variance_over_targets(
     drawn = [[scenario.sample(t, size, generator) for _ in range(2)] for t in targets]
     a, b = (torch.stack([of.gradient(pair[side]) for pair in drawn]) for side in range(2))
     products = ((a - a.mean(dim=0)) * (b - b.mean(dim=0))).sum(dim=1) * TARGETS / (TARGETS - 1)
-    scale, path = _scale(of, drawn[0][0])
+    scale, off, path = _scale(of, drawn[0][0])
+    value = products.mean().item() / scale
     return positive(
         NAME,
-        (products.mean() / scale).item(),
-        (products.std() / math.sqrt(TARGETS) / scale).item(),
+        value,
+        math.hypot(products.std().item() / math.sqrt(TARGETS) / scale, value * off),
         cost=2 * TARGETS * size,
         path=path,
         note=f"{TARGETS} targets, {size} examples each, twice",
@@ -65,12 +72,13 @@ def _parity(
 ) -> Reading:
     """By the identity, on all inputs where they are no more than `examples`."""
     generator = torch.Generator().manual_seed(seed)
-    if 2**scenario.d <= examples:
-        inputs, weights = every_input(scenario.d), None
+    sampled = 2**scenario.d > examples
+    if sampled:
+        count = min(examples, INPUTS)
+        inputs, _ = scenario.sample({"support": torch.arange(1)}, count, generator)
     else:
-        inputs, _ = scenario.sample({"support": torch.arange(1)}, examples, generator)
-        weights = scenario.d
-    return parity_variance(network, scenario.loss, inputs, sampled=weights is not None)
+        inputs = every_input(scenario.d)
+    return parity_variance(network, scenario.loss, inputs, sampled=sampled)
 
 
 @variance_over_targets.register
@@ -85,32 +93,34 @@ def _periodic(
             scenario, network, examples=examples, seed=seed
         )
     inputs = torch.randn(min(examples, 512), scenario.d, generator=generator)
-    scale = _scale(twin(network, scenario.loss), (inputs, torch.zeros(len(inputs))))[0].item()
+    of = twin(network, scenario.loss)
+    scale, off, _ = _scale(of, (inputs, torch.zeros(len(inputs))))
     count = max(8, examples // 16)
     directions = torch.stack(
         [scenario.draw_target(generator)["direction"] for _ in range(count)]
     ).double()
     found = waves.expected(layers, directions, square=scenario.wave == "square")
     apart = (found - found.mean(dim=0)).square().sum(dim=1) * count / (count - 1)
+    value = apart.mean().item() / scale
     return positive(
         NAME,
-        apart.mean().item() / scale,
-        (apart.std() / math.sqrt(count)).item() / scale,
+        value,
+        math.hypot(apart.std().item() / math.sqrt(count) / scale, value * off),
         cost=len(inputs),
         path="closed form",
         note=f"{count} targets, exact over inputs",
     )
 
 
-def _scale(of: Twin, batch: Batch) -> tuple[Tensor, str]:
-    """Return G^2 = E || dp/dw ||^2, over all outputs, and the path taken."""
-    outputs = of.network(of.place(batch)[0][:1])
-    total, path = torch.zeros((), dtype=torch.float64), ""
-    for column in range(outputs[0].numel()) if outputs[0].numel() <= 4 else [None]:
-        part = Twin(of.network, _output(column, outputs[0].numel()), of.parameters)
-        norms, path = squared_norms(part, batch)
-        total = total + norms.mean().cpu()
-    return total, path
+def _scale(of: Twin, batch: Batch) -> tuple[float, float, str]:
+    """Return G^2 = E || dp/dw ||^2 over all outputs, its relative error, and the path taken."""
+    width = of.network(of.place(batch)[0][:1])[0].numel()
+    norms, path = torch.zeros(len(batch[0]), dtype=torch.float64), ""
+    for column in range(width) if width <= FEW else [None]:
+        found, path = squared_norms(Twin(of.network, _output(column, width), of.parameters), batch)
+        norms += found.cpu()
+    scale = norms.mean().item()
+    return scale, norms.std().item() / math.sqrt(len(norms)) / scale, path
 
 
 def _output(column: int | None, width: int) -> Loss:

@@ -5,7 +5,7 @@ from typing import Any
 from tabulate import tabulate
 
 from gradbench.record import Record, Status
-from gradbench.report.rows import HEADERS, cells, legend, news, remarks, shown
+from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
 
 
 def page(run: dict[str, Any], records: list[Record]) -> str:
@@ -19,6 +19,9 @@ def page(run: dict[str, Any], records: list[Record]) -> str:
     if rates := [_sweep(record) for record in records if record.tuning]:
         headers = ("case", "optimizer", "final score by learning rate (* solved)", "chosen")
         parts += ["## Learning rates", _table(rates, headers)]
+    if tracks := [row for record in records for row in _tracks(record)]:
+        headers = ("case", "optimizer", "probe", "value (standard error) by gradient evaluations")
+        parts += ["## How informative the gradients were (seed 0)", _table(tracks, headers)]
     said = [f"{r.case}, {shown(r.optimizer)}: {remark}" for r in records for remark in remarks(r)]
     if said:
         parts += ["## Notes", _list(said)]
@@ -50,6 +53,23 @@ def _sweep(record: Record) -> list[str]:
         text,
         "-" if rate is None else f"{rate:g}",
     ]
+
+
+def _tracks(record: Record) -> list[list[str]]:
+    """Return a row per probe that had anything to say."""
+    by_probe: dict[str, list[dict[str, Any]]] = {}
+    for entry in record.informativeness:
+        if entry["value"] is not None:
+            by_probe.setdefault(entry["probe"], []).append(entry)
+    rows = []
+    for probe, entries in by_probe.items():
+        track = ", ".join(
+            f"{e['evaluations']}: {reading(e)}"
+            + (f" ({e['error']:.1g})" if e["resolved"] and e["error"] else "")
+            for e in entries
+        )
+        rows.append([record.case, _escape(shown(record.optimizer)), probe, _escape(track)])
+    return rows
 
 
 def _table(rows: list[list[str]], headers: tuple[str, ...]) -> str:

@@ -1,9 +1,11 @@
 """One record as the cells and remarks that every report shows."""
 
-from gradbench.record import Outcome, Record, Status
+from typing import Any
+
+from gradbench.record import Expectation, Outcome, Record, Status
 from gradbench.statistics import censored_median, wilson
 
-HEADERS = ("case", "optimizer", "solved", "95 %", "to target", "ms/step", "outcome")
+HEADERS = ("case", "optimizer", "solved 95 %", "target", "ms/step", "signal", "outcome")
 
 
 def shown(optimizer: str) -> str:
@@ -37,8 +39,25 @@ def milliseconds(record: Record) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.3g}"
 
 
+def reading(entry: dict[str, Any]) -> str:
+    """Return a probe's value, or what bounds it, or `-`."""
+    value, bound = entry.get("value"), entry.get("bound")
+    if value is None:
+        return "-"
+    if entry.get("resolved"):
+        return f"{value:.2g}"
+    return "-" if bound is None else f"<{bound:.1g}"
+
+
+def signal(record: Record) -> str:
+    """Return the family's own probe at the start; it is recorded first."""
+    return reading(record.informativeness[0]) if record.informativeness else "-"
+
+
 def verdict(record: Record) -> str:
     """Return the outcome and what was expected; what calls for a look is in capitals."""
+    if record.expectation == Expectation.LEARNER:
+        return record.outcome
     loud = record.outcome in (Outcome.NEWS, Outcome.FAILED)
     word = record.outcome.upper() if loud else record.outcome
     return f"{word} ({record.expectation})"
@@ -55,13 +74,14 @@ def remarks(record: Record) -> list[str]:
 def cells(record: Record) -> list[str]:
     """Return the record's cells, one for each of HEADERS."""
     low, high = wilson(record.solved, record.seeds) if record.seeds else (0.0, 1.0)
+    interval = f" {100 * low:.0f}-{100 * high:.0f}" if ran(record) else ""
     return [
         record.case,
         shown(record.optimizer),
-        solved(record),
-        f"{100 * low:.0f}-{100 * high:.0f}" if ran(record) else "-",
+        f"{solved(record)}{interval}",
         to_target(record),
         milliseconds(record),
+        signal(record),
         verdict(record),
     ]
 
@@ -71,9 +91,13 @@ def legend(records: list[Record]) -> str:
     clocks = ", ".join(
         sorted({record.timing["clock"] for record in records if record.timing.get("clock")})
     )
+    heads = {r.family: r.informativeness[0]["probe"] for r in records if r.informativeness}
+    parts = [f"{probe} ({family})" for family, probe in heads.items()]
+    told = "\nsignal at the start of seed 0: " + ",\n  ".join(parts) if parts else ""
     return (
-        "solved: evaluation seeds, with the Wilson 95 % interval in percent; to target: median\n"
-        f"gradient evaluations; ms/step: median training step by {clocks}, evaluation excluded"
+        "solved: evaluation seeds, with the Wilson 95 % interval in percent; target: median\n"
+        f"gradient evaluations; ms/step: median training step by {clocks}, looks excluded"
+        f"{told}"
     )
 
 

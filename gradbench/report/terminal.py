@@ -16,7 +16,7 @@ from gradbench.report.rows import (
 )
 
 WIDTH = 100
-CASE, OPTIMIZER = 29, 16
+CASE, OPTIMIZER = 29, 13
 
 
 def shorten(text: str, width: int) -> str:
@@ -43,7 +43,7 @@ def table(records: list[Record]) -> str:
         rows.append([shorten(case, CASE), shorten(optimizer, OPTIMIZER), *rest])
     # Headers as a row: tabulate pads its own by two columns that there is no room for.
     rows.insert(1, ["-" * max(map(len, column)) for column in zip(*rows, strict=True)])
-    align = ("left", "left", "right", "right", "right", "right", "left")
+    align = ("left", "left", *["right"] * 4, "left")
     text = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
     return "\n".join([text, legend(records), *_said(records)])
 

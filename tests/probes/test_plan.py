@@ -1,0 +1,154 @@
+"""Probes within a trial: they change nothing, keep their budget, and never end it."""
+
+import math
+
+import pytest
+import torch
+
+from gradbench.probes import plan
+from gradbench.probes.gradients import each_gradient, twin
+from gradbench.probes.reading import Reading, nothing, positive
+from gradbench.runner import run_trial
+from gradbench.scenarios.allocation import Allocation
+from gradbench.scenarios.curves import Curves
+from gradbench.scenarios.line_tuples import LineTuples
+from gradbench.scenarios.parity import Parity
+from gradbench.scenarios.periodic import Periodic
+from gradbench.scenarios.saturation import Saturation
+from gradbench.scenarios.steps import Steps
+from gradbench.trial import Trial, probe_looks
+
+SCENARIOS = [
+    Parity(d=8, weight=4),
+    Parity(d=15, weight=7),
+    Periodic(d=5, r=2.0),
+    LineTuples(k=2),
+    LineTuples(approach="decomposition", k=2),
+    Allocation(d=20, k=5),
+    Curves(approach="convolution", n=20),
+    Curves(approach="autoencoder", data="real", n=20),
+    Steps(approach="forward-only", n=10),
+    Steps(approach="multi-class", n=10),
+    Saturation(depth=3),
+]
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: str(s)[:40])
+
+
+def trial(scenario, **changes):
+    given = {"optimizer": "adam:lr=0.01", "budget": 64, "batch": 20, "target_score": math.inf}
+    return Trial(**({"scenario": scenario, "probe_budget": 32} | given | changes))
+
+
+@every_scenario
+@pytest.mark.parametrize("which", ["default", "all"])
+def test_measuring_changes_nothing(scenario, which):
+    bare, probed = (run_trial(trial(scenario, probes=p)) for p in ("none", which))
+    assert probed.reason is None
+    assert probed.curve == bare.curve
+    assert probed.gradient_evaluations == bare.gradient_evaluations
+    assert not bare.informativeness
+    assert probed.informativeness
+    assert run_trial(trial(scenario, probes=which)).informativeness == probed.informativeness
+
+
+@pytest.mark.parametrize("spec", ["lbfgs:max_iter=3", "es", "{odd}:Noisy"])
+@pytest.mark.filterwarnings("ignore:noisy")
+def test_measuring_changes_nothing_for_closures_and_random_optimizers(spec, odd):
+    scenario = Parity(d=8, weight=4)
+    bare, probed = (
+        run_trial(trial(scenario, optimizer=spec.format(odd=odd), probes=p))
+        for p in ("none", "all")
+    )
+    assert probed.curve == bare.curve
+    assert any("update" in entry["probe"] for entry in probed.informativeness)
+
+
+@every_scenario
+def test_the_familys_own_probe_comes_first_and_looks_begin_at_the_start(scenario):
+    found = run_trial(trial(scenario, probes="default")).informativeness
+    assert found[0]["probe"] == plan.HEADLINE[scenario.family]
+    assert found[0]["evaluations"] == 0
+    looks = list(dict.fromkeys(entry["evaluations"] for entry in found))
+    assert looks == [*probe_looks(64), 64]
+    assert not any("Error" in entry["note"] for entry in found)
+
+
+@every_scenario
+@pytest.mark.parametrize("which", ["default", "all"])
+def test_a_look_keeps_its_budget(scenario, which):
+    examples = 2000
+    target = scenario.draw_target(torch.Generator().manual_seed(0))
+    names = plan.chosen(which, scenario.family)
+    found = plan.look(scenario, target, scenario.network(), names=names, examples=examples, seed=1)
+    assert sum(reading.cost for reading in found) <= 1.05 * examples
+    assert {name for name in names if name != "alignment"} <= {r.probe for r in found}
+
+
+class OneCurve(Curves):
+    """Data of one curve, so that every batch has the same gradient."""
+
+    def sample(self, target, n, generator):
+        f, p = super().sample(target, 1, torch.Generator().manual_seed(0))
+        return f.expand(n, -1), p.expand(n, -1)
+
+
+def test_the_update_is_the_last_steps():
+    """Under slow plain gradient descent on one curve it points as the gradient does."""
+    scenario = OneCurve(approach="convolution", n=20)
+    for rate, turned in ((1e-9, 1), (-1e-9, -1)):
+        t = trial(scenario, optimizer=f"sgd:lr={abs(rate)},maximize={rate < 0}", probes="default")
+        readings = run_trial(t).informativeness
+        last = {e["probe"]: e["value"] for e in readings if e["evaluations"] == 64}
+        gradient, update = (
+            last[f"alignment in parameters of the {name}"] for name in ("gradient", "update")
+        )
+        assert update == pytest.approx(turned * gradient, abs=1e-3)
+
+
+def test_a_probe_that_fails_says_so_and_the_trial_goes_on(monkeypatch):
+    def broken(view):
+        raise RuntimeError("no luck\nmore")
+
+    monkeypatch.setitem(plan.PROBES, plan.VARIANCE, broken)
+    result = run_trial(trial(Parity(d=5, weight=2), probes="default"))
+    assert result.status == "unsolved"
+    assert result.informativeness[0]["note"] == "RuntimeError: no luck"
+    assert result.informativeness[0]["value"] is None
+
+
+def test_a_solved_trial_is_looked_at_once_more_at_its_end():
+    result = run_trial(
+        trial(Parity(d=5, weight=2), budget=1000, target_score=0.9, probes="default")
+    )
+    assert result.status == "solved"
+    assert result.informativeness[-1]["evaluations"] == result.curve[-1][0]
+
+
+def test_what_vmap_refuses_goes_one_by_one():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU(), torch.nn.Linear(4, 1)
+    )
+    loss = Parity(d=3, weight=1).loss
+    batch = (torch.randn(10, 3), torch.ones(10))
+    rows, path = each_gradient(twin(network, loss), batch)
+    assert path == "loop"
+    of = twin(network, loss)
+    assert torch.allclose(rows.mean(dim=0), of.gradient(batch))
+    still = network.eval()
+    rows, path = each_gradient(twin(still, loss), batch)
+    assert path == "vmap"
+    singles = [twin(still, loss).gradient((x[None], y[None])) for x, y in zip(*batch, strict=True)]
+    assert torch.allclose(rows, torch.stack(singles))
+
+
+def test_readings_print_bounds_where_nothing_is_resolved():
+    noise = positive("p", 1e-4, 1e-3)
+    assert (noise.resolved, str(noise)) == (False, "<0.002")
+    assert str(positive("p", 0.5, 0.01)) == "0.5"
+    assert str(nothing("p", "why")) == "-"
+    assert positive("p", math.nan, 0.0).value is None
+    with pytest.raises(ValueError, match="p has no value: why"):
+        _ = nothing("p", "why").interval
+    assert noise.plain(3)["bound"] == pytest.approx(1e-4 + 1.96e-3, rel=1e-3)
+    assert Reading("p", 1.0).plain(0)["bound"] is None

@@ -1,0 +1,224 @@
+"""Signal-to-noise ratio, against per-example sums, repetition where the truth is known, and pools
+against all their tuples."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from gradbench.probes import (
+    batches_signal_to_noise,
+    second_moment,
+    signal_to_noise,
+    tuples,
+)
+from gradbench.probes.gradients import twin
+from gradbench.probes.signal import last_layer, off_diagonal, ratio
+from gradbench.scenarios.allocation import Allocation
+from gradbench.scenarios.line_tuples import LineTuples
+from gradbench.scenarios.parity import Parity
+
+
+def known(p, mean, groups=16, size=8, seed=1):
+    """Draws of Gram matrices of mean gradients g ~ N(mean, A^T A), and the true ratio."""
+    stream = torch.Generator().manual_seed(seed)
+    a = torch.randn(p, p, generator=stream, dtype=torch.float64)
+    mu = torch.full((p,), mean, dtype=torch.float64)
+
+    def draw():
+        g = torch.randn(groups, size, p, generator=stream, dtype=torch.float64) @ a + mu
+        rows = g.mean(dim=1)
+        return rows @ rows.T
+
+    return draw, (mu @ mu / a.square().sum()).item()
+
+
+@pytest.mark.parametrize("p", [20, 200])
+@pytest.mark.parametrize("mean", [0.0, 0.1, 1.0])
+def test_intervals_hold_the_truth_as_often_as_they_say(p, mean):
+    draw, true = known(p, mean)
+    readings = [ratio(draw(), 8) for _ in range(400)]
+    inside = sum(r.interval[0] <= true <= r.interval[1] for r in readings)
+    assert 0.90 <= inside / 400 <= 0.99
+    values = torch.tensor([r.value for r in readings])
+    # the ratio of two unbiased estimates is biased by about the noise's relative variance
+    assert abs(values.mean() - true) < 4 * values.std() / math.sqrt(400) + 0.03 * true
+
+
+def test_noise_is_not_taken_for_signal():
+    draw, _ = known(50, 0.0)
+    resolved = sum(ratio(draw(), 8).resolved for _ in range(400))
+    assert resolved / 400 < 0.06
+
+
+def test_the_signal_and_its_variance_are_unbiased():
+    draw, _ = known(10, 0.3)
+    found = [off_diagonal(draw()) for _ in range(3000)]
+    signals, variances = (torch.tensor(t) for t in zip(*found, strict=True))
+    assert abs(signals.mean() - 10 * 0.09) < 4 * signals.std() / math.sqrt(3000)
+    assert variances.mean().item() == pytest.approx(signals.var().item(), rel=0.12)
+
+
+def test_batches_of_one_are_the_sums_over_examples():
+    torch.manual_seed(0)
+    network, stream = torch.nn.Linear(4, 1), torch.Generator().manual_seed(2)
+    loss = Parity(d=4, weight=2).loss
+    batches = [
+        (torch.randn(1, 4, generator=stream), torch.ones(1) - 2 * (i % 2)) for i in range(30)
+    ]
+    each = []
+    for x, y in batches:
+        network.zero_grad()
+        loss(network(x), y).mean().backward()
+        each.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    g = torch.stack(each).double()
+    n = len(g)
+    signal = (g.sum(0).square().sum() - g.square().sum()) / (n * (n - 1))
+    noise = (g - g.mean(0)).square().sum() / (n - 1)
+    assert batches_signal_to_noise(network, loss, batches).value == pytest.approx(
+        (signal / noise).item(), rel=1e-5
+    )
+
+
+def test_a_prefix_chooses_a_layer_and_a_wrong_one_says_so():
+    scenario = Parity(d=5, weight=2)
+    network = scenario.network()
+    whole, last = (signal_to_noise(scenario, network, prefix=p).value for p in ("", "2."))
+    assert whole != last
+    with pytest.raises(ValueError, match="no parameter whose name begins with 'first'"):
+        signal_to_noise(scenario, network, prefix="first")
+    with pytest.raises(ValueError, match="at least 4"):
+        batches_signal_to_noise(network, scenario.loss, [])
+
+
+def test_equations_2_and_3_the_second_moment_end_to_end_is_k_times_larger():
+    """In closed form at the uniform allocation; the bias sees every gradient once more."""
+    k = 8
+    moments = {}
+    for approach in ("end-to-end", "decomposition"):
+        scenario = Allocation(approach=approach, d=20, k=k)
+        network = scenario.network()
+        torch.nn.init.zeros_(network.weight)
+        reading = second_moment(scenario, network, examples=16_000)
+        moments[approach] = reading
+    for approach, wanted in (("decomposition", 1 / k**2), ("end-to-end", 1 / k)):
+        error = moments[approach].value - 2 * (1 - 1 / k) * wanted
+        assert abs(error) < 3.5 * moments[approach].error + 1e-12 < 0.5 * wanted
+
+
+def test_looking_leaves_the_network_as_it_was():
+    scenario = LineTuples(k=2)
+    network = scenario.network()
+    before = {n: p.clone() for n, p in network.named_parameters()}
+    signal_to_noise(scenario, network, examples=600)
+    assert all(torch.equal(p, before[n]) and p.grad is None for n, p in network.named_parameters())
+    assert all(p.dtype is torch.float32 for p in network.parameters())
+
+
+# Tuples
+
+
+def every_tuple(pools):
+    """All tuples that the pools make, and their labels, as a batch."""
+    drawn = []
+    for slot in range(pools.slots):
+        chunks = pools.chunks(slot)
+        drawn.append((torch.cat([x for x, _ in chunks]), torch.cat([y for _, y in chunks])))
+    indices = torch.tensor(list(itertools.product(range(2 * pools.half), repeat=pools.slots)))
+    images = torch.stack([x[indices[:, s]] for s, (x, _) in enumerate(drawn)], dim=1)
+    each = torch.stack([y[indices[:, s]] for s, (_, y) in enumerate(drawn)], dim=1)
+    return images, torch.cat((each.prod(dim=1, keepdim=True), each), dim=1)
+
+
+@pytest.mark.parametrize("approach", ["end-to-end", "decomposition"])
+@pytest.mark.parametrize(("k", "half"), [(1, 10), (2, 10), (3, 5), (4, 3)])
+def test_the_pooled_gradient_is_that_of_all_tuples(monkeypatch, approach, k, half):
+    monkeypatch.setattr(tuples, "PER_POINT", 2**14)
+    monkeypatch.setattr(tuples, "BINS", 2**18)
+    torch.manual_seed(1)
+    scenario = LineTuples(approach=approach, k=k)
+    network = scenario.network()
+    assert tuples.applies(scenario, network)
+    of, pools = twin(network, scenario.loss, "n1."), tuples.Pools(3, k, half)
+    wanted = of.gradient(every_tuple(pools))
+    found = tuples.pooled_gradient(of, scenario, pools)
+    assert torch.allclose(found, wanted, atol=1e-12)
+    assert wanted.abs().max() > 1e-8
+
+
+def test_coarse_bins_are_finer_than_a_pools_own_noise():
+    torch.manual_seed(1)
+    scenario = LineTuples(k=3)
+    network = scenario.network()
+    of = twin(network, scenario.loss, last_layer(network))
+    first, second = (tuples.Pools(seed, 3, 12) for seed in (3, 4))
+    exact = of.gradient(every_tuple(first))
+    binned = (tuples.pooled_gradient(of, scenario, first) - exact).norm()
+    assert binned < (of.gradient(every_tuple(second)) - exact).norm()
+
+
+def test_pools_are_balanced_and_repeat():
+    pools = tuples.Pools(7, 2, 25)
+    for slot in range(2):
+        labels = torch.cat([y for _, y in pools.chunks(slot)])
+        assert sorted(labels.tolist()) == [-1.0] * 25 + [1.0] * 25
+        again = torch.cat([x for x, _ in pools.chunks(slot)])
+        assert torch.equal(again, torch.cat([x for x, _ in pools.chunks(slot)]))
+    assert not torch.equal(pools.chunks(0)[0][0][:20], pools.chunks(1)[0][0][:20])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_the_measure_beyond_a_threshold_by_enumeration(monkeypatch, parts):
+    monkeypatch.setattr(tuples, "PER_POINT", 2**12)
+    monkeypatch.setattr(tuples, "BINS", 2**16)
+    stream = torch.Generator().manual_seed(5)
+    drawn = [
+        (torch.rand(6, generator=stream).double() * s, torch.randn(6, generator=stream).double())
+        for s in (0.3, 1.0, -0.5)[:parts]
+    ]
+    thresholds = torch.linspace(-1, 2, 41, dtype=torch.float64)
+    for t, found in zip(thresholds, tuples.exceed(drawn, thresholds), strict=True):
+        wanted, nearest = 0.0, math.inf
+        for chosen in itertools.product(range(6), repeat=parts):
+            total = sum(drawn[s][0][i] for s, i in enumerate(chosen))
+            nearest = min(nearest, abs(total - t))
+            wanted += bool(total > t) * math.prod(
+                drawn[s][1][i].item() for s, i in enumerate(chosen)
+            )
+        if parts == 1 or nearest > 1e-3:  # a bin's mass counts in shares
+            assert found.item() == pytest.approx(float(wanted), abs=1e-9)
+
+
+def test_figure_5_end_to_end_falls_with_k_and_decomposition_does_not():
+    found = {}
+    for approach in ("end-to-end", "decomposition"):
+        for k in (1, 2, 4):
+            torch.manual_seed(0)
+            scenario = LineTuples(approach=approach, k=k)
+            network = scenario.network()
+            found[approach, k] = signal_to_noise(scenario, network, examples=16_000)
+    assert found["end-to-end", 1].path == found["decomposition", 4].path == "pools"
+    assert found["decomposition", 2].resolved
+    assert found["decomposition", 4].resolved
+    assert 0.2 < found["decomposition", 4].value / found["decomposition", 2].value < 20
+    assert found["end-to-end", 2].bound < found["end-to-end", 1].value / 100
+    assert not found["end-to-end", 4].resolved
+    assert found["end-to-end", 4].bound < 1e-15  # far below what float32 can hold beside 1
+
+
+def test_where_a_hinge_is_at_rest_tuples_are_measured_as_anything_else():
+    torch.manual_seed(0)
+    scenario = LineTuples(k=2)
+    network = scenario.network()
+    with torch.no_grad():
+        for p in network.n2.parameters():
+            p.mul_(20)
+    assert not tuples.applies(scenario, network)
+    assert signal_to_noise(scenario, network, examples=1600).path == "batches"
+
+
+def test_the_last_layer_of_n1_is_found_in_both_networks():
+    assert last_layer(LineTuples(k=2).network()) == "n1.4."
+    assert last_layer(LineTuples(k=2, n1="convolution").network()) == "n1.6.4."
+    assert last_layer(torch.nn.Linear(2, 1)) == ""
