@@ -46,14 +46,15 @@ def alignment_in_function(
     if wanted.shape != outputs.shape:
         return nothing(IN_FUNCTION, "the known solution answers in another form")
     way = (wanted - outputs).detach().flatten()
-    return _cosine(IN_FUNCTION, of.jacobian(outputs)(step.to(way)).flatten(), way)
+    cost = 2 * len(inputs)  # two reverse passes
+    return _cosine(IN_FUNCTION, of.jacobian(outputs)(step.to(way)).flatten(), way, cost)
 
 
-def _cosine(probe: str, a: Tensor, b: Tensor) -> Reading:
+def _cosine(probe: str, a: Tensor, b: Tensor, cost: int = 0) -> Reading:
     lengths = a.norm() * b.norm()
     if not lengths > 0:
         return nothing(probe, "nothing moves" if not a.norm() > 0 else "already at the solution")
     value = (a @ b / lengths).item()
     if not math.isfinite(value):
         return nothing(probe, "not finite")
-    return Reading(probe, value, cost=0, path="exact")
+    return Reading(probe, value, cost=cost, path="exact")

@@ -108,6 +108,7 @@ def effective_condition_number(
     except ValueError as error:
         return nothing(NAME, str(error))
     note = f"{found.steps_to():.3g} steps of gradient descent to {FRACTION:.0%} of the excess loss"
+    note += f" of {len(batch[0])} examples"
     if not found.rounded:
         note += f"; at least, from {found.products} products"
     cost = (3 * found.products + 1) * len(batch[0])

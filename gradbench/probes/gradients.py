@@ -13,6 +13,9 @@ from gradbench.scenario import Batch
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Outputs and labels of n examples to their n losses."""
 
+ROWWISE = (nn.Linear, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU)
+"""Modules that treat each example by itself and hold no other parameters than dense layers'."""
+
 CHUNK = 2**22
 """Entries of per-example gradients that are held at once, unless all are asked for."""
 
@@ -148,7 +151,15 @@ def _vmapped(of: Twin, inputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def squared_norms(of: Twin, batch: Batch) -> tuple[Tensor, str]:
-    """Return the squared norm of every example's gradient, shape `(n,)`, and the path taken."""
+    """Return the squared norm of every example's gradient, shape `(n,)`, and the path taken.
+
+    Where dense layers and activations are all that the network has, by one backward pass: an
+    example's gradient of a layer is the outer product of its message and its input, so its length
+    is the product of theirs ("layers"; I. Goodfellow, arXiv:1510.01799). Else from the gradients
+    of a few examples at a time.
+    """
+    if _rowwise(of.network):
+        return _by_layers(of, batch), "layers"
     size = max(1, CHUNK // sum(p.numel() for p in of.tensors))
     parts, paths = [], set()
     for chunk in _chunks(batch, size):
@@ -156,6 +167,37 @@ def squared_norms(of: Twin, batch: Batch) -> tuple[Tensor, str]:
         parts.append(rows.square().sum(dim=1))
         paths.add(path)
     return torch.cat(parts), "+".join(sorted(paths))
+
+
+def _rowwise(network: nn.Module) -> bool:
+    """Whether a network is a sequence of dense layers and activations, each used once."""
+    if isinstance(network, nn.Sequential):
+        parts = list(network)
+        return len({id(part) for part in parts}) == len(parts) and all(map(_rowwise, parts))
+    return type(network) in ROWWISE
+
+
+def _by_layers(of: Twin, batch: Batch) -> Tensor:
+    inputs, labels = of.place(batch)
+    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def keep(module: nn.Module, given: tuple[Tensor, ...], sums: Tensor) -> None:
+        seen.append((module, given[0].detach(), sums))
+
+    layers = [module for module in of.network.modules() if isinstance(module, nn.Linear)]
+    handles = [layer.register_forward_hook(keep) for layer in layers]
+    losses = of.loss(of.network(inputs), labels)
+    for handle in handles:
+        handle.remove()
+    messages = derivatives([losses.sum()], [sums for _, _, sums in seen])
+    chosen = {id(p) for p in of.tensors}
+    total = torch.zeros(len(inputs), dtype=torch.float64, device=inputs.device)
+    for (layer, given, _), message in zip(seen, messages, strict=True):
+        length = message.flatten(1).square().sum(dim=1)
+        for p in layer.parameters():
+            if id(p) in chosen:
+                total += length * (given.square().sum(dim=1) if p.ndim == 2 else 1.0)
+    return total
 
 
 def _chunks(batch: Batch, size: int) -> Iterable[Batch]:

@@ -180,8 +180,10 @@ def parity_variance(
     theorem's bound is 2^-d. The network has one output; labels are +1 and -1.
     """
     of, d = twin(network, loss), inputs.shape[1]
-    g, slopes, path = _informative(of, torch.cat((torch.ones(1, d).to(inputs), inputs)))
-    origin, each, scales = g[0].square().sum(), g[1:].square().sum(1), slopes[1:].square().sum(1)
+    batch = of.place((torch.cat((torch.ones(1, d).to(inputs), inputs)), torch.zeros(1)))
+    norms, path = squared_norms(Twin(of.network, _output(0, 1), of.parameters), batch)
+    told = (half_gap(loss, of.network(batch[0]))[:, 0].square() * norms).detach()
+    origin, each, scales = told[0], told[1:], norms[1:]
     scale = scales.mean()
     value = each.mean() / 2**d - origin / 4**d
     # the ratio's error by the first-order expansion of numerator and denominator

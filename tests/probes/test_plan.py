@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gradbench.probes import plan
-from gradbench.probes.gradients import each_gradient, twin
+from gradbench.probes.gradients import each_gradient, squared_norms, twin
 from gradbench.probes.reading import Reading, nothing, positive
 from gradbench.runner import run_trial
 from gradbench.scenarios.allocation import Allocation
@@ -140,6 +140,36 @@ def test_what_vmap_refuses_goes_one_by_one():
     assert path == "vmap"
     singles = [twin(still, loss).gradient((x[None], y[None])) for x, y in zip(*batch, strict=True)]
     assert torch.allclose(rows, torch.stack(singles))
+
+
+@pytest.mark.parametrize("prefix", ["", "0.", "2.0.bias"])
+def test_lengths_by_layers_are_those_of_the_gradients_themselves(prefix):
+    torch.manual_seed(0)
+    inner = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    network = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), inner)
+    batch = (torch.randn(12, 3), torch.randn(12).sign())
+    of = twin(network, Parity(d=3, weight=1).loss, prefix)
+    found, path = squared_norms(of, batch)
+    assert path == "layers"
+    assert torch.allclose(found, each_gradient(of, batch)[0].square().sum(dim=1))
+
+
+def test_other_networks_take_their_gradients_lengths():
+    torch.manual_seed(0)
+    shared = torch.nn.Linear(3, 3)
+    loss = Parity(d=3, weight=1).loss
+    batch = (torch.randn(12, 3), torch.randn(12).sign())
+    networks = {
+        "vmap": torch.nn.Sequential(shared, torch.nn.ReLU(), shared, torch.nn.Linear(3, 1)),
+        "loop": torch.nn.Sequential(
+            torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4, affine=False), torch.nn.Linear(4, 1)
+        ),
+    }
+    for wanted, network in networks.items():
+        found, path = squared_norms(twin(network, loss), batch)
+        assert path == wanted
+        rows, _ = each_gradient(twin(network, loss), batch)
+        assert torch.allclose(found, rows.square().sum(dim=1))
 
 
 def test_readings_print_bounds_where_nothing_is_resolved():
