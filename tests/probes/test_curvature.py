@@ -131,6 +131,22 @@ def test_conditioning_is_what_the_architectures_differ_in():
     assert found["linear"] > 5 * found["convolution"] > 5000 * found["conditioned"] > 5000 * 0.99
 
 
+def test_the_linear_layers_number_is_that_of_the_dense_spectrum():
+    """E[f f^T] acts on each row of weights alike: 30 eigenvalues, thirty times each."""
+    scenario = Curves(approach="linear", n=30)
+    network, (f, p) = scenario.network(), scenario.sample({}, 200, torch.Generator().manual_seed(0))
+    values, vectors = torch.linalg.eigh(2 * f.double().T @ f.double() / len(f))
+    gradient = -2 * p.double().T @ f.double() / len(f)  # at zero weights
+    energy = (gradient @ vectors).square().sum(dim=0)
+    weights = (energy / energy.sum()).flip(0).tolist()
+    exact = Spectrum(tuple(values.flip(0).tolist()), tuple(weights), 30, rounded=True)
+    found = spectrum(network, scenario.loss, (f, p), products=100)
+    assert found.effective == pytest.approx(exact.effective, rel=1e-4)
+    assert found.condition_number == pytest.approx(exact.condition_number, rel=1e-4)
+    few = spectrum(network, scenario.loss, (f, p), products=24)
+    assert 0.5 * exact.effective < few.effective <= exact.effective * (1 + 1e-9)
+
+
 def test_a_hinge_has_no_curvature_and_a_zero_gradient_no_spectrum():
     scenario = Parity(d=5, weight=2)
     batch = scenario.sample({"support": torch.arange(2)}, 20, torch.Generator().manual_seed(0))
