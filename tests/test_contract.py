@@ -89,6 +89,6 @@ def test_a_case_that_proves_nothing_is_found_out(monkeypatch):
 def test_the_null_optimizer_of_a_proof_that_crashes_is_an_error(monkeypatch):
     case = next(cases([suites()], "quick"))
     cls = type(case.build())
-    monkeypatch.setattr(cls, "loss", lambda self, outputs, labels: outputs.sum() * math.nan)
+    monkeypatch.setattr(cls, "loss", lambda self, outputs, labels: outputs.sum(dim=1) * math.nan)
     with pytest.raises(RuntimeError, match="diverged"):
         prove(case, "quick", 1)
