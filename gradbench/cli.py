@@ -1,4 +1,4 @@
-"""The `gradbench` command: run and list."""
+"""The `gradbench` command: run, list, compare and report."""
 
 import argparse
 import sys
@@ -11,11 +11,18 @@ from tabulate import tabulate
 
 from gradbench import __version__
 from gradbench.case import PRESETS
+from gradbench.compare import comparable, compare
 from gradbench.discover import cases, suites
+from gradbench.record import to_json
+from gradbench.report.comparison import markdown, text
+from gradbench.report.markdown import page
 from gradbench.report.terminal import WIDTH, shorten
+from gradbench.runs import choose, load
 
 INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 """Where the options' ini twins may stand in the folder that `gradbench run` is called from."""
+
+FORMATS = ("text", "markdown", "json")
 
 OTHER_COLUMNS = 46  # what the list's columns but for the case and its setting take
 
@@ -32,18 +39,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="gradbench", description="The failures of gradient-based deep learning, as cases."
     )
     parser.add_argument("--version", action="version", version=f"gradbench {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     commands.add_parser("run", help="pytest on the suites that come with gradbench", add_help=False)
     listing = commands.add_parser("list", help="the cases, and the optimizers that can be named")
     listing.add_argument("paths", nargs="*", type=Path, help="suites; by default the built-in ones")
     listing.add_argument("--preset", choices=PRESETS, default="quick")
+    listing.set_defaults(act=lambda chosen: show(chosen.paths or [suites()], chosen.preset))
+    comparing = commands.add_parser("compare", help="two optimizers, paired by case and seed")
+    for side in ("a", "b"):
+        comparing.add_argument(side, metavar=side.upper(), help="a run's folder, or RUN:optimizer")
+    comparing.add_argument("--format", choices=FORMATS, default="text")
+    comparing.set_defaults(act=lambda chosen: show_comparison(chosen.a, chosen.b, chosen.format))
+    reporting = commands.add_parser("report", help="write report.md again, from the records")
+    reporting.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
+    reporting.set_defaults(act=lambda chosen: write_reports(chosen.runs))
     chosen = parser.parse_args(words)
     try:
-        show(chosen.paths or [suites()], chosen.preset)
-    except (FileNotFoundError, ImportError, ValueError, SyntaxError) as error:
-        print(f"gradbench list: {error}", file=sys.stderr)
+        chosen.act(chosen)
+    except (OSError, ImportError, ValueError, SyntaxError) as error:
+        print(f"gradbench {chosen.command}: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
     return 0
+
+
+def show_comparison(a: str, b: str, style: str) -> None:
+    """Print how optimizer A did against B."""
+    (run_a, spec_a, ours), (run_b, spec_b, theirs) = choose(a), choose(b)
+    warn(run_a.damaged + (run_b.damaged if run_b.path != run_a.path else []))
+    comparable(run_a.about, run_b.about)
+    alike = spec_a == spec_b
+    names = tuple(
+        f"{spec} ({run.path.name})" if alike else spec
+        for run, spec in ((run_a, spec_a), (run_b, spec_b))
+    )
+    found = compare(ours, theirs, names=(names[0], names[1]))
+    if style == "json":
+        print(to_json(found.plain(), indent=2))
+    else:
+        print(markdown(found) if style == "markdown" else text(found))
+
+
+def write_reports(paths: Sequence[Path]) -> None:
+    """Write each run's report.md again from its records."""
+    for path in paths:
+        run = load(path)
+        warn(run.damaged)
+        file = run.path / "report.md"
+        file.write_text(page(run.about, run.records), encoding="utf-8")
+        print(file)
+
+
+def warn(lines: Sequence[str]) -> None:
+    """Say on the error stream what could not be read."""
+    for line in lines:
+        print(f"gradbench: {line}", file=sys.stderr)
 
 
 def show(paths: Sequence[Path], preset: str) -> None:

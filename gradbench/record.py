@@ -129,7 +129,7 @@ class Record:
     @property
     def reason(self) -> str | None:
         """The first reason that an evaluation trial gives for having failed."""
-        return next((t["reason"] for t in self.trials if t["reason"]), None)
+        return next((t["reason"] for t in self.trials if t.get("reason")), None)
 
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Self:
@@ -162,6 +162,49 @@ def append(path: Path, record: Record) -> None:
         file.flush()
 
 
+def parse(line: str) -> Record:
+    """Return the record that a line of JSON holds.
+
+    Raises ValueError, in a few words, where the line holds none.
+    """
+    try:
+        record = Record.from_plain(json.loads(line))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a record ({str(error).splitlines()[0][:100]})") from None
+    if problem := _problem(vars(record)):
+        raise ValueError(f"not a record ({problem})")
+    return record
+
+
+KINDS = {
+    **dict.fromkeys(("case", "family", "scenario", "section", "approach", "optimizer"), str),
+    **dict.fromkeys(("expectation", "outcome"), str),
+    **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
+    **dict.fromkeys(("setting", "timing", "hyperparameters"), dict),
+    **dict.fromkeys(("tuning", "trials", "notes", "informativeness"), list),
+}
+"""The type of each field that readers rely on."""
+
+
+def _problem(data: dict[str, Any]) -> str:
+    """Return what keeps parsed JSON from being a record's fields; empty where nothing does."""
+    for name, kind in KINDS.items():
+        if not isinstance(data[name], kind):
+            return f"{name} is no {kind.__name__}"
+    if data["budget"] < 1:
+        return "budget is below 1"
+    return "" if all(map(_is_trial, data["trials"])) else "its trials are no trials"
+
+
+def _is_trial(data: object) -> bool:
+    if not isinstance(data, dict):
+        return False
+    spent = data.get("evaluations_to_target")
+    known = data.get("status") in {status.value for status in Status}
+    reached = spent is None or (isinstance(spent, int) and spent >= 0)
+    return known and reached and isinstance(data.get("seed"), int)
+
+
 def read(path: Path) -> list[Record]:
     """Read every record of a `.jsonl` file.
 
@@ -172,7 +215,7 @@ def read(path: Path) -> list[Record]:
         if not line.strip():
             continue
         try:
-            records.append(Record.from_plain(json.loads(line)))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number}: not a record ({error})") from None
+            records.append(parse(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
     return records

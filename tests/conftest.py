@@ -1,6 +1,9 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from gradbench.record import Record
 
 HERE = Path(__file__).parent
 
@@ -40,3 +43,33 @@ def one_thread():
 
     with one_thread():
         yield
+
+
+@pytest.fixture
+def record() -> Callable[..., Record]:
+    """Make a record: evaluations to the target per seed, None where it was not reached."""
+
+    def made(case="case", times=(10, 20, 30, 40, 50), optimizer="a", **changes):
+        trials = [
+            {"seed": s, "status": "solved" if t else "unsolved", "evaluations_to_target": t}
+            for s, t in enumerate(times)
+        ]
+        given = {
+            "family": "flatness",
+            "scenario": "steps",
+            "section": "5",
+            "setting": {"case": case},
+            "approach": "",
+            "expectation": "may",
+            "budget": 100,
+            "batch": 10,
+            "target_score": 0.9,
+            "timing": {
+                "clock": "perf_counter",
+                "device": "cpu",
+                "seconds_per_step": {"median": 0.1},
+            },
+        }
+        return Record(case=case, optimizer=optimizer, trials=trials, **(given | changes))
+
+    return made

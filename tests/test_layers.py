@@ -35,7 +35,9 @@ ALLOWED = {
     "proof": {"case", "record", "runner", "scenario", "trial"},
     "engine": {"item", "record"},
     "folder": {"record", ""},
-    "report": {"record", "statistics", "report"},
+    "compare": {"record", "statistics"},
+    "runs": {"record"},
+    "report": {"record", "statistics", "compare", "report"},
     "discover": {"case"},
     "options": {"case", "spec", "verdict"},
     "judge": {"record", "verdict"},
@@ -47,7 +49,7 @@ ALLOWED = {
         *("record", "replay", "report", "screen", "spec"),
     },
     "plugin": {"options", "replay", "screen", "session", "spec", "case", "record"},
-    "cli": {"", "case", "discover", "optimizers", "report"},
+    "cli": {"", "case", "compare", "discover", "optimizers", "record", "report", "runs"},
 }
 
 

@@ -1,0 +1,263 @@
+"""Two runs held against each other: paired by seed, case by case and pooled. Knows records only."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gradbench.record import Record, Status
+from gradbench.statistics import geometric_mean, holm, sign_flip
+
+SAME = ("protocol", "preset", "tuning")
+"""What two runs must share to be comparable; the sizes of the cases follow from the preset."""
+
+LEVEL = 0.05
+
+
+class NotComparableError(ValueError):
+    """Two runs that say nothing about each other; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case under A and B. Ratios are A's evaluations over B's: below 1, A is faster.
+
+    A seed is won by who reaches the target with fewer evaluations, unsolved counting as never.
+    `ratio` is the geometric mean over the seeds that both solved, None where there are none. `p` is
+    that of the sign-flip test on the logarithms of the evaluations, unsolved at the budget; `holm`
+    is adjusted for the number of cases.
+    """
+
+    case: str
+    family: str
+    seeds: int
+    solved_a: int
+    solved_b: int
+    wins: int
+    ties: int
+    losses: int
+    ratio: float | None
+    p: float
+    holm: float
+    step_time: float | None
+
+
+@dataclass(frozen=True)
+class Family:
+    """The cases of one family pooled; the same problem under several approaches counts once."""
+
+    family: str
+    cases: int
+    wins: int
+    ties: int
+    losses: int
+    ratio: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B. `ratio` is the geometric mean over families, `interval` its 95 % t interval."""
+
+    a: str
+    b: str
+    cases: tuple[Case, ...]
+    families: tuple[Family, ...]
+    ratio: float
+    interval: tuple[float, float]
+    p: float
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return asdict(self)
+
+
+def comparable(a: dict[str, Any], b: dict[str, Any]) -> None:
+    """Raise NotComparableError where two runs' settings differ in what decides their numbers."""
+    for name in SAME:
+        if a.get(name) != b.get(name):
+            raise NotComparableError(
+                f"not comparable: {name} is {a.get(name)} in A and {b.get(name)} in B; "
+                "run both alike"
+            )
+
+
+def compare(
+    a: Sequence[Record], b: Sequence[Record], *, names: tuple[str, str] = ("A", "B")
+) -> Comparison:
+    """Compare two optimizers' records, paired by case and seed.
+
+    Learners and what was unsupported in either are left out. Raises NotComparableError where no
+    case is left, or the same case has another setting or budget.
+    """
+    ours, theirs = _usable(a), _usable(b)
+    shared = [case for case in ours if case in theirs]
+    if not shared:
+        raise NotComparableError("not comparable: no case was run by both")
+    for case in shared:
+        _check_alike(ours[case], theirs[case])
+    logs = {case: _logs(ours[case], theirs[case]) for case in shared}
+    values = [sign_flip(list(logs[case].values())) for case in shared]
+    adjusted = holm(values)
+    rows = tuple(
+        _row(ours[case], theirs[case], p, h)
+        for case, p, h in zip(shared, values, adjusted, strict=True)
+    )
+    names_of = list(dict.fromkeys(row.family for row in rows))
+    families = tuple(_family(name, rows, logs, ours) for name in names_of)
+    ratio, low, high = geometric_mean([math.log(family.ratio) for family in families])
+    return Comparison(
+        *names,
+        rows,
+        families,
+        ratio,
+        (low, high),
+        sign_flip(_clusters(shared, logs, ours)),
+        tuple(case for case in ours if case not in theirs),
+        tuple(case for case in theirs if case not in ours),
+    )
+
+
+def _usable(records: Sequence[Record]) -> dict[str, Record]:
+    return {
+        record.case: record
+        for record in records
+        if record.expectation != "learner"
+        and record.trials
+        and Status.UNSUPPORTED not in record.statuses
+    }
+
+
+def _check_alike(a: Record, b: Record) -> None:
+    for name in ("setting", "approach", "budget", "batch", "target_score"):
+        if getattr(a, name) != getattr(b, name):
+            raise NotComparableError(
+                f"not comparable: {name} of {a.case} is {getattr(a, name)} in A and "
+                f"{getattr(b, name)} in B"
+            )
+
+
+def _times(record: Record) -> dict[int, float]:
+    """Return each seed's evaluations to the target; infinite where it was not reached."""
+    return {t["seed"]: t["evaluations_to_target"] or math.inf for t in record.trials}
+
+
+def _logs(a: Record, b: Record) -> dict[int, float]:
+    """Return log of A's over B's evaluations per seed, unsolved counted at the budget."""
+    ours, theirs = _times(a), _times(b)
+    return {
+        seed: math.log(min(ours[seed], a.budget) / min(theirs[seed], b.budget))
+        for seed in ours
+        if seed in theirs
+    }
+
+
+def _row(a: Record, b: Record, p: float, adjusted: float) -> Case:
+    ours, theirs = _times(a), _times(b)
+    seeds = [seed for seed in ours if seed in theirs]
+    both = [s for s in seeds if math.isfinite(ours[s]) and math.isfinite(theirs[s])]
+    logs = [math.log(ours[s] / theirs[s]) for s in both]
+    return Case(
+        case=a.case,
+        family=a.family,
+        seeds=len(seeds),
+        solved_a=sum(math.isfinite(ours[s]) for s in seeds),
+        solved_b=sum(math.isfinite(theirs[s]) for s in seeds),
+        wins=sum(ours[s] < theirs[s] for s in seeds),
+        ties=sum(ours[s] == theirs[s] for s in seeds),
+        losses=sum(ours[s] > theirs[s] for s in seeds),
+        ratio=math.exp(sum(logs) / len(logs)) if logs else None,
+        p=p,
+        holm=adjusted,
+        step_time=_step_time(a, b),
+    )
+
+
+def _step_time(a: Record, b: Record) -> float | None:
+    """Return the ratio of median steps where clock and device agree and neither was contended."""
+    if any(a.timing.get(name) != b.timing.get(name) for name in ("clock", "device")):
+        return None
+    if a.timing.get("contended") or b.timing.get("contended"):
+        return None
+    ours, theirs = ((r.timing.get("seconds_per_step") or {}).get("median") for r in (a, b))
+    return ours / theirs if ours and theirs else None
+
+
+def _clusters(
+    cases: Sequence[str], logs: dict[str, dict[int, float]], records: dict[str, Record]
+) -> list[float]:
+    """Return one sum per problem and seed: approaches share targets and data, so they flip as one.
+
+    Each case weighs alike.
+    """
+    sums: dict[tuple[str, str, int], float] = {}
+    for case in cases:
+        record = records[case]
+        for seed, value in logs[case].items():
+            key = (record.scenario, repr(sorted(record.setting.items())), seed)
+            sums[key] = sums.get(key, 0.0) + value
+    return list(sums.values())
+
+
+def _family(
+    name: str,
+    rows: Sequence[Case],
+    logs: dict[str, dict[int, float]],
+    records: dict[str, Record],
+) -> Family:
+    mine = [row for row in rows if row.family == name]
+    means = [sum(logs[row.case].values()) / max(1, len(logs[row.case])) for row in mine]
+    return Family(
+        family=name,
+        cases=len(mine),
+        wins=sum(row.wins for row in mine),
+        ties=sum(row.ties for row in mine),
+        losses=sum(row.losses for row in mine),
+        ratio=math.exp(sum(means) / len(means)),
+        p=sign_flip(_clusters([row.case for row in mine], logs, records)),
+    )
+
+
+def conclusions(found: Comparison) -> list[str]:
+    """Say in words what can and what cannot be concluded."""
+    said = []
+    seeds = min(row.seeds for row in found.cases)
+    least = 2.0 ** (1 - seeds)
+    sure = [row for row in found.cases if row.holm <= LEVEL]
+    if sure:
+        names = ", ".join(
+            f"{row.case} ({found.a if row.wins > row.losses else found.b})" for row in sure
+        )
+        said.append(f"single cases that differ, after Holm over {len(found.cases)}: {names}")
+    elif least * len(found.cases) > LEVEL:
+        need = math.ceil(1 + math.log2(len(found.cases) / LEVEL))
+        said.append(
+            f"no single case can be told apart with {seeds} seeds: the smallest possible p is "
+            f"{least:.2g}, times {len(found.cases)} cases; {need} seeds could"
+        )
+    else:
+        said.append("no single case differs, after Holm")
+    faster = found.a if found.ratio < 1 else found.b
+    wins, losses = sum(r.wins for r in found.cases), sum(r.losses for r in found.cases)
+    if found.p <= LEVEL:
+        said.append(
+            f"over all cases they differ (p = {found.p:.2g}, {wins} seeds to {losses}): "
+            f"{faster} needs fewer evaluations, unsolved counted at the budget"
+        )
+    else:
+        said.append(f"over all cases no difference is shown (p = {found.p:.2g})")
+    low, high = found.interval
+    count = len(found.families)
+    said.append(
+        f"evaluations of {found.a} over {found.b}: {found.ratio:.2g} in the geometric mean over "
+        f"{count} families"
+        + (
+            f" (95 %: {low:.2g} to {high:.2g}, {count - 1} degrees of freedom); a lower bound of "
+            "the difference, since unsolved trials are cut at the budget"
+            if count > 1
+            else ""
+        )
+    )
+    return said

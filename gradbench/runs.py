@@ -1,0 +1,75 @@
+"""Runs on the disk, read back: a folder, its records file, or one optimizer of several."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradbench.record import Record, parse
+
+
+class RunError(ValueError):
+    """A run that cannot be read; its message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what run.json says, its records, and what in its files could not be read."""
+
+    path: Path
+    about: dict[str, Any]
+    records: list[Record]
+    damaged: list[str]
+
+    @property
+    def optimizers(self) -> list[str]:
+        """The optimizers' specs, in the order of the records; learners are none."""
+        return list(dict.fromkeys(r.optimizer for r in self.records if r.expectation != "learner"))
+
+
+def load(path: Path) -> Run:
+    """Read a run's folder, or the records.jsonl within it.
+
+    A damaged line is skipped and named in `damaged`. Raises RunError where there is no run.
+    """
+    folder = path.parent if path.is_file() else path
+    about, lines = folder / "run.json", folder / "records.jsonl"
+    if not about.is_file() or not lines.is_file():
+        raise RunError(f"{path} is no run: it needs run.json and records.jsonl")
+    try:
+        described = json.loads(about.read_text(encoding="utf-8"))
+        text = lines.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{about}: cannot be read ({type(error).__name__})") from None
+    if not isinstance(described, dict):
+        raise RunError(f"{about}: not an object")
+    records, damaged = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(parse(line))
+        except ValueError as error:
+            damaged.append(f"{lines}, line {number}: skipped, {error}")
+    return Run(folder, described, records, damaged)
+
+
+def choose(text: str) -> tuple[Run, str, list[Record]]:
+    """Return a run, one of its optimizers and that one's records, from `RUN` or `RUN:optimizer`.
+
+    Raises RunError where the run has several optimizers and none is named, or not that one.
+    """
+    path, spec = Path(text), ""
+    if not path.exists():
+        head, _, tail = text.partition(":")
+        if not Path(head).exists():
+            raise RunError(f"there is no run {text}")
+        path, spec = Path(head), tail
+    run = load(path)
+    have = run.optimizers
+    if not spec and len(have) == 1:
+        spec = have[0]
+    if spec not in have:
+        wanted = f"has no {spec!r}" if spec else "has several optimizers"
+        raise RunError(f"{path} {wanted}: name one of {', '.join(have)}, as {path}:{have[0]}")
+    return run, spec, [r for r in run.records if r.optimizer == spec]
