@@ -24,8 +24,8 @@ LADDER = {
     ("linear", "script"): {"quick": MAY, "standard": MAY},
     ("convolution", "text"): {"quick": MAY, "standard": MAY},
     ("convolution", "script"): {"quick": MAY, "standard": MAY},
-    ("conditioned", "text"): {"quick": MUST, "standard": MAY},
-    ("conditioned", "script"): {"quick": MUST, "standard": MAY},
+    ("conditioned", "text"): {"quick": MUST, "standard": MUST},
+    ("conditioned", "script"): {"quick": MUST, "standard": MUST},
     ("autoencoder", "real"): {"quick": MAY, "standard": MAY},
 }
 

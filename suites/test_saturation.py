@@ -3,6 +3,11 @@
 The grid was fixed before anything was run: depth in doubling steps up to 20, the bias every two
 standard deviations up to 6. (Only the quick budget at depth 20 was halved, to bound a trial's
 time.)
+
+Where each passed on all five seeds, in quick and standard alike but where stated: sigmoids, SGD
+to depth 2, momentum to 4, Adam to 8, sign descent to 4, in standard to 8. At 20 there is no band:
+nobody passed. Dying ReLUs: SGD at 0 only, momentum and sign descent to 4, Adam to 4, in standard
+(2000 evaluations) to 6.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +23,7 @@ BUDGET = {"quick": 600, "standard": 2000}
 
 # rung: expectation in the quick and the standard preset, from benchmarks/expectations-*.md
 DEPTHS = {
-    2: {"quick": MUST, "standard": MAY},
+    2: {"quick": MUST, "standard": MUST},
     4: {"quick": MAY, "standard": MAY},
     8: {"quick": MAY, "standard": MAY},
     20: {"quick": MAY, "standard": MAY},
@@ -26,7 +31,7 @@ DEPTHS = {
 # At 6 hardly any input of a run moves a unit, and none was thought to get out: Adam did on 3 seeds
 # of 5, whose first gradient that is not zero is a whole step.
 BIASES = {
-    0: {"quick": MUST, "standard": MAY},
+    0: {"quick": MUST, "standard": MUST},
     2: {"quick": MAY, "standard": MAY},
     4: {"quick": MAY, "standard": MAY},
     6: {"quick": MAY, "standard": MAY},
