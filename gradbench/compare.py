@@ -92,13 +92,13 @@ def compare(
     Learners and what was unsupported in either are left out. Raises NotComparableError where no
     case is left, or the same case has another setting or budget.
     """
-    ours, theirs = _usable(a), _usable(b)
+    ours, theirs = usable(a), usable(b)
     shared = [case for case in ours if case in theirs]
     if not shared:
         raise NotComparableError("not comparable: no case was run by both")
     for case in shared:
         _check_alike(ours[case], theirs[case])
-    logs = {case: _logs(ours[case], theirs[case]) for case in shared}
+    logs = {case: log_ratios(ours[case], theirs[case]) for case in shared}
     values = [sign_flip(list(logs[case].values())) for case in shared]
     adjusted = holm(values)
     rows = tuple(
@@ -114,13 +114,14 @@ def compare(
         families,
         ratio,
         (low, high),
-        sign_flip(_clusters(shared, logs, ours)),
+        sign_flip(clusters(shared, logs, ours)),
         tuple(case for case in ours if case not in theirs),
         tuple(case for case in theirs if case not in ours),
     )
 
 
-def _usable(records: Sequence[Record]) -> dict[str, Record]:
+def usable(records: Sequence[Record]) -> dict[str, Record]:
+    """Return one optimizer's records by case, without learners and what was unsupported."""
     return {
         record.case: record
         for record in records
@@ -144,7 +145,7 @@ def _times(record: Record) -> dict[int, float]:
     return {t["seed"]: t["evaluations_to_target"] or math.inf for t in record.trials}
 
 
-def _logs(a: Record, b: Record) -> dict[int, float]:
+def log_ratios(a: Record, b: Record) -> dict[int, float]:
     """Return log of A's over B's evaluations per seed, unsolved counted at the budget."""
     ours, theirs = _times(a), _times(b)
     return {
@@ -185,7 +186,7 @@ def _step_time(a: Record, b: Record) -> float | None:
     return ours / theirs if ours and theirs else None
 
 
-def _clusters(
+def clusters(
     cases: Sequence[str], logs: dict[str, dict[int, float]], records: dict[str, Record]
 ) -> list[float]:
     """Return one sum per problem and seed: approaches share targets and data, so they flip as one.
@@ -216,7 +217,7 @@ def _family(
         ties=sum(row.ties for row in mine),
         losses=sum(row.losses for row in mine),
         ratio=math.exp(sum(means) / len(means)),
-        p=sign_flip(_clusters([row.case for row in mine], logs, records)),
+        p=sign_flip(clusters([row.case for row in mine], logs, records)),
     )
 
 

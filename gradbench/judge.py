@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradbench.record import Expectation, Outcome, Record
+from gradbench.record import Expectation, Outcome, Record, Status
 from gradbench.verdict import fails
 
 
@@ -24,6 +24,12 @@ class News(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
 
 
+class Regressed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
+    """The optimizer got worse than the baseline, beyond what the seeds' spread explains."""
+
+    __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
+
+
 def judge(node: pytest.Item, record: Record, gate: str) -> None:
     """Raise what the record's outcome calls for under the gate; return where it may pass."""
     who = "its learner" if record.expectation == Expectation.LEARNER else record.optimizer
@@ -33,10 +39,11 @@ def judge(node: pytest.Item, record: Record, gate: str) -> None:
     if record.outcome == Outcome.PASSED:
         return
     why = f" ({record.reason})" if record.reason else ""
-    if fails(record.outcome, gate):
+    crashed = Status.CRASHED in record.statuses
+    if fails(record.outcome, gate, crashed=crashed):
         if record.outcome == Outcome.NEWS:
             raise News(f"{told}; expected: never", pytrace=False)
-        if "crashed" in record.statuses:
+        if crashed:
             raise Crashed(f"{who} crashed on {record.case}{why}", pytrace=False)
         raise Unsolved(f"{told}; expected: {record.expectation}{why}", pytrace=False)
     node.add_marker(

@@ -33,6 +33,7 @@ _SINGLE = {
         "default",
         "how informative the gradients are, on the first seed: " + ", ".join(PROBES),
     ),
+    "gb-baseline": ("FILE", "", "recorded run to hold this one against; fails what got worse"),
     "gb-report-dir": ("DIR", "reports", "folder under which the run's folder is made"),
 }
 
@@ -50,6 +51,8 @@ class Options:
     gate: str
     probes: str
     report_dir: Path
+    baseline: Path | None
+    update_baseline: bool
     dry_run: bool
 
 
@@ -66,8 +69,13 @@ def add(parser: pytest.Parser) -> None:
     )
     parser.addini("gb_optimizer", "specs for --optimizer, one per line", type="linelist")
     for name, (metavar, default, text) in _SINGLE.items():
-        group.addoption(f"--{name}", metavar=metavar, help=f"{text} (default: {default})")
+        group.addoption(f"--{name}", metavar=metavar, help=f"{text} (default: {default or 'none'})")
         parser.addini(name.replace("-", "_"), f"ini twin of --{name}")
+    group.addoption(
+        "--gb-update-baseline",
+        action="store_true",
+        help="write this run into the file of --gb-baseline instead of holding it against it",
+    )
     group.addoption(
         "--gb-dry-run",
         action="store_true",
@@ -95,8 +103,17 @@ def read(config: pytest.Config) -> Options:
         probes=_choice(config, "gb-probes", PROBES),
         report_dir=config.invocation_params.dir
         / Path(_value(config, "gb-report-dir")).expanduser(),
+        baseline=_baseline(config),
+        update_baseline=config.getoption("--gb-update-baseline"),
         dry_run=config.getoption("--gb-dry-run"),
     )
+
+
+def _baseline(config: pytest.Config) -> Path | None:
+    name = _value(config, "gb-baseline")
+    if not name and config.getoption("--gb-update-baseline"):
+        raise pytest.UsageError("--gb-update-baseline: say which with --gb-baseline=FILE")
+    return config.invocation_params.dir / Path(name).expanduser() if name else None
 
 
 def _optimizers(texts: "Sequence[str]") -> tuple[Spec, ...]:

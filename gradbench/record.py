@@ -168,9 +168,21 @@ def parse(line: str) -> Record:
     Raises ValueError, in a few words, where the line holds none.
     """
     try:
-        record = Record.from_plain(json.loads(line))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not a record ({str(error).splitlines()[0][:100]})") from None
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a record ({str(error)[:100]})") from None
+    return from_data(data)
+
+
+def from_data(data: Any) -> Record:  # noqa: ANN401
+    """Return the record that parsed JSON holds.
+
+    Raises ValueError, in a few words, where it holds none.
+    """
+    try:
+        record = Record.from_plain(data)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not a record ({str(error)[:100]})") from None
     if problem := _problem(vars(record)):
         raise ValueError(f"not a record ({problem})")
     return record

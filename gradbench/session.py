@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from gradbench.folder import RunFolder
+from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
 from gradbench.options import Options
@@ -45,7 +46,9 @@ class Session:
         self.options = options
         self.folder: RunFolder | None = None
         self.run: dict[str, Any] = {}
+        self.gate = Gate(options)
         self.device = options.device
+        self.updated: str | None = None
         self.live = LiveLine(silent=config.option.verbose > 0)
 
     @pytest.hookimpl(wrapper=True)
@@ -78,11 +81,13 @@ class Session:
             raise pytest.UsageError(_first_line(error)) from None
         if self.options.dry_run:
             return
+        self.gate.begin()
         try:
             self.folder = RunFolder.create(
                 self.options.report_dir, labels(list(self.options.optimizers))
             )
             self.run = self._describe(self.folder, described)
+            self.gate.records = self.folder.records
             self.screen.active = True
         except OSError as error:
             raise pytest.UsageError(
@@ -182,6 +187,7 @@ class Session:
         from gradbench.report.markdown import page
 
         self.folder.write("report.md", page(self.run, self.folder.records))
+        self.updated = self.gate.end(self.run)
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
         """Write the table, the news, and where the report lies."""
@@ -197,6 +203,10 @@ class Session:
             terminalreporter.ensure_newline()
             terminalreporter.section("gradbench")
             terminalreporter.write_line(table(records))
+        for text in self.gate.said:
+            terminalreporter.write_line(f"baseline: {text}")
+        if self.updated:
+            terminalreporter.write_line(self.updated)
         if found := news(records):
             terminalreporter.section("NEWS", green=True)
             for text in found:

@@ -53,22 +53,35 @@ def summary(
     return {"median": median, "q1": q1, "q3": q3, "mean": float(np.mean(each))}
 
 
-def sign_flip(differences: Sequence[float], resamples: int = 20_000, seed: int = 0) -> float:
-    """Two-sided p-value that the mean of paired differences is 0, by flipping their signs.
+def sign_flip(
+    differences: Sequence[float],
+    *,
+    greater: bool = False,
+    resamples: int = 20_000,
+    seed: int = 0,
+) -> float:
+    """P-value that paired differences are symmetric about 0, by flipping their signs.
+
+    Two-sided, or one-sided for a mean above 0 (`greater`).
 
     Exact over all 2^n flips up to n = 14; beyond, from so many random flips (counting the observed
-    one, so that p is never 0). With n pairs p is at least 2^(1-n): five pairs never reach 0.05.
+    one, so that p is never 0). With n pairs a two-sided p is at least 2^(1-n): five pairs never
+    reach 0.05.
     Source: R. A. Fisher, The Design of Experiments (1935), section 21.
     """
     d = np.asarray([x for x in differences if x != 0.0], dtype=float)
     if len(d) == 0:
         return 1.0
-    observed = abs(d.sum()) * (1 - 1e-12)  # what is equal but for rounding counts
+
+    def size(sums: np.ndarray) -> np.ndarray:
+        return sums if greater else np.abs(sums)
+
+    observed = size(d.sum()) - 1e-9 * np.abs(d).sum()  # what is equal but for rounding counts
     if len(d) <= EXACT:
         bits = (np.arange(2 ** len(d))[:, None] >> np.arange(len(d))) & 1
-        return float((np.abs((1 - 2 * bits) @ d) >= observed).mean())
+        return float((size((1 - 2 * bits) @ d) >= observed).mean())
     flips = np.random.default_rng(seed).integers(0, 2, (resamples, len(d))) * 2 - 1
-    return float((1 + (np.abs(flips @ d) >= observed).sum()) / (1 + resamples))
+    return float((1 + (size(flips @ d) >= observed).sum()) / (1 + resamples))
 
 
 def holm(values: Sequence[float]) -> list[float]:

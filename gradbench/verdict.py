@@ -7,6 +7,7 @@ from gradbench.record import Expectation, Outcome, Status
 GATES = {
     "record": "nothing fails",
     "expect": "an unsolved must and a crash fail",
+    "baseline": "a crash and what is worse than the baseline fail",
     "strict": "an unsolved must, a crash and news fail",
 }
 
@@ -31,8 +32,10 @@ def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
     return Outcome.PASSED if 2 * solved >= len(statuses) else Outcome.XFAILED
 
 
-def fails(result: str, gate: str) -> bool:
+def fails(result: str, gate: str, *, crashed: bool = False) -> bool:
     """Whether an outcome makes its test fail under a gate."""
     if gate == "record":
         return False
+    if gate == "baseline":
+        return crashed
     return result == Outcome.FAILED or (gate == "strict" and result == Outcome.NEWS)

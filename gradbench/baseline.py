@@ -1,0 +1,133 @@
+"""A run held against a recorded one: what got worse, beyond what the seeds' spread explains.
+
+Seeds are paired: the same targets and data under the old and the new optimizer. The evidence is
+pooled per family, one one-sided sign-flip test each at `LEVEL` over the number of families, so that
+a run of unchanged behaviour fails at most once in twenty; problems and seeds flip as one over their
+approaches (they share targets and data). Equal trajectories need no statistics.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gradbench.compare import SAME, NotComparableError, clusters, comparable, log_ratios, usable
+from gradbench.record import Record, from_data, to_json
+from gradbench.statistics import sign_flip
+
+LEVEL = 0.05
+FAMILIES = 4
+"""Tests in a run: one per family, each at LEVEL / FAMILIES."""
+
+
+class BaselineError(ValueError):
+    """A baseline that cannot be read or written; its message is one line."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A recorded run: what decides comparability, and its records."""
+
+    about: dict[str, Any]
+    records: list[Record]
+
+    def of(self, optimizer: str) -> list[Record]:
+        """Return the records of one optimizer."""
+        return [record for record in self.records if record.optimizer == optimizer]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One family under one optimizer, new against old.
+
+    `ratio` is the geometric mean over cases and seeds of the new evaluations over the old ones,
+    unsolved at the budget: above 1 is worse. `worse` are the cases that carry it, worst first, with
+    their own ratios. `p` is one-sided, for getting worse; 1.0 where everything is equal.
+    """
+
+    family: str
+    optimizer: str
+    cases: int
+    ratio: float
+    p: float
+    worse: tuple[tuple[str, float], ...]
+
+    @property
+    def regressed(self) -> bool:
+        """Whether it got worse beyond what the seeds' spread explains."""
+        return self.p <= LEVEL / FAMILIES
+
+
+def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:
+    """Write a run as a baseline: one JSON file, whole or not at all.
+
+    Raises BaselineError where it cannot be written.
+    """
+    data = about | {"cases": [asdict(record) for record in records]}
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(to_json(data, indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise BaselineError(f"cannot write the baseline {path}: {error.strerror}") from None
+
+
+def load(path: Path) -> Baseline:
+    """Read a baseline.
+
+    Raises BaselineError where the file is none.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BaselineError(
+            f"there is no baseline {path}; --gb-update-baseline writes one"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BaselineError(f"{path} is no baseline ({type(error).__name__})") from None
+    if not isinstance(data, dict) or not isinstance(data.get("cases"), list):
+        raise BaselineError(f"{path} is no baseline: it has no list of cases")
+    try:
+        records = [from_data(entry) for entry in data["cases"]]
+    except ValueError as error:
+        raise BaselineError(f"{path} is no baseline: {error}") from None
+    return Baseline({name: value for name, value in data.items() if name != "cases"}, records)
+
+
+def check(about: dict[str, Any], baseline: Baseline) -> None:
+    """Raise NotComparableError where a run cannot be held against the baseline."""
+    try:
+        comparable(about, baseline.about)
+    except NotComparableError:
+        pairs = [(n, about.get(n), baseline.about.get(n)) for n in SAME]
+        said = ", ".join(
+            f"{n} {new} here, {old} in the baseline" for n, new, old in pairs if new != old
+        )
+        raise NotComparableError(f"not comparable with the baseline: {said}") from None
+
+
+def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Record]) -> Change:
+    """Hold one family's records against the baseline's, for the cases that both have."""
+    ours, theirs = usable(new), usable(old)
+    shared = [case for case, record in ours.items() if case in theirs and record.family == family]
+    logs = {case: log_ratios(ours[case], theirs[case]) for case in shared}
+    means = {case: sum(v.values()) / max(1, len(v)) for case, v in logs.items()}
+    mean = sum(means.values()) / max(1, len(means))
+    worse = sorted(((c, math.exp(m)) for c, m in means.items() if m > 0), key=lambda pair: -pair[1])
+    return Change(
+        family=family,
+        optimizer=optimizer,
+        cases=len(shared),
+        ratio=math.exp(mean),
+        p=sign_flip(clusters(shared, logs, ours), greater=True),
+        worse=tuple(worse),
+    )
+
+
+def strangers(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """Return the cases that only the run has, and those that only the baseline has."""
+    ours, theirs = ({f"{r.case}[{r.optimizer}]": None for r in rs} for rs in (new, old))
+    return [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]

@@ -1,0 +1,153 @@
+"""The baseline in a pytest session: read before the first case, held against after the last."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradbench.judge import Regressed
+from gradbench.record import PROTOCOL, Record
+from gradbench.screen import LINE
+
+if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
+    from gradbench.baseline import Baseline, Change
+    from gradbench.options import Options
+
+SHOWN = 5
+"""Most cases named in one line."""
+
+
+class Held(pytest.Item):
+    """One optimizer held against the baseline, when all its cases have ended."""
+
+    def __init__(self, *, gate: "Gate", optimizer: str, **keywords: Any) -> None:  # noqa: ANN401
+        super().__init__(**keywords)
+        self.gate, self.optimizer = gate, optimizer
+
+    def runtest(self) -> None:
+        """Fail where a family regressed."""
+        try:
+            said = self.gate.hold(self.optimizer)
+        except Regressed:
+            self.user_properties.append((LINE, f"against the baseline: {self.name} REGRESSED"))
+            raise
+        self.user_properties.append((LINE, f"against the baseline: {self.name} {said}"))
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Return where pytest says that this item stands."""
+        return "baseline", None, self.name
+
+
+class Gate:
+    """What the session knows of its baseline."""
+
+    def __init__(self, options: "Options") -> None:
+        self.options = options
+        self.base: Baseline | None = None
+        self.records: list[Record] = []
+        self.said: list[str] = []
+
+    @property
+    def holds(self) -> bool:
+        """Whether this session holds its run against a baseline."""
+        return self.options.baseline is not None and not self.options.update_baseline
+
+    def items(self, session: pytest.Session, labels: dict[str, str]) -> list[pytest.Item]:
+        """Return one item per optimizer, to run last."""
+        return [
+            Held.from_parent(
+                session, name=label, nodeid=f"baseline::{label}", gate=self, optimizer=text
+            )
+            for label, text in labels.items()
+        ]
+
+    def begin(self) -> None:
+        """Read the baseline that this run will be held against.
+
+        Raises pytest.UsageError, in one line, where it cannot be.
+        """
+        if self.options.baseline is None or not self.holds:
+            return
+        from gradbench import baseline
+        from gradbench.compare import NotComparableError
+
+        options = self.options
+        about = {"protocol": PROTOCOL, "preset": options.preset, "tuning": options.tuning}
+        try:
+            self.base = baseline.load(self.options.baseline)
+            baseline.check(about, self.base)
+        except (baseline.BaselineError, NotComparableError) as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def hold(self, optimizer: str) -> str:
+        """Raise Regressed where a family got worse; else say, in a few words, what changed."""
+        from gradbench import baseline
+        from gradbench.compare import NotComparableError
+
+        if self.base is None:
+            pytest.skip("no baseline")
+        new = [record for record in self.records if record.optimizer == optimizer]
+        old = self.base.of(optimizer)
+        if not old:
+            pytest.skip(f"the baseline has no {optimizer}; --gb-update-baseline adds it")
+        try:
+            families = dict.fromkeys(record.family for record in new)
+            changes = [baseline.change(family, optimizer, new, old) for family in families]
+        except NotComparableError as error:
+            raise Regressed(str(error), pytrace=False) from None
+        changes = [change for change in changes if change.cases]
+        self.said += [told(change) for change in changes if change.ratio != 1.0]
+        added, gone = baseline.strangers(new, old)
+        for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
+            if names:
+                self.said.append(f"{what}: {shortened(names)}")
+        worse = [change for change in changes if change.regressed]
+        if worse and self.options.gate != "record":
+            raise Regressed("\n".join(map(told, worse)), pytrace=False)
+        count = sum(change.cases for change in changes)
+        same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
+        return f"{'equal' if same else 'no worse'} on {count} cases"
+
+    def end(self, about: dict[str, Any]) -> str | None:
+        """Write the baseline where that was asked for; return a line that says so.
+
+        What the old file has of other cases and optimizers is kept if it is comparable.
+        """
+        path = self.options.baseline
+        if path is None or not self.options.update_baseline or not self.records:
+            return None
+        from gradbench import baseline
+        from gradbench.compare import NotComparableError
+
+        kept: list[Record] = []
+        try:
+            if path.exists():
+                old = baseline.load(path)
+                baseline.check(about, old)
+                fresh = {(record.case, record.optimizer) for record in self.records}
+                kept = [r for r in old.records if (r.case, r.optimizer) not in fresh]
+        except NotComparableError:
+            pass  # the old one says nothing under these settings
+        except baseline.BaselineError as error:
+            return f"baseline not written: {error}"
+        try:
+            baseline.write(path, about, [*kept, *self.records])
+        except baseline.BaselineError as error:
+            return f"baseline not written: {error}"
+        return f"baseline: {path} ({len(self.records)} new, {len(kept)} kept)"
+
+
+def told(change: "Change") -> str:
+    """Return one change in a line."""
+    word = "regressed" if change.regressed else "worse" if change.ratio > 1 else "better"
+    names = [f"{case} x{ratio:.2g}" for case, ratio in change.worse]
+    carried = f", carried by {shortened(names)}" if change.ratio > 1 else ""
+    return (
+        f"{change.optimizer}: {change.family} {word}: evaluations x{change.ratio:.3g} over "
+        f"{change.cases} cases, p {change.p:.2g}{carried}"
+    )
+
+
+def shortened(names: list[str]) -> str:
+    """Return the first names, and how many there are more."""
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
