@@ -92,6 +92,8 @@ def estimate(item: Item) -> tuple[int, float, str | None]:
     sweeps = bool(item.tuning and spec and resolve(spec).tunable and item.optimizer != "paper")
     points = item.tuning + (item.tuning > 1) if sweeps else 0
     evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
+    if item.probes != "none" and case.takes_optimizer:
+        evaluations += case.budget * item.seeds // PROBE_SHARE
     trial = Trial(
         scenario=scenario,
         optimizer=spec,

@@ -7,6 +7,7 @@ import pytest
 
 from gradbench import options
 from gradbench.case import LEARNER
+from gradbench.discover import suites
 from gradbench.replay import ReplayClock
 from gradbench.screen import Screen
 from gradbench.session import NO_OPTIMIZER, Asked, Session
@@ -61,10 +62,19 @@ def pytest_collection_modifyitems(
         items += ours.gate.items(session, dict(zip(labels(specs), texts, strict=True)))
     if "claim" in config.option.markexpr:
         return
-    claims = [item for item in items if item.get_closest_marker("claim")]
-    if claims:
-        config.hook.pytest_deselected(items=claims)
-        items[:] = [item for item in items if not item.get_closest_marker("claim")]
+    waiting = [item for item in items if _waits(item, config.args)]
+    if waiting:
+        config.hook.pytest_deselected(items=waiting)
+        items[:] = [item for item in items if item not in waiting]
+
+
+def _waits(item: pytest.Item, named: list[str]) -> bool:
+    """Whether an item is one of our claims, and nobody named it."""
+    return (
+        item.get_closest_marker("claim") is not None
+        and item.path.is_relative_to(suites())
+        and not any("::" in name and item.name.startswith(name.split("::")[-1]) for name in named)
+    )
 
 
 def _quiet_benchmark(config: pytest.Config) -> None:

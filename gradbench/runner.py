@@ -86,8 +86,9 @@ class _Training:
         self.clock: Clock = clock_for(self.device)
         self.spent = 0
         self.reached = 0  # looks in a row at or above the target
-        self.probes = plan.chosen(trial.probes, self.scenario.family) if self.parameters else []
-        self.probe_at = set(probe_looks(trial.budget)) if self.probes else set()
+        looks_at = trial.probes if self.parameters and trial.probe_budget else "none"
+        self.probes = plan.chosen(looks_at, self.scenario.family)
+        self.probe_at = probe_looks(trial.budget) if self.probes else []
         self.before: list[Tensor] = []  # the parameters before the last step, where probes ask
 
     def _prepare(self) -> tuple[Callable[[Tensor, Tensor], None], Needs]:
@@ -112,15 +113,16 @@ class _Training:
                 score = self._look()
                 if watch is not None:
                     watch(self.spent, score)
-                ended = self.result.status is not Status.UNSOLVED or look == self.trial.budget
-                if look in self.probe_at or (ended and self.probes):
+                unsolved = self.result.status is Status.UNSOLVED
+                ended = not unsolved or self.spent >= self.trial.budget
+                if self.probes and (ended or self._due()):
                     self._probe()
                 if self.result.status is not Status.UNSOLVED:
                     break
         finally:
             self.result.clock = self.clock.name
             self.result.blocks = list(self.clock.blocks())
-            self.result.peak_memory_bytes = peak_memory(self.device)
+            self._keep_peak()
         self.result.details = self.scenario.details(self.network, self.held_out)
         moved = zip(self.parameters, self.start, strict=True)
         if (
@@ -203,11 +205,23 @@ class _Training:
             result.evaluations_to_target = result.seconds_to_target = None
         return score
 
+    def _keep_peak(self) -> None:
+        peak = peak_memory(self.device)
+        if peak is not None:
+            self.result.peak_memory_bytes = max(peak, self.result.peak_memory_bytes or 0)
+
+    def _due(self) -> bool:
+        """Whether a look of the probes is due; several that one step passed are one."""
+        due = bool(self.probe_at) and self.spent >= self.probe_at[0]
+        self.probe_at = [look for look in self.probe_at if look > self.spent]
+        return due
+
     def _probe(self) -> None:
         """Look with the probes: off the clock, on streams of their own, on a copy."""
         begin = time.perf_counter()
+        self._keep_peak()
         pairs = zip(self.parameters, self.before, strict=True) if self.before else []
-        moved = [(p.detach().double() - b.double()).flatten().cpu() for p, b in pairs]
+        moved = [(p.detach().cpu().double() - b.cpu().double()).flatten() for p, b in pairs]
         with _isolated(self.trial):
             readings = plan.look(
                 self.scenario,
@@ -220,6 +234,7 @@ class _Training:
             )
         self.result.informativeness += [reading.plain(self.spent) for reading in readings]
         self.result.probe_seconds += time.perf_counter() - begin
+        reset_peak_memory(self.device)  # what the probes took is not the training's
 
 
 class _Batches:

@@ -5,7 +5,9 @@ import itertools
 import pytest
 import torch
 
+from gradbench.runner import run_trial
 from gradbench.scenarios.allocation import Allocation
+from gradbench.trial import Trial
 
 D, K = 3, 4
 
@@ -117,6 +119,19 @@ def test_the_published_eps_is_the_scripts_and_follows_the_gradients_scale():
         (scenario.loss(x @ weight.T, labels).sum() / (d // 10)).backward()
         ratios.append(float(scenario.published.split("eps=")[1]) / weight.grad.abs().max().item())
     assert ratios[0] == pytest.approx(ratios[1])
+
+
+def test_half_precision_does_not_round_the_stocks_number():
+    scenario = Allocation(approach="decomposition", d=50, k=2000)
+    t = Trial(scenario=scenario, optimizer="sgd:lr=0.1", budget=3, batch=10, dtype="bfloat16")
+    assert run_trial(t).reason is None
+    stock = torch.tensor([1999, 1001, 257])
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        _, labels = Allocation(d=3, k=2000).sample({"stock": stock}, 50, generator())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert set(labels[:, -1].tolist()) <= {1999.0, 1001.0, 257.0}
 
 
 @pytest.mark.parametrize("wrong", [{"approach": "guess"}, {"k": 1}, {"d": 0}])

@@ -61,7 +61,7 @@ ALLOWED = {
         ),
         *("record", "replay", "report", "screen", "spec"),
     },
-    "plugin": {"options", "replay", "screen", "session", "spec", "case", "record"},
+    "plugin": {"discover", "options", "replay", "screen", "session", "spec", "case", "record"},
     "cli": {"", "case", "compare", "discover", "optimizers", "record", "report", "runs"},
 }
 

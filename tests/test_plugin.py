@@ -214,7 +214,7 @@ def test_runxfail_shows_what_was_expected_to_fail(suite):
         (["--optimizer=adam:rate=1"], "adam has no argument 'rate'"),
         (["--optimizer=adam:lr=fast"], "the value of lr is no Python literal: fast"),
         ([ADAM, "--gb-preset=quik"], "--gb-preset=quik: choose from quick, standard, paper"),
-        ([ADAM, "--gb-gate=none"], "--gb-gate=none: choose from record, expect, strict"),
+        ([ADAM, "--gb-gate=none"], "--gb-gate=none: choose from record, expect, baseline, strict"),
         ([ADAM, "--gb-seeds=0"], "--gb-seeds=0: give a whole number from 1 on"),
         ([ADAM, "--gb-tune=-1"], "--gb-tune=-1: give a whole number from 0 on"),
         ([ADAM, "--gb-dtype=int8"], "--gb-dtype=int8: choose from float32"),
@@ -303,9 +303,9 @@ def test_a_dry_run_counts_and_runs_nothing(pytester, suite):
     result = suite()(ADAM, "--optimizer=sgd", "--gb-dry-run", "--gb-tune=5")
     result.stdout.fnmatch_lines(
         [
-            "parity-d5-weight2[[]adam-lr-0-01[]] * 80 * s",
-            "parity-d5-weight2[[]sgd[]] * 320 * s",
-            "at most, in gradient evaluations and time here * 800 * s",
+            "parity-d5-weight2[[]adam-lr-0-01[]] * 88 * s",
+            "parity-d5-weight2[[]sgd[]] * 328 * s",
+            "at most, in gradient evaluations and time here * 832 * s",
         ]
     )
     assert not (pytester.path / "reports").exists()
@@ -432,7 +432,7 @@ def test_a_learner_runs_once_whatever_optimizers_run_beside_it(pytester):
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         [
-            "  parity-d9-elimination[[]none[]] *2/2 *passed",
+            "  parity-d9-elimination  *2/2 *passed",
             "*parity-d9-elimination *none*",
         ]
     )
@@ -455,10 +455,16 @@ def test_a_learner_that_fails_is_no_failure_of_an_optimizer(pytester):
     result.stdout.fnmatch_lines(["XFAILED *parity-d9-elimination - expected: learner"])
 
 
-def test_claims_wait_to_be_asked_for(pytester):
-    pytester.makepyfile(
-        "import pytest\n@pytest.mark.claim\ndef test_claim(): pass\ndef test_plain(): pass"
-    )
-    pytester.runpytest().assert_outcomes(passed=1, deselected=1)
-    pytester.runpytest("-m", "claim").assert_outcomes(passed=1, deselected=1)
-    pytester.runpytest("-m", "claim or not claim").assert_outcomes(passed=2)
+def test_claims_wait_to_be_asked_for_and_others_marker_is_theirs(pytester):
+    def collected(*options):
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    assert "test_claims" not in collected("suites")
+    assert "test_parity" not in collected("suites", "-m", "claim")
+    assert "test_claims" in collected("suites", "-m", "claim")
+    one = "suites/test_claims.py::test_5_the_direct_gradient_is_zero"
+    assert one in collected(one)
+    pytester.makepyfile("import pytest\n@pytest.mark.claim\ndef test_claim(): pass")
+    pytester.runpytest().assert_outcomes(passed=1)

@@ -6,6 +6,7 @@ of what a step changes in the outputs, J step, with (solution's outputs - output
 names of weights, and any answer that is code will do as a solution.
 """
 
+import copy
 import math
 
 import torch
@@ -30,7 +31,9 @@ def alignment_in_parameters(network: nn.Module, solution: nn.Module, step: Tenso
     if [p.shape for p in ours] != [p.shape for p in theirs]:
         return nothing(IN_PARAMETERS, "the known solution is another network")
     pairs = zip(theirs, ours, strict=True)
-    way = torch.cat([(a.detach().double() - b.detach().double()).flatten() for a, b in pairs])
+    way = torch.cat(
+        [(a.detach().cpu().double() - b.detach().cpu().double()).flatten() for a, b in pairs]
+    )
     return _cosine(IN_PARAMETERS, step.to(way), way)
 
 
@@ -42,7 +45,7 @@ def alignment_in_function(
     inputs, _ = of.place(batch)
     outputs = of.network(inputs)
     with torch.no_grad():
-        wanted = solution.to(inputs.device).double()(inputs)
+        wanted = copy.deepcopy(solution).to(inputs.device).double()(inputs)
     if wanted.shape != outputs.shape:
         return nothing(IN_FUNCTION, "the known solution answers in another form")
     way = (wanted - outputs).detach().flatten()

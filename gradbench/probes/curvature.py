@@ -26,6 +26,9 @@ FRACTION = 0.01
 """Excess loss, as a share of the excess at the start, to which steps are counted."""
 
 LIMIT = 10**15
+NEGATIVE = 0.01
+"""Share of the gradient in negative curvature above which no quadratic stands for the loss."""
+
 ROUNDING = 1e-12
 """Nodes below this share of the largest are rounding, not curvature."""
 
@@ -164,6 +167,9 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, products: int) -
         raise ValueError("the loss has no curvature here")
     kept = values > ROUNDING * top
     weights = vectors[0, kept] ** 2
+    bent = (vectors[0, values < -ROUNDING * top] ** 2).sum()
+    if bent > NEGATIVE:
+        raise ValueError(f"{bent:.0%} of the gradient lies in negative curvature")
     nodes = values[kept][::-1]
     return Spectrum(tuple(nodes.tolist()), tuple(weights[::-1].tolist()), count, ended)
 

@@ -104,9 +104,11 @@ def gain(
     """Return the gain of the backward message; its error is that over examples, by quarters."""
     try:
         whole = flatness(network, loss, batch, residual=residual)
+        pieces = zip(batch[0].tensor_split(4), batch[1].tensor_split(4), strict=True)
         quarters = [
-            flatness(network, loss, part, residual=residual).gain
-            for part in zip(batch[0].tensor_split(4), batch[1].tensor_split(4), strict=True)
+            flatness(network, loss, piece, residual=residual).gain
+            for piece in pieces
+            if len(piece[0])
         ]
     except ValueError as error:
         return nothing(NAME, str(error))

@@ -112,6 +112,9 @@ def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
     if "mps" in {str(p.device.type) for p in copied.parameters()}:  # has no float64
         copied = copied.cpu()
     copied = copied.double()
+    for module in copied.modules():
+        if getattr(module, "inplace", False):  # it would overwrite the sums that hooks keep
+            module.inplace = False  # type: ignore[assignment]
     named = tuple(
         (n, p) for n, p in copied.named_parameters() if n.startswith(prefix) and p.requires_grad
     )
@@ -158,7 +161,8 @@ def squared_norms(of: Twin, batch: Batch) -> tuple[Tensor, str]:
     is the product of theirs ("layers"; I. Goodfellow, arXiv:1510.01799). Else from the gradients
     of a few examples at a time.
     """
-    if _rowwise(of.network):
+    shared = len({id(p) for p in _all(of.network)}) < len(_all(of.network))
+    if _rowwise(of.network) and batch[0].ndim == 2 and not shared:
         return _by_layers(of, batch), "layers"
     size = max(1, CHUNK // sum(p.numel() for p in of.tensors))
     parts, paths = [], set()
@@ -167,6 +171,11 @@ def squared_norms(of: Twin, batch: Batch) -> tuple[Tensor, str]:
         parts.append(rows.square().sum(dim=1))
         paths.add(path)
     return torch.cat(parts), "+".join(sorted(paths))
+
+
+def _all(network: nn.Module) -> list[nn.Parameter]:
+    """Return every module's own parameters, one that is shared as often as it is held."""
+    return [p for module in network.modules() for p in module.parameters(recurse=False)]
 
 
 def _rowwise(network: nn.Module) -> bool:

@@ -1,7 +1,8 @@
 """Which probes a family calls for, and one look of them at a network in training."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +51,16 @@ def _variance(view: View) -> list[Reading]:
     ]
 
 
+def _common(view: View) -> dict[str, Any]:
+    return {"target": view.target, "examples": view.examples, "seed": view.seed}
+
+
 def _signal(view: View) -> list[Reading]:
-    return [signal_to_noise(view.scenario, view.network, examples=view.examples, seed=view.seed)]
+    return [signal_to_noise(view.scenario, view.network, **_common(view))]
 
 
 def _moment(view: View) -> list[Reading]:
-    return [second_moment(view.scenario, view.network, examples=view.examples, seed=view.seed)]
+    return [second_moment(view.scenario, view.network, **_common(view))]
 
 
 def _condition(view: View) -> list[Reading]:
@@ -77,15 +82,13 @@ def _alignment(view: View) -> list[Reading]:
     if view.update is not None:
         steps["of the update"] = view.update
     found = []
+    taken = len(view.batch[0])  # by descent itself
     for whose, step in steps.items():
         found.append(alignment_in_function(view.network, loss, solution, view.batch, step))
         found.append(alignment_in_parameters(view.network, solution, step))
-        found[-2:] = [_renamed(reading, whose) for reading in found[-2:]]
+        found[-2:] = [replace(r, probe=f"{r.probe} {whose}") for r in found[-2:]]
+    found[0] = replace(found[0], cost=found[0].cost + taken)
     return found
-
-
-def _renamed(reading: Reading, whose: str) -> Reading:
-    return Reading(**{**reading.__dict__, "probe": f"{reading.probe} {whose}"})
 
 
 Probe = Callable[[View], list[Reading]]

@@ -34,8 +34,8 @@ class Reading:
 
     @property
     def bound(self) -> float:
-        """The 95 % upper bound, not below 0."""
-        return max(0.0, self.interval[1])
+        """The 95 % upper bound of what cannot be negative, whatever the estimate is."""
+        return self.interval[1] - min(0.0, self.value or 0.0)
 
     def __str__(self) -> str:
         if self.value is None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from gradbench.probes import tuples
 from gradbench.probes.gradients import Loss, squared_norms, twin
-from gradbench.probes.reading import Reading, positive
-from gradbench.scenario import Batch, Scenario
+from gradbench.probes.reading import Reading, nothing, positive
+from gradbench.scenario import Batch, Scenario, Target
 from gradbench.scenarios.line_tuples import LineTuples
 
 NAME = "signal-to-noise ratio"
@@ -32,16 +32,18 @@ def signal_to_noise(
     scenario: Scenario,
     network: nn.Module,
     *,
+    target: Target | None = None,
     examples: int = 4096,
     seed: int = 0,
     prefix: str = "",
 ) -> Reading:
-    """SNR per example on a scenario's own data, for one target.
+    """SNR per example on a scenario's own data, for one target: drawn from the seed if not given.
 
     `prefix` chooses the parameters whose names begin with it; by default the whole network.
     """
     generator = torch.Generator().manual_seed(seed)
-    target = scenario.draw_target(generator)
+    if target is None:
+        target = scenario.draw_target(generator)
     size = max(2, examples // GROUPS)
     batches = (scenario.sample(target, size, generator) for _ in range(GROUPS))
     return batches_signal_to_noise(network, scenario.loss, batches, prefix=prefix)
@@ -84,6 +86,8 @@ def ratio(products: Tensor, size: int) -> Reading:
     without = (rows.sum() - 2 * rows) / ((count - 1) * (count - 2))
     noises = size * ((diagonal.sum() - diagonal) / (count - 1) - without)
     noise = (size * (diagonal.mean() - signal)).item()
+    if not diagonal.any():
+        return nothing(NAME, "the gradient is zero")
     noise_variance = (noises - noises.mean()).square().sum().item() * (count - 1) / count
     if noise <= 0:
         return positive(NAME, math.nan, math.nan)
@@ -114,14 +118,20 @@ def off_diagonal(products: Tensor) -> tuple[float, float]:
 
 
 def second_moment(
-    scenario: Scenario, network: nn.Module, *, examples: int = 4096, seed: int = 0
+    scenario: Scenario,
+    network: nn.Module,
+    *,
+    target: Target | None = None,
+    examples: int = 4096,
+    seed: int = 0,
 ) -> Reading:
     """E ||g||^2 per example (equations 2 and 3: end-to-end about k times that of decomposition).
 
     From the gradients of at most 1024 examples, each by itself.
     """
     generator = torch.Generator().manual_seed(seed)
-    target = scenario.draw_target(generator)
+    if target is None:
+        target = scenario.draw_target(generator)
     count = min(examples, EXAMPLES)
     batch = scenario.sample(target, count, generator)
     norms, path = squared_norms(twin(network, scenario.loss), batch)
@@ -134,6 +144,7 @@ def _tuples(
     scenario: LineTuples,
     network: nn.Module,
     *,
+    target: Target | None = None,
     examples: int = 4096,
     seed: int = 0,
     prefix: str = "",
@@ -145,24 +156,29 @@ def _tuples(
     prefix = prefix or last_layer(network)
     if not prefix.startswith("n1.") or not tuples.applies(scenario, network):
         plain = signal_to_noise.dispatch(Scenario)
-        return plain(scenario, network, examples=examples, seed=seed, prefix=prefix)
+        return plain(scenario, network, target=target, examples=examples, seed=seed, prefix=prefix)
     of = twin(network, scenario.loss, prefix)
-    half = max(2, examples // (4 * GROUPS))  # half of the examples for the pools, half for noise
-    pools = [tuples.Pools(seed * GROUPS + i, scenario.k, half) for i in range(GROUPS)]
+    share = 3 * examples // 4  # the rest is for the noise
+    groups = min(GROUPS, max(GROUPS // 2, share // (2 * tuples.COST)))
+    half = max(2, (share // groups - tuples.COST) // 3)
+    pools = [tuples.Pools(seed * GROUPS + i, scenario.k, half) for i in range(groups)]
     rows = torch.stack([tuples.pooled_gradient(of, scenario, each) for each in pools])
+    note = f"{groups} pools of {2 * half} images per slot"
+    if not rows.any():
+        return nothing(NAME, f"nothing is seen by {note}")
     signal, variance = off_diagonal(rows @ rows.T)
-    generator, size = (
-        torch.Generator().manual_seed(seed),
-        max(2, min(examples // 2, 8192) // GROUPS),
-    )
-    drawn = [of.gradient(scenario.sample({}, size, generator)) for _ in range(GROUPS)]
-    noise = size * torch.stack(drawn).var(dim=0).sum().item()
+    # the noise from tuples one by one: a few directions hold nearly all of it
+    count = max(2, min(examples // 8, 4 * EXAMPLES))
+    drawn = scenario.sample({}, count, torch.Generator().manual_seed(seed))
+    norms, _ = squared_norms(of, drawn)
+    noise, off = norms.mean().item() - signal, norms.std().item() / math.sqrt(count)
+    value = signal / noise
     return positive(
         NAME,
-        signal / noise,
-        math.sqrt(variance) / noise,
-        note=f"{GROUPS} pools of {2 * half} images per slot",
-        cost=GROUPS * (3 * half + size),
+        value,
+        math.hypot(math.sqrt(variance), value * off) / noise,
+        note=note,
+        cost=groups * (3 * half + tuples.COST) + 2 * count,
         path="pools",
     )
 

@@ -26,6 +26,12 @@ BINS = 2**14
 PER_POINT = 8
 """Bins for each point of a pool, and how many there are at most: finer than a pool's own noise."""
 
+ENTRIES = 2**21
+"""Entries of the tensors over units and images that are held at once."""
+
+COST = 200
+"""About what one pool's measure costs, in examples' gradients, beside its images."""
+
 CHUNK = 4096
 """Images drawn and scored at once."""
 
@@ -76,7 +82,7 @@ def pooled_gradient(of: Twin, scenario: LineTuples, pools: Pools) -> Tensor:
         raise TypeError("pools are for the network of tuples")
     with torch.no_grad():
         drawn = [
-            [(network.n1(of.place(batch)[0])[:, 0], of.place(batch)[1]) for batch in chunks]
+            [(network.n1(of.place(batch)[0])[:, 0].cpu(), batch[1].double()) for batch in chunks]
             for chunks in (pools.chunks(slot) for slot in range(pools.slots))
         ]
     sigma = [torch.cat([s for s, _ in chunks]).sigmoid() for chunks in drawn]
@@ -90,60 +96,77 @@ def pooled_gradient(of: Twin, scenario: LineTuples, pools: Pools) -> Tensor:
         place = 0
         for images, y in pools.chunks(slot):
             scores = network.n1(of.place((images, y))[0])[:, 0]
-            part = pull[place : place + len(y)]
+            part = pull[place : place + len(y)].to(scores)
             total += of.flat((part * scores).sum() / len(pull)).cpu()
             place += len(y)
     return total
 
 
 def pull_on(network: TupleNetwork, slot: int, sigma: list[Tensor], labels: list[Tensor]) -> Tensor:
-    """Return A_slot at each of its pool's sigmas, shape `(n,)`."""
-    weight, bias, last = (p.detach() for p in list(network.n2.parameters())[:3])
-    out = last[0]
+    """Return A_slot at each of its pool's sigmas, shape `(n,)`, on the CPU."""
+    weight, bias, last = (p.detach().cpu() for p in list(network.n2.parameters())[:3])
     others = [j for j in range(len(sigma)) if j != slot]
     pull = torch.zeros_like(sigma[slot])
-    for h in range(len(out)):
-        at = -bias[h] - weight[h, slot] * sigma[slot]
-        parts = [(weight[h, j] * sigma[j], labels[j] / len(labels[j])) for j in others]
-        pull += out[h] * weight[h, slot] * exceed(parts, at)
+    units = torch.arange(len(bias))
+    for few in units.split(max(1, ENTRIES // max(1, len(pull)))):
+        at = -bias[few, None] - weight[few, slot, None] * sigma[slot]
+        points = [weight[few, j, None] * sigma[j] for j in others]
+        found = exceed(points, [labels[j] / len(labels[j]) for j in others], at)
+        pull += (last[0, few] * weight[few, slot]) @ found
     return pull
 
 
-def exceed(parts: list[tuple[Tensor, Tensor]], thresholds: Tensor) -> Tensor:
-    """Return the signed measure of {sum of the parts > threshold}, at each threshold.
+def exceed(points: list[Tensor], weights: list[Tensor], thresholds: Tensor) -> Tensor:
+    """Return the signed measure of {sum of independent variables > threshold}, per row.
 
-    `parts` are the points and signed weights of independent variables. Zero beyond the sum's
-    reach, where weights sum to zero; one part is exact, more are binned.
+    Each variable has its points in the rows of a tensor `(rows, n)` and their signed weights, the
+    same for all rows, in one `(n,)`; thresholds and answer have shape `(rows, m)`. One variable is
+    exact, several are binned.
     """
-    if not parts:
+    if not points:
         return (thresholds < 0).to(thresholds)
-    low, high = (sum(f(x).item() for x, _ in parts) for f in (torch.min, torch.max))
-    mass = 1.0
-    for _, weights in parts:
-        mass *= weights.sum().item()
-    if low > thresholds.max() or high <= thresholds.min():
-        return torch.full_like(thresholds, mass if low > thresholds.max() else 0.0)
-    if len(parts) == 1:
-        points, order = parts[0][0].sort()
-        above = parts[0][1][order].flip(0).cumsum(0).flip(0)
-        above = torch.cat((above, above.new_zeros(1)))
-        return above[torch.searchsorted(points, thresholds.contiguous(), right=True)]
-    count = min(BINS, 2 ** (PER_POINT * max(len(x) for x, _ in parts) - 1).bit_length())
-    step = max((x.max() - x.min()).item() for x, _ in parts) / count
-    size = len(parts) * (count + 2)
-    spectrum, length = torch.ones(size // 2 + 1, dtype=torch.complex128), 1
-    for x, weights in parts:
-        place = (x - x.min()) / step
+    low = torch.stack([x.amin(dim=1) for x in points]).sum(dim=0)[:, None]
+    high = torch.stack([x.amax(dim=1) for x in points]).sum(dim=0)[:, None]
+    mass = torch.stack([w.sum() for w in weights]).prod()
+    found = torch.where(thresholds < low, mass, torch.zeros_like(thresholds))
+    crossed = ((thresholds >= low) & (thresholds < high)).any(dim=1).nonzero()[:, 0]
+    if len(crossed) == 0:
+        return found
+    inside, at = [x[crossed] for x in points], thresholds[crossed]
+    if len(points) == 1:
+        inner = _exact(inside[0], weights[0], at)
+    else:
+        inner = _binned(inside, weights, at, low[crossed])
+    between = (at >= low[crossed]) & (at < high[crossed])
+    found[crossed] = torch.where(between, inner, found[crossed])
+    return found
+
+
+def _exact(points: Tensor, weights: Tensor, thresholds: Tensor) -> Tensor:
+    ordered, order = points.sort(dim=1)
+    above = weights[order].flip(1).cumsum(1).flip(1)
+    above = torch.cat((above, above.new_zeros(len(above), 1)), dim=1)
+    return above.gather(1, torch.searchsorted(ordered, thresholds.contiguous(), right=True))
+
+
+def _binned(points: list[Tensor], weights: list[Tensor], thresholds: Tensor, low: Tensor) -> Tensor:
+    count = min(BINS, 2 ** (PER_POINT * max(len(w) for w in weights) - 1).bit_length())
+    reach = torch.stack([x.amax(dim=1) - x.amin(dim=1) for x in points]).amax(dim=0)
+    step = (reach / count).clamp(min=torch.finfo(torch.float64).tiny)[:, None]
+    rows, size = len(thresholds), len(points) * (count + 2)
+    spectrum = torch.ones(rows, size // 2 + 1, dtype=torch.complex128)
+    for x, w in zip(points, weights, strict=True):
+        place = (x - x.amin(dim=1, keepdim=True)) / step
         left = place.long()
         share = place - left
-        bins = torch.zeros(count + 2, dtype=torch.float64)
-        bins.index_add_(0, left, weights * (1 - share)).index_add_(0, left + 1, weights * share)
+        bins = torch.zeros(rows, count + 2, dtype=torch.float64)
+        bins.scatter_add_(1, left, w * (1 - share)).scatter_add_(1, left + 1, w * share)
         spectrum = spectrum * torch.fft.rfft(bins, size)
-        length += count + 1
-    density = torch.fft.irfft(spectrum, size)[:length]
-    above = torch.cat((density.flip(0).cumsum(0).flip(0), density.new_zeros(1)))
+    length = len(points) * (count + 1) + 1
+    density = torch.fft.irfft(spectrum, size)[:, :length]
+    above = density.flip(1).cumsum(1).flip(1)
+    above = torch.cat((above, above.new_zeros(rows, 1)), dim=1)
     # a bin's mass counts by the share of its triangle beyond the threshold: linear between bins
     place = ((thresholds - low) / step + 0.5).clamp(0, length - 1)
     left = place.long()
-    found = torch.lerp(above[left], above[left + 1], place - left)
-    return torch.where(thresholds >= high, torch.zeros_like(found), found)
+    return torch.lerp(above.gather(1, left), above.gather(1, left + 1), place - left)

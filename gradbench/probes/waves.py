@@ -21,6 +21,9 @@ HARMONICS = 8
 """Odd harmonics of a square wave; the n-th is of size exp(-n^2 r^2 / 2) along directions that no
 unit has, and at most 1 / n."""
 
+COST = 64
+"""About what one direction costs, in examples' gradients."""
+
 Layers = tuple[Tensor, Tensor, Tensor]
 
 
@@ -30,7 +33,9 @@ def layers(network: nn.Module) -> Layers | None:
     None where the network is no such one.
     """
     modules = list(network.children())
-    if len(modules) != 3 or not isinstance(modules[1], nn.ReLU):
+    if not isinstance(network, nn.Sequential) or [type(m) for m in modules[1:2]] != [nn.ReLU]:
+        return None
+    if len(modules) != 3:
         return None
     first, last = modules[0], modules[2]
     if not (isinstance(first, nn.Linear) and isinstance(last, nn.Linear)):

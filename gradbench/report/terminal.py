@@ -2,7 +2,7 @@
 
 from tabulate import tabulate
 
-from gradbench.record import Record
+from gradbench.record import Expectation, Record
 from gradbench.report.rows import (
     HEADERS,
     cells,
@@ -27,9 +27,15 @@ def shorten(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
+def item(record: Record) -> str:
+    """Return the item's name: a learner's has no optimizer in brackets."""
+    learner = record.expectation == Expectation.LEARNER
+    return record.case if learner else f"{record.case}[{shown(record.optimizer)}]"
+
+
 def line(record: Record) -> str:
     """Return one finished item in one line."""
-    name = shorten(f"{record.case}[{shown(record.optimizer)}]", 44)
+    name = shorten(item(record), 44)
     numbers = f"{to_target(record):>7} ev  {milliseconds(record):>6} ms"
     text = f"{name:<44}  {solved(record):>3}  {numbers}  {verdict(record)}"
     return shorten(text, WIDTH - 2)
@@ -53,7 +59,7 @@ def _said(records: list[Record]) -> list[str]:
     about: dict[str, list[str]] = {}
     for record in records:
         for remark in remarks(record):
-            about.setdefault(remark, []).append(f"{record.case}[{shown(record.optimizer)}]")
+            about.setdefault(remark, []).append(item(record))
     return [
         shorten(f"{names[0] if len(names) == 1 else f'{len(names)} items'}: {remark}", WIDTH)
         for remark, names in about.items()

@@ -78,7 +78,9 @@ class Allocation(Scenario):
 
     def _example(self, chosen: Tensor, signs: Tensor, stock: Tensor) -> Batch:
         dtype = torch.get_default_dtype()
-        labels = torch.cat((signs, stock[:, None]), dim=1).to(dtype)
+        # half precision would round the stock's number
+        exact = dtype if dtype == torch.float64 else torch.float32
+        labels = torch.cat((signs, stock[:, None]), dim=1).to(exact)
         return functional.one_hot(chosen, self.d).to(dtype), labels
 
     def network(self) -> nn.Module:

@@ -36,7 +36,7 @@ class LineTuples(Scenario):
 
     N1 scores each image, with shared weights; N2, dense 100, reads the sigmoids of the k scores.
     `end-to-end` trains on the hinge loss of the product alone, `decomposition` adds the mean hinge
-    loss of the k scores. `network="convolution"` is the paper's N1, without an activation after the
+    loss of the k scores. `n1="convolution"` is the paper's N1, without an activation after the
     convolutions as in the script (whose first layer has std 1/sqrt(28), having read the wrong axis;
     here it is 1/5, one over the root of its fan-in); `"dense"` (784-50-100-1) costs a fraction and
     keeps the contrast.

@@ -75,3 +75,10 @@ def test_what_has_no_answer_says_why(problem):
     wide = relu_network(4, 2)
     found = alignment_in_function(network, square, wide, batch, zero + 1)
     assert found.note == "the known solution answers in another form"
+
+
+def test_looking_leaves_the_solution_as_it_was(problem):
+    network, solution, batch = problem
+    alignment_in_function(network, square, solution, batch, descent(network, square, batch))
+    assert all(p.dtype is torch.float32 for p in solution.parameters())
+    solution(batch[0])

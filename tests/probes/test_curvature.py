@@ -10,6 +10,7 @@ from gradbench.networks import relu_network
 from gradbench.probes import condition_number, effective_condition_number, spectrum
 from gradbench.probes.curvature import Spectrum, gauss_newton, lanczos
 from gradbench.probes.gradients import twin
+from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves, inverse, slopes_to_values
 from gradbench.scenarios.parity import Parity
 
@@ -178,3 +179,12 @@ def test_batch_norm_in_training_has_a_spectrum_too():
     batch = (torch.randn(30, 4), torch.randn(30, 1))
     assert spectrum(network, square, batch).nodes[0] > 0
     assert not network[1].num_batches_tracked  # the copy counted, not this
+
+
+def test_negative_curvature_is_said_and_not_dropped():
+    scenario = Allocation(d=20, k=5)
+    target = scenario.draw_target(torch.Generator().manual_seed(0))
+    batch = scenario.sample(target, 50, torch.Generator().manual_seed(1))
+    reading = effective_condition_number(scenario.network(), scenario.loss, batch)
+    assert reading.value is None
+    assert "of the gradient lies in negative curvature" in reading.note

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gradbench.probes import plan
+from gradbench.probes import flatness, plan, signal_to_noise
 from gradbench.probes.gradients import each_gradient, squared_norms, twin
 from gradbench.probes.reading import Reading, nothing, positive
 from gradbench.runner import run_trial
@@ -74,9 +74,9 @@ def test_the_familys_own_probe_comes_first_and_looks_begin_at_the_start(scenario
 
 
 @every_scenario
-@pytest.mark.parametrize("which", ["default", "all"])
-def test_a_look_keeps_its_budget(scenario, which):
-    examples = 2000
+@pytest.mark.parametrize(("which", "examples"), [("default", 2500), ("all", 12_000)])
+def test_a_look_keeps_its_budget(scenario, which, examples):
+    """By the costs that the probes state, of which those of pools and waves were calibrated."""
     target = scenario.draw_target(torch.Generator().manual_seed(0))
     names = plan.chosen(which, scenario.family)
     found = plan.look(scenario, target, scenario.network(), names=names, examples=examples, seed=1)
@@ -175,6 +175,7 @@ def test_other_networks_take_their_gradients_lengths():
 def test_readings_print_bounds_where_nothing_is_resolved():
     noise = positive("p", 1e-4, 1e-3)
     assert (noise.resolved, str(noise)) == (False, "<0.002")
+    assert positive("p", -5e-3, 1e-3).bound == pytest.approx(1.96e-3, rel=1e-3)
     assert str(positive("p", 0.5, 0.01)) == "0.5"
     assert str(nothing("p", "why")) == "-"
     assert positive("p", math.nan, 0.0).value is None
@@ -182,3 +183,69 @@ def test_readings_print_bounds_where_nothing_is_resolved():
         _ = nothing("p", "why").interval
     assert noise.plain(3)["bound"] == pytest.approx(1e-4 + 1.96e-3, rel=1e-3)
     assert Reading("p", 1.0).plain(0)["bound"] is None
+
+
+def test_the_signal_is_that_of_the_target_in_training():
+    """A parity learned with a margin has no gradient left; another target's is large."""
+    scenario = Parity(d=6, weight=3)
+    target = {"support": torch.tensor([0, 2, 5])}
+    network = scenario.solution(target)
+    with torch.no_grad():
+        for p in list(network.parameters())[2:]:
+            p.mul_(2)
+    for names in (["signal-to-noise ratio"], ["second moment"]):
+        (own,) = plan.look(scenario, target, network, names=names, examples=2000, seed=0)
+        other = {"support": torch.tensor([1, 2, 3])}
+        (far,) = plan.look(scenario, other, network, names=names, examples=2000, seed=0)
+        assert own.value in (None, 0.0)
+        assert far.value > 0
+    assert own.value == 0.0
+    assert signal_to_noise(scenario, network, target=target).note == "the gradient is zero"
+
+
+@pytest.mark.parametrize(
+    ("spec", "budget"),
+    [("lbfgs", 600), ("lbfgs", 100), ("es:pairs=32", 600), ("adam:lr=0.01", 600)],
+)
+def test_looks_are_at_the_first_look_past_each_point_and_at_the_end(spec, budget):
+    t = trial(Parity(d=15, weight=7), optimizer=spec, budget=budget, probes="default")
+    result = run_trial(t)
+    looked = list(dict.fromkeys(entry["evaluations"] for entry in result.informativeness))
+    seen = [evaluations for evaluations, _, _ in result.curve]
+    due = [next(e for e in seen if e >= point) for point in probe_looks(budget)]
+    assert looked == list(dict.fromkeys([*due, seen[-1]]))
+
+
+def test_activations_in_place_and_shared_weights_are_measured_right():
+    torch.manual_seed(0)
+    loss = Parity(d=3, weight=1).loss
+    first, second = torch.nn.Linear(3, 8), torch.nn.Linear(8, 1)
+    batch = (torch.randn(40, 3), torch.randn(40).sign())
+    plain, in_place = (
+        torch.nn.Sequential(first, torch.nn.ReLU(inplace=flag), second) for flag in (False, True)
+    )
+    for measure in (
+        lambda n: squared_norms(twin(n, loss), batch)[0].sum().item(),
+        lambda n: flatness(n, loss, batch).gain,
+        lambda n: flatness(n, loss, batch).dead["0"],
+    ):
+        assert measure(plain) == pytest.approx(measure(in_place), rel=1e-9)
+    assert in_place[1].inplace
+    a, b = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    b.weight = a.weight
+    tied = torch.nn.Sequential(a, torch.nn.ReLU(), b, torch.nn.Linear(3, 1))
+    found, path = squared_norms(twin(tied, loss), batch)
+    assert path != "layers"
+    assert torch.allclose(found, each_gradient(twin(tied, loss), batch)[0].square().sum(dim=1))
+
+
+def test_few_examples_are_enough_to_look():
+    scenario = Saturation(depth=2)
+    target = scenario.draw_target(torch.Generator().manual_seed(0))
+    names = plan.chosen("all", "flatness")
+    found = plan.look(scenario, target, scenario.network(), names=names, examples=30, seed=0)
+    assert not any("Error" in reading.note for reading in found)
+
+
+def test_without_a_budget_nothing_is_probed():
+    assert not run_trial(trial(Parity(d=5, weight=2), probes="all", probe_budget=0)).informativeness

@@ -178,16 +178,18 @@ def test_the_measure_beyond_a_threshold_by_enumeration(monkeypatch, parts):
         for s in (0.3, 1.0, -0.5)[:parts]
     ]
     thresholds = torch.linspace(-1, 2, 41, dtype=torch.float64)
-    for t, found in zip(thresholds, tuples.exceed(drawn, thresholds), strict=True):
-        wanted, nearest = 0.0, math.inf
-        for chosen in itertools.product(range(6), repeat=parts):
-            total = sum(drawn[s][0][i] for s, i in enumerate(chosen))
-            nearest = min(nearest, abs(total - t))
-            wanted += bool(total > t) * math.prod(
-                drawn[s][1][i].item() for s, i in enumerate(chosen)
-            )
-        if parts == 1 or nearest > 1e-3:  # a bin's mass counts in shares
-            assert found.item() == pytest.approx(float(wanted), abs=1e-9)
+    two = [torch.stack((x, -2 * x)) for x, _ in drawn]  # rows do not meet
+    rows = tuples.exceed(two, [w for _, w in drawn], thresholds.expand(2, -1))
+    for factor, row in zip((1, -2), rows, strict=True):
+        for t, found in zip(thresholds, row, strict=True):
+            wanted, nearest = 0.0, math.inf
+            for chosen in itertools.product(range(6), repeat=parts):
+                total = factor * sum(drawn[s][0][i] for s, i in enumerate(chosen))
+                nearest = min(nearest, abs(total - t))
+                weight = math.prod(drawn[s][1][i].item() for s, i in enumerate(chosen))
+                wanted += bool(total > t) * weight
+            if parts == 1 or nearest > 1e-3:  # a bin's mass counts in shares
+                assert found.item() == pytest.approx(float(wanted), abs=1e-9)
 
 
 def test_figure_5_end_to_end_falls_with_k_and_decomposition_does_not():

@@ -9,7 +9,8 @@ from scipy.linalg import hadamard
 
 from gradbench.networks import relu_network
 from gradbench.probes import parity_profile, parity_variance, variance_over_targets, waves
-from gradbench.probes.variance import every_input, half_gap, walsh_hadamard
+from gradbench.probes.gradients import Twin, squared_norms, twin
+from gradbench.probes.variance import _scale, every_input, half_gap, walsh_hadamard
 from gradbench.scenario import Scenario
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
@@ -241,6 +242,48 @@ def test_other_networks_take_the_sampled_way():
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
     assert waves.layers(network) is None
     assert "16 targets" in variance_over_targets(scenario, network).note
+
+
+def test_the_scale_of_many_outputs_is_their_sum_on_average():
+    """Random signs against each output by itself, over networks."""
+    torch.manual_seed(0)
+    ratios = []
+    for _ in range(20):
+        of = twin(relu_network(4, 10, 9), hinge)
+        batch = (torch.randn(320, 4), torch.zeros(320))
+        found, off, _ = _scale(of, batch)
+        exact = sum(
+            squared_norms(Twin(of.network, lambda p, _, i=i: p[:, i], of.parameters), batch)[0]
+            for i in range(9)
+        )
+        ratios.append((found / exact.mean().item() - 1) / off)
+    assert abs(sum(ratios) / 20) < 1
+    assert sum(abs(r) < 2.2 for r in ratios) >= 16
+
+
+def test_any_d_and_any_number_of_examples_will_do():
+    scenario = Parity(d=17, weight=3)
+    assert variance_over_targets(scenario, scenario.network(), examples=200_000).resolved
+
+
+def test_a_mean_that_few_targets_carry_is_not_resolved():
+    torch.manual_seed(0)
+    scenario = Periodic(d=20, r=6.0)
+    reading = variance_over_targets(scenario, scenario.network(), examples=2000)
+    assert not reading.resolved
+    assert "an order of magnitude only" in reading.note
+
+
+def test_only_a_sequence_has_the_closed_form():
+    class Residual(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = torch.nn.Linear(3, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.c(x + self.b(self.a(x)))
+
+    assert waves.layers(Residual()) is None
 
 
 def test_too_many_inputs_are_refused():
