@@ -1,33 +1,27 @@
 """A batch of trials in, their results out: the one training loop."""
 
 import math
-import random
-import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
 from gradbench.optimizers import Needs, UnsupportedError, resolve
-from gradbench.probes import plan
 from gradbench.record import Status, TrialResult
 from gradbench.scenario import Batch, Learner, Scenario, Target
-from gradbench.trial import Trial, looks, probe_looks
+from gradbench.streams import generator, isolated, seed_globals
+from gradbench.trial import Trial, looks
+from gradbench.watching import Watching
 
 CHUNK = 64
 """Batches drawn at once; part of the protocol, since it shapes the data streams."""
 
 CONFIRMATIONS = 2
 """Looks in a row at or above the target that make a trial solved."""
-
-PROBE_LOOKS = 4
-"""Most looks of the probes in one trial; they share its budget for probes."""
 
 Watch = Callable[[int, float], None]
 """Called at every look with the evaluations spent and the normalised score."""
@@ -52,7 +46,7 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
     if trial.optimizer is not None:
         resolve(trial.optimizer)  # a wrong spec is the caller's mistake, not the trial's end
     result = TrialResult(trial.seed, Status.UNSOLVED)
-    with _isolated(trial):
+    with isolated(trial):
         try:
             _Training(trial, result).run(watch)
         except UnsupportedError as error:
@@ -69,10 +63,9 @@ class _Training:
         self.trial, self.result = trial, result
         self.scenario: Scenario = trial.scenario
         self.device = torch.device(trial.device)
-        target = self.scenario.draw_target(_generator(trial, "target", "cpu"))
-        self.target = target
+        target = self.scenario.draw_target(generator(trial, "target", "cpu"))
         result.target = self.scenario.describe(target)
-        examples = self.scenario.held_out(target, _generator(trial, "evaluation", "cpu"))
+        examples = self.scenario.held_out(target, generator(trial, "evaluation", "cpu"))
         self.held_out: Batch = (examples[0].to(self.device), examples[1].to(self.device))
         self.batches = _Batches(trial, {k: v.to(self.device) for k, v in target.items()})
 
@@ -81,15 +74,12 @@ class _Training:
         self.parameters = list(self.network.parameters())
         self.start = [p.detach().clone() for p in self.parameters]
 
-        _seed_globals(trial.stream("optimizer"))
+        seed_globals(trial.stream("optimizer"))
         self.step, self.needs = self._prepare()
         self.clock: Clock = clock_for(self.device)
         self.spent = 0
         self.reached = 0  # looks in a row at or above the target
-        looks_at = trial.probes if self.parameters and trial.probe_budget else "none"
-        self.probes = plan.chosen(looks_at, self.scenario.family)
-        self.probe_at = probe_looks(trial.budget) if self.probes else []
-        self.before: list[Tensor] = []  # the parameters before the last step, where probes ask
+        self.watching = Watching(trial, target, self.network)
 
     def _prepare(self) -> tuple[Callable[[Tensor, Tensor], None], Needs]:
         """Return what trains the network on a batch, and what that needs."""
@@ -115,7 +105,7 @@ class _Training:
                     watch(self.spent, score)
                 unsolved = self.result.status is Status.UNSOLVED
                 ended = not unsolved or self.spent >= self.trial.budget
-                if self.probes and (ended or self._due()):
+                if self.watching.due(self.spent) or (ended and self.watching.active):
                     self._probe()
                 if self.result.status is not Status.UNSOLVED:
                     break
@@ -136,9 +126,9 @@ class _Training:
         """Train until that many evaluations are spent; only the steps are on the clock."""
         while self.spent < look:
             count = 1 if self.needs.closure else look - self.spent
-            if self.probes:  # stop once more before the last step, to see what it changes
+            if self.watching.active:  # stop once more before the last step, to see what it changes
                 count = max(1, count - 1)
-                self.before = [p.detach().clone() for p in self.parameters]
+                self.watching.keep()
             batches = self.batches.take(count)
             self.clock.start()
             for inputs, labels in batches:
@@ -210,30 +200,11 @@ class _Training:
         if peak is not None:
             self.result.peak_memory_bytes = max(peak, self.result.peak_memory_bytes or 0)
 
-    def _due(self) -> bool:
-        """Whether a look of the probes is due; several that one step passed are one."""
-        due = bool(self.probe_at) and self.spent >= self.probe_at[0]
-        self.probe_at = [look for look in self.probe_at if look > self.spent]
-        return due
-
     def _probe(self) -> None:
-        """Look with the probes: off the clock, on streams of their own, on a copy."""
-        begin = time.perf_counter()
+        """Have the probes look: off the clock, and apart from the training's random state."""
         self._keep_peak()
-        pairs = zip(self.parameters, self.before, strict=True) if self.before else []
-        moved = [(p.detach().cpu().double() - b.cpu().double()).flatten() for p, b in pairs]
-        with _isolated(self.trial):
-            readings = plan.look(
-                self.scenario,
-                self.target,
-                self.network,
-                names=self.probes,
-                examples=self.trial.batch * self.trial.probe_budget // PROBE_LOOKS,
-                seed=self.trial.stream("probes"),
-                update=torch.cat(moved) if moved else None,
-            )
-        self.result.informativeness += [reading.plain(self.spent) for reading in readings]
-        self.result.probe_seconds += time.perf_counter() - begin
+        with isolated(self.trial):
+            self.watching.look(self.result, self.spent)
         reset_peak_memory(self.device)  # what the probes took is not the training's
 
 
@@ -242,7 +213,7 @@ class _Batches:
 
     def __init__(self, trial: Trial, target: Target) -> None:
         self.scenario, self.target, self.size = trial.scenario, target, trial.batch
-        self.generator = _generator(trial, "data", trial.device)
+        self.generator = generator(trial, "data", trial.device)
         self.ready: list[Batch] = []
 
     def take(self, at_most: int) -> list[Batch]:
@@ -252,34 +223,6 @@ class _Batches:
             self.ready = list(zip(inputs.split(self.size), labels.split(self.size), strict=True))
         taken, self.ready = self.ready[:at_most], self.ready[at_most:]
         return taken
-
-
-def _generator(trial: Trial, purpose: str, device: str) -> torch.Generator:
-    return torch.Generator(device).manual_seed(trial.stream(purpose))
-
-
-def _seed_globals(seed: int) -> None:
-    """Seed what an optimizer may draw from without being handed a generator."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-
-
-@contextmanager
-def _isolated(trial: Trial) -> Iterator[None]:
-    """Leave the process's random state and default type as they were, whatever the trial does."""
-    device = torch.device(trial.device)
-    forked = {} if device.type == "cpu" else {"device_type": device.type}
-    devices = [device.index or 0] if forked else []
-    dtype, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices, **forked), torch.enable_grad():
-        torch.set_default_dtype(getattr(torch, trial.dtype))
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002
 
 
 def _one_line(error: BaseException) -> str:

@@ -241,7 +241,8 @@ def test_5_3_and_5_4_networks_blur_the_steps(approach: str) -> None:
     import torch
 
     from gradbench.proof import parts
-    from gradbench.scenarios.steps import LEVELS, Steps
+    from gradbench.scenarios.staircase import LEVELS
+    from gradbench.scenarios.steps import Steps
 
     kept: list[torch.nn.Module] = []
 

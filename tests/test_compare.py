@@ -6,8 +6,8 @@ import math
 import pytest
 from scipy import stats
 
-from gradbench.compare import NotComparableError, comparable, compare, conclusions
-from gradbench.report.comparison import markdown, text
+from gradbench.compare import NotComparableError, comparable, compare
+from gradbench.report.comparison import conclusions, markdown, text
 from gradbench.statistics import geometric_mean, holm, sign_flip
 
 

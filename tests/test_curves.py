@@ -10,12 +10,12 @@ from gradbench.scenarios.curves import (
     SLOPES,
     Curves,
     Filter,
-    KnotCode,
     inverse,
     inverse_root,
     second_moment,
     slopes_to_values,
 )
+from gradbench.scenarios.knots import KnotCode
 
 DOUBLE = torch.float64
 

@@ -6,7 +6,8 @@ from scipy.optimize import isotonic_regression
 
 from gradbench.runner import run_trial
 from gradbench.scenarios.isotron import GLMtron, Isotron
-from gradbench.scenarios.steps import Steps, staircase
+from gradbench.scenarios.staircase import staircase
+from gradbench.scenarios.steps import Steps
 from gradbench.trial import Trial
 
 

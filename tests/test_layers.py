@@ -27,7 +27,9 @@ ALLOWED = {
     "probes": {"scenario", "scenarios"},
     "trial": {"scenario"},
     "optimizers": {"spec", "tuning"},
-    "runner": {"scenario", "trial", "optimizers", "networks", "clock", "record", "probes"},
+    "watching": {"probes", "record", "scenario", "trial"},
+    "streams": {"trial"},
+    "runner": {"scenario", "streams", "trial", "optimizers", "clock", "record", "watching"},
     "item": {
         *("case", "optimizers", "record", "runner", "scenario", "statistics", "trial"),
         *("tuning", "verdict"),

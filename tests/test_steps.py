@@ -7,16 +7,15 @@ import pytest
 import torch
 
 from gradbench.runner import run_trial
-from gradbench.scenarios.steps import (
-    APPROACHES,
+from gradbench.scenarios.staircase import (
     LEVELS,
     Staircase,
-    Steps,
     index,
     sigmoid_slope,
     sigmoids,
     staircase,
 )
+from gradbench.scenarios.steps import APPROACHES, Steps
 from gradbench.trial import Trial
 
 

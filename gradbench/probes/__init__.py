@@ -12,14 +12,10 @@ from gradbench.probes.curvature import (
     spectrum,
 )
 from gradbench.probes.flatness import Flatness, flatness, gain
+from gradbench.probes.parities import ParityProfile, parity_profile, parity_variance
 from gradbench.probes.reading import Reading
 from gradbench.probes.signal import batches_signal_to_noise, second_moment, signal_to_noise
-from gradbench.probes.variance import (
-    ParityProfile,
-    parity_profile,
-    parity_variance,
-    variance_over_targets,
-)
+from gradbench.probes.variance import variance_over_targets
 
 __all__ = [
     "Flatness",

@@ -50,6 +50,10 @@ class Twin:
         inputs, labels = self.place(batch)
         return self.loss(self.network(inputs), labels)
 
+    def output(self, index: int) -> "Twin":
+        """Return the same copy with one of its outputs as the loss; labels are ignored."""
+        return Twin(self.network, lambda p, _: p.flatten(1)[:, index], self.parameters)
+
     def gradient(self, batch: Batch) -> Tensor:
         """Return the gradient of the batch's mean loss, flat, shape `(P,)`."""
         return self.flat(self.losses(batch).mean())

@@ -16,10 +16,10 @@ from gradbench.probes.curvature import NAME as CONDITION
 from gradbench.probes.curvature import effective_condition_number
 from gradbench.probes.flatness import NAME as GAIN
 from gradbench.probes.flatness import gain
+from gradbench.probes.parities import NAME as VARIANCE
 from gradbench.probes.reading import Reading, nothing
 from gradbench.probes.signal import NAME as SIGNAL
 from gradbench.probes.signal import second_moment, signal_to_noise
-from gradbench.probes.variance import NAME as VARIANCE
 from gradbench.probes.variance import variance_over_targets
 from gradbench.scenario import Batch, Scenario, Target
 

@@ -1,10 +1,11 @@
 """A comparison as a table for the terminal, or for a pull request."""
 
+import math
 import textwrap
 
 from tabulate import tabulate
 
-from gradbench.compare import Comparison, conclusions
+from gradbench.compare import LEVEL, Comparison
 from gradbench.report.terminal import CASE, WIDTH, shorten
 
 HEADERS = ("case", "A", "B", "win-tie-loss", "ratio", "p", "Holm", "step")
@@ -68,3 +69,46 @@ def _page(found: Comparison, style: str, width: int, wide: int) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
+
+
+def conclusions(found: Comparison) -> list[str]:
+    """Say in words what can and what cannot be concluded."""
+    said = []
+    seeds = min(row.seeds for row in found.cases)
+    least = 2.0 ** (1 - seeds)
+    sure = [row for row in found.cases if row.holm <= LEVEL]
+    if sure:
+        names = ", ".join(
+            f"{row.case} ({found.a if row.wins > row.losses else found.b})" for row in sure
+        )
+        said.append(f"single cases that differ, after Holm over {len(found.cases)}: {names}")
+    elif least * len(found.cases) > LEVEL:
+        need = math.ceil(1 + math.log2(len(found.cases) / LEVEL))
+        said.append(
+            f"no single case can be told apart with {seeds} seeds: the smallest possible p is "
+            f"{least:.2g}, times {len(found.cases)} cases; {need} seeds could"
+        )
+    else:
+        said.append("no single case differs, after Holm")
+    faster = found.a if found.ratio < 1 else found.b
+    wins, losses = sum(r.wins for r in found.cases), sum(r.losses for r in found.cases)
+    if found.p <= LEVEL:
+        said.append(
+            f"over all cases they differ (p = {found.p:.2g}, {wins} seeds to {losses}): "
+            f"{faster} needs fewer evaluations, unsolved counted at the budget"
+        )
+    else:
+        said.append(f"over all cases no difference is shown (p = {found.p:.2g})")
+    low, high = found.interval
+    count = len(found.families)
+    said.append(
+        f"evaluations of {found.a} over {found.b}: {found.ratio:.2g} in the geometric mean over "
+        f"{count} families"
+        + (
+            f" (95 %: {low:.2g} to {high:.2g}, {count - 1} degrees of freedom); a lower bound of "
+            "the difference, since unsolved trials are cut at the budget"
+            if count > 1
+            else ""
+        )
+    )
+    return said

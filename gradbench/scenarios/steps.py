@@ -10,6 +10,14 @@ from torch.nn import functional
 from gradbench.networks import Constant, relu_network
 from gradbench.scenario import Batch, Scenario, Target
 from gradbench.scenarios.isotron import GLMtron, Isotron
+from gradbench.scenarios.staircase import (
+    LEVELS,
+    Staircase,
+    index,
+    sigmoid_slope,
+    sigmoids,
+    staircase,
+)
 
 HELD_OUT = 10_240
 APPROACHES = (
@@ -25,12 +33,6 @@ APPROACHES = (
 )
 ONE_UNIT = {"direct", "non-flat", "forward-only", "straight-through", "surrogate", "glmtron"}
 """Approaches that train w and b of u(<w, x> + b); the others learn a function in its place."""
-
-LEVELS: list[float] = sorted(
-    {*range(-100, 100, 5), -5, -4, -3, -2, -1, -0.2, 0, 0.1, 0.15, 0.175, 1, 2, 3, 4, 5}
-)
-"""The script's levels less b*: 52. It writes 55 and drops three duplicates, which would divide by
-zero in the non-flat approximation."""
 
 
 @dataclass(frozen=True)
@@ -185,61 +187,6 @@ class Steps(Scenario):
         value = torch.tensor(_frequent(labels)[0])
         answer = functional.one_hot(index(value), len(LEVELS)).float()
         return Constant(answer if self.approach == "multi-class" else value[None])
-
-
-def index(values: Tensor) -> Tensor:
-    """Return the number of the level that each value rounds down to."""
-    levels = values.new_tensor(LEVELS)
-    return (torch.bucketize(values.detach().contiguous(), levels, right=True) - 1).clamp(min=0)
-
-
-def staircase(z: Tensor) -> Tensor:
-    """u(z): the highest level that is not above z; below all levels, the lowest."""
-    return z.new_tensor(LEVELS)[index(z)]
-
-
-class Staircase(torch.autograd.Function):
-    """u(z) forward; backward, the message times a given gain in the place of u's own zero."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(z: Tensor, gain: Tensor) -> Tensor:  # noqa: ARG004
-        """Return u(z); `gain` has the shape of z."""
-        return staircase(z)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        """Keep the gain."""
-        ctx.save_for_backward(inputs[1])
-
-    @staticmethod
-    def backward(ctx: Any, message: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        """Return the message times the gain."""
-        (gain,) = ctx.saved_tensors
-        return message * gain, None
-
-
-def _gaps(z: Tensor) -> tuple[Tensor, Tensor]:
-    levels = z.new_tensor(LEVELS)
-    return levels[1:], levels.diff()
-
-
-def sigmoids(z: Tensor, steepness: float, shift: float = 0.0) -> Tensor:
-    """Approximate u: z_0 + sum_i g_i sigmoid(steepness (z - z_i + shift g_i) / g_i).
-
-    g_i = z_i - z_{i-1}. The script has steepness 50 and shift 1/20 (5.2).
-    """
-    levels, gaps = _gaps(z)
-    climbed: Tensor = (((z[..., None] - levels) / gaps + shift) * steepness).sigmoid()
-    return LEVELS[0] + (gaps * climbed).sum(-1)
-
-
-def sigmoid_slope(z: Tensor, steepness: float) -> Tensor:
-    """Return the derivative of `sigmoids` at z."""
-    levels, gaps = _gaps(z)
-    s: Tensor = (((z.detach()[..., None] - levels) / gaps) * steepness).sigmoid()
-    return steepness * (s * (1 - s)).sum(-1)
 
 
 def _frequent(labels: Tensor) -> tuple[float, float]:

@@ -9,7 +9,8 @@ from gradbench.networks import relu_network
 from gradbench.probes import flatness
 from gradbench.probes.flatness import gain
 from gradbench.scenarios.saturation import Saturation
-from gradbench.scenarios.steps import Steps, sigmoid_slope, staircase
+from gradbench.scenarios.staircase import sigmoid_slope, staircase
+from gradbench.scenarios.steps import Steps
 
 
 def generator(seed=0):

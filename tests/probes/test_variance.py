@@ -10,7 +10,8 @@ from scipy.linalg import hadamard
 from gradbench.networks import relu_network
 from gradbench.probes import parity_profile, parity_variance, variance_over_targets, waves
 from gradbench.probes.gradients import Twin, squared_norms, twin
-from gradbench.probes.variance import _scale, every_input, half_gap, walsh_hadamard
+from gradbench.probes.parities import every_input, half_gap, walsh_hadamard
+from gradbench.probes.variance import _scale
 from gradbench.scenario import Scenario
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity

@@ -1,0 +1,39 @@
+"""A trial's random numbers: its own streams, and the process's state left as it was."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from gradbench.trial import Trial
+
+
+def generator(trial: Trial, purpose: str, device: str) -> torch.Generator:
+    """Return the generator of one of the trial's streams, on a device."""
+    return torch.Generator(device).manual_seed(trial.stream(purpose))
+
+
+def seed_globals(seed: int) -> None:
+    """Seed what an optimizer may draw from without being handed a generator."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+
+
+@contextmanager
+def isolated(trial: Trial) -> Iterator[None]:
+    """Leave the process's random state and default type as they were, whatever the trial does."""
+    device = torch.device(trial.device)
+    forked = {} if device.type == "cpu" else {"device_type": device.type}
+    devices = [device.index or 0] if forked else []
+    dtype, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices, **forked), torch.enable_grad():
+        torch.set_default_dtype(getattr(torch, trial.dtype))
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
