@@ -192,6 +192,21 @@ def test_the_measure_beyond_a_threshold_by_enumeration(monkeypatch, parts):
                 assert found.item() == pytest.approx(float(wanted), abs=1e-9)
 
 
+def test_bins_do_not_shift_the_measure():
+    """The mean over thresholds of what binning errs by is a small part of a bin."""
+    stream = torch.Generator().manual_seed(6)
+    points = [torch.rand(1, 300, generator=stream).double() for _ in range(2)]
+    weights = [torch.full((300,), 1 / 300, dtype=torch.float64)] * 2
+    thresholds = torch.linspace(0.2, 1.8, 4001, dtype=torch.float64)[None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuples, "BINS", 64)
+        found = tuples.exceed(points, weights, thresholds)
+    sums = (points[0][0][:, None] + points[1][0]).flatten().sort().values
+    beyond = len(sums) - torch.searchsorted(sums, thresholds[0], right=True)
+    error = (found[0] - beyond / len(sums)).mean().item()
+    assert abs(error) < 0.1 / 64  # half a bin would err by about a half of 1/64
+
+
 def test_figure_5_end_to_end_falls_with_k_and_decomposition_does_not():
     found = {}
     for approach in ("end-to-end", "decomposition"):
