@@ -8,6 +8,7 @@ names of weights, and any answer that is code will do as a solution.
 
 import copy
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,8 @@ def alignment_in_function(
         return nothing(IN_FUNCTION, "the known solution answers in another form")
     way = (wanted - outputs).detach().flatten()
     cost = 2 * len(inputs)  # two reverse passes
-    return _cosine(IN_FUNCTION, of.jacobian(outputs)(step.to(way)).flatten(), way, cost)
+    found = _cosine(IN_FUNCTION, of.jacobian(outputs)(step.to(way)).flatten(), way, cost)
+    return found if found.note else replace(found, note=f"on {len(inputs)} examples")
 
 
 def _cosine(probe: str, a: Tensor, b: Tensor, cost: int = 0) -> Reading:

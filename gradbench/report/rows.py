@@ -93,7 +93,9 @@ def legend(records: list[Record]) -> str:
     )
     heads = {r.family: r.informativeness[0]["probe"] for r in records if r.informativeness}
     parts = [f"{probe} ({family})" for family, probe in heads.items()]
-    told = "\nsignal at the start of seed 0: " + ",\n  ".join(parts) if parts else ""
+    seconds = sum(record.timing.get("probe_seconds") or 0.0 for record in records)
+    told = f"\nsignal at the start of seed 0 (all looks took {seconds:.0f} s): " if parts else ""
+    told += ",\n  ".join(parts)
     return (
         "solved: evaluation seeds, with the Wilson 95 % interval in percent; target: median\n"
         f"gradient evaluations; ms/step: median training step by {clocks}, looks excluded"
