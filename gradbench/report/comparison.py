@@ -71,6 +71,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def conclusions(found: Comparison) -> list[str]:
     """Say in words what can and what cannot be concluded."""
     said = []
@@ -86,12 +90,12 @@ def conclusions(found: Comparison) -> list[str]:
         need = math.ceil(1 + math.log2(len(found.cases) / LEVEL))
         said.append(
             f"no single case can be told apart with {seeds} seeds: the smallest possible p is "
-            f"{least:.2g}, times {len(found.cases)} cases; {need} seeds could"
+            f"{least:.2g}, for each of {_count(len(found.cases), 'case')}; {need} seeds could"
         )
     else:
         said.append("no single case differs, after Holm")
-    faster = found.a if found.ratio < 1 else found.b
     wins, losses = sum(r.wins for r in found.cases), sum(r.losses for r in found.cases)
+    faster = found.a if wins > losses else found.b
     if found.p <= LEVEL:
         said.append(
             f"over all cases they differ (p = {found.p:.2g}, {wins} seeds to {losses}): "
@@ -103,7 +107,7 @@ def conclusions(found: Comparison) -> list[str]:
     count = len(found.families)
     said.append(
         f"evaluations of {found.a} over {found.b}: {found.ratio:.2g} in the geometric mean over "
-        f"{count} families"
+        f"{'1 family' if count == 1 else f'{count} families'}"
         + (
             f" (95 %: {low:.2g} to {high:.2g}, {count - 1} degrees of freedom); a lower bound of "
             "the difference, since unsolved trials are cut at the budget"
