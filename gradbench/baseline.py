@@ -57,7 +57,12 @@ class Change:
     @property
     def regressed(self) -> bool:
         """Whether it got worse beyond what the seeds' spread explains."""
-        return self.p <= LEVEL / FAMILIES
+        return self.p <= self.level
+
+    @property
+    def level(self) -> float:
+        """The p-value at which a family fails."""
+        return LEVEL / FAMILIES
 
 
 def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:

@@ -68,6 +68,7 @@ class Comparison:
     p: float
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
+    tuned: tuple[bool, bool]
 
     def plain(self) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -117,6 +118,7 @@ def compare(
         sign_flip(clusters(shared, logs, ours)),
         tuple(case for case in ours if case not in theirs),
         tuple(case for case in theirs if case not in ours),
+        (any(r.tuning for r in a), any(r.tuning for r in b)),
     )
 
 

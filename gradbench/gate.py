@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradbench.judge import Regressed
-from gradbench.record import PROTOCOL, Record
+from gradbench.record import PROTOCOL, Record, Status
 from gradbench.screen import LINE
 
 if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
@@ -77,6 +77,11 @@ class Gate:
             baseline.check(about, self.base)
         except (baseline.BaselineError, NotComparableError) as error:
             raise pytest.UsageError(str(error)) from None
+        have = dict.fromkeys(r.optimizer for r in self.base.records if r.expectation != "learner")
+        if not any(spec.text in have for spec in options.optimizers):
+            raise pytest.UsageError(
+                f"the baseline has none of these optimizers; it has {shortened(list(have))}"
+            )
 
     def hold(self, optimizer: str) -> str:
         """Raise Regressed where a family got worse; else say, in a few words, what changed."""
@@ -95,6 +100,11 @@ class Gate:
         except NotComparableError as error:
             raise Regressed(str(error), pytrace=False) from None
         changes = [change for change in changes if change.cases]
+        if not changes:
+            raise Regressed(f"no case of {optimizer} is in the baseline", pytrace=False)
+        seeds = {len(record.trials) for record in new} | {len(record.trials) for record in old}
+        if len(seeds) > 1:
+            self.said.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
         self.said += [told(change) for change in changes if change.ratio != 1.0]
         added, gone = baseline.strangers(new, old)
         for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
@@ -105,12 +115,14 @@ class Gate:
             raise Regressed("\n".join(map(told, worse)), pytrace=False)
         count = sum(change.cases for change in changes)
         same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
-        return f"{'equal' if same else 'no worse'} on {count} cases"
+        word = "regressed, let pass" if worse else "equal" if same else "not shown to be worse"
+        return f"{word} on {count} case{'' if count == 1 else 's'}"
 
     def end(self, about: dict[str, Any]) -> str | None:
         """Write the baseline where that was asked for; return a line that says so.
 
-        What the old file has of other cases and optimizers is kept if it is comparable.
+        What the old file has of other cases and optimizers is kept; a file of other settings is not
+        overwritten, and what crashed is not recorded.
         """
         path = self.options.baseline
         if path is None or not self.options.update_baseline or not self.records:
@@ -119,21 +131,22 @@ class Gate:
         from gradbench.compare import NotComparableError
 
         kept: list[Record] = []
+        fit = [r for r in self.records if Status.CRASHED not in r.statuses]
         try:
             if path.exists():
                 old = baseline.load(path)
                 baseline.check(about, old)
                 fresh = {(record.case, record.optimizer) for record in self.records}
                 kept = [r for r in old.records if (r.case, r.optimizer) not in fresh]
-        except NotComparableError:
-            pass  # the old one says nothing under these settings
-        except baseline.BaselineError as error:
+        except (baseline.BaselineError, NotComparableError) as error:
             return f"baseline not written: {error}"
         try:
-            baseline.write(path, about, [*kept, *self.records])
+            baseline.write(path, about, [*kept, *fit])
         except baseline.BaselineError as error:
             return f"baseline not written: {error}"
-        return f"baseline: {path} ({len(self.records)} new, {len(kept)} kept)"
+        crashed = len(self.records) - len(fit)
+        left = f", {crashed} crashed and left out" if crashed else ""
+        return f"baseline: {path} ({len(fit)} new, {len(kept)} kept{left})"
 
 
 def told(change: "Change") -> str:
@@ -143,7 +156,8 @@ def told(change: "Change") -> str:
     carried = f", carried by {shortened(names)}" if change.ratio > 1 else ""
     return (
         f"{change.optimizer}: {change.family} {word}: evaluations x{change.ratio:.3g} over "
-        f"{change.cases} cases, p {change.p:.2g}{carried}"
+        f"{change.cases} case{'' if change.cases == 1 else 's'}, p {change.p:.2g} "
+        f"(fails at {change.level:.2g}){carried}"
     )
 
 

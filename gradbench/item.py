@@ -193,6 +193,8 @@ class _Attempt:
         if self.factory is None or self.item.tuning == 0 or self.item.optimizer == "paper":
             return {}
         rate = self.factory.rate
+        if rate is None:
+            self.record.notes.append("not tuned: its constructor takes no lr")
         if rate is None or not self.factory.tunable:
             return {}
         points = [self._point(rate, offset) for offset in tuning.offsets(self.item.tuning)]

@@ -130,12 +130,9 @@ def _imported(spec: Spec, source: str) -> object:
             f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
         ) from error
     if not hasattr(module, spec.name):
-        have = [
-            name
-            for name, value in vars(module).items()
-            if _is_optimizer(value) and value.__module__ == module.__name__
-        ]
-        near = f"; it has {', '.join(have[:5])}" if have else ""
+        have = [name for name, value in vars(module).items() if _is_optimizer(value)]
+        have = difflib.get_close_matches(spec.name, have, n=3) or have
+        near = f"; it has {', '.join(have[:8])}{', ...' if len(have) > 8 else ''}" if have else ""
         raise SpecError(f"{spec.text!r}: {source} has no {spec.name}{near}")
     return getattr(module, spec.name)
 

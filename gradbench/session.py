@@ -204,7 +204,9 @@ class Session:
             terminalreporter.section("gradbench")
             terminalreporter.write_line(table(records))
         for text in self.gate.said:
-            terminalreporter.write_line(f"baseline: {text}")
+            wrapped = textwrap.wrap(f"baseline: {text}", 98, subsequent_indent="  ")
+            for part in wrapped:
+                terminalreporter.write_line(part)
         if self.updated:
             terminalreporter.write_line(self.updated)
         if found := news(records):

@@ -202,8 +202,27 @@ def test_mistakes_are_one_line_and_exit_code_4_and_no_folder_is_made(pytester, l
     bare.stderr.fnmatch_lines(["ERROR: --gb-update-baseline: say which with --gb-baseline=FILE"])
 
 
-def test_an_optimizer_that_the_baseline_does_not_have_is_skipped_with_the_reason(lab):
-    lab("--gb-update-baseline")
-    result = lab("-rs", spec="adam:lr=0.01")
-    result.assert_outcomes(passed=3, skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED *the baseline has no adam:lr=0.01*"])
+def test_what_cannot_be_held_against_the_baseline_is_no_pass(pytester, lab):
+    lab("--gb-update-baseline", "-k", "weight2")
+    other = lab(spec="adam:lr=0.01")
+    assert other.ret == 4
+    other.stderr.fnmatch_lines(["ERROR: the baseline has none of these optimizers; it has lab.py*"])
+    lab("-k", "weight1").assert_outcomes(passed=1, failed=1)
+    bare = pytester.runpytest_subprocess("--optimizer=adam", "--gb-gate=baseline")
+    assert bare.ret == 4
+    bare.stderr.fnmatch_lines(["ERROR: --gb-gate=baseline: say which with --gb-baseline=FILE"])
+    beside = lab("--optimizer=adam:lr=0.01", "-rs", "-k", "weight2")
+    beside.assert_outcomes(passed=3, skipped=1)
+    fewer = lab("--gb-seeds=2", "-k", "weight2")
+    fewer.stdout.fnmatch_lines(
+        ["baseline: seeds differ from the baseline's: only the first 2 count"]
+    )
+
+
+def test_a_baseline_of_other_settings_is_not_overwritten_nor_a_crash_recorded(pytester, lab, odd):
+    lab("--gb-update-baseline", "-k", "weight2")
+    before = (pytester.path / "base.json").read_text()
+    lab("--gb-update-baseline", "--gb-tune=0").stdout.fnmatch_lines(["baseline not written: not*"])
+    assert (pytester.path / "base.json").read_text() == before
+    crashed = lab("--gb-update-baseline", "-k", "weight2", spec=f"{odd}:Raises")
+    crashed.stdout.fnmatch_lines(["baseline: *(0 new, 1 kept, 1 crashed and left out)"])

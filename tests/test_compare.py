@@ -41,6 +41,13 @@ def test_five_seeds_cannot_tell_a_case_and_pooled_they_can(record):
     assert "fast needs fewer evaluations" in said
 
 
+def test_a_tuned_optimizer_against_an_untuned_one_is_said(record):
+    tuned = record(tuning=[{"lr": 0.1}])
+    said = conclusions(compare([tuned], [record()], names=("one", "other")))
+    assert said[0] == "one had its rate tuned and other ran as given: not a like comparison"
+    assert "tuned" not in conclusions(compare([tuned], [tuned]))[0]
+
+
 def test_twelve_seeds_can_tell_a_case(record):
     times = tuple(range(10, 22))
     found = compare([record(times=times)], [record(times=tuple(3 * t for t in times))])

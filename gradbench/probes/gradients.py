@@ -124,7 +124,22 @@ def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
     )
     if not named:
         raise ValueError(f"the network has no parameter whose name begins with {prefix!r}")
-    return Twin(copied, loss, named)
+    return Twin(copied, _checked(loss), named)
+
+
+def _checked(loss: Loss) -> Loss:
+    """Return the loss, refusing one that is reduced or that broadcasts."""
+
+    def one_each(outputs: Tensor, labels: Tensor) -> Tensor:
+        found = loss(outputs, labels)
+        if found.shape != (len(outputs),):
+            raise ValueError(
+                f"the loss returns one value per example, shape ({len(outputs)},), "
+                f"not {tuple(found.shape)}"
+            )
+        return found
+
+    return one_each
 
 
 def each_gradient(of: Twin, batch: Batch) -> tuple[Tensor, str]:

@@ -78,6 +78,9 @@ def _count(number: int, noun: str) -> str:
 def conclusions(found: Comparison) -> list[str]:
     """Say in words what can and what cannot be concluded."""
     said = []
+    if found.tuned[0] != found.tuned[1]:
+        tuned, given = (found.a, found.b) if found.tuned[0] else (found.b, found.a)
+        said.append(f"{tuned} had its rate tuned and {given} ran as given: not a like comparison")
     seeds = min(row.seeds for row in found.cases)
     least = 2.0 ** (1 - seeds)
     sure = [row for row in found.cases if row.holm <= LEVEL]

@@ -94,7 +94,7 @@ def legend(records: list[Record]) -> str:
     heads = {r.family: r.informativeness[0]["probe"] for r in records if r.informativeness}
     parts = [f"{probe} ({family})" for family, probe in heads.items()]
     seconds = sum(record.timing.get("probe_seconds") or 0.0 for record in records)
-    told = f"\nsignal at the start of seed 0 (all looks took {seconds:.0f} s): " if parts else ""
+    told = f"\nsignal at the start of seed 0 (all looks took {seconds:.1f} s): " if parts else ""
     told += ",\n  ".join(parts)
     return (
         "solved: evaluation seeds, with the Wilson 95 % interval in percent; target: median\n"

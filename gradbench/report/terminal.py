@@ -16,7 +16,8 @@ from gradbench.report.rows import (
 )
 
 WIDTH = 100
-CASE, OPTIMIZER = 29, 13
+CASE, OPTIMIZER = 31, 13
+GAP = 2  # between two columns
 
 
 def shorten(text: str, width: int) -> str:
@@ -43,10 +44,13 @@ def line(record: Record) -> str:
 
 def table(records: list[Record]) -> str:
     """Return the final table: a row per record, what its columns mean, and what they leave out."""
-    rows = [list(HEADERS)]
-    for record in records:
-        case, optimizer, *rest = cells(record)
-        rows.append([shorten(case, CASE), shorten(optimizer, OPTIMIZER), *rest])
+    rows = [list(HEADERS), *(cells(record) for record in records)]
+    for row in rows:
+        row[0] = shorten(row[0], CASE)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = max(OPTIMIZER, WIDTH - sum(widths) + widths[1] - GAP * (len(widths) - 1))
+    for row in rows:
+        row[1] = shorten(row[1], room)
     # Headers as a row: tabulate pads its own by two columns that there is no room for.
     rows.insert(1, ["-" * max(map(len, column)) for column in zip(*rows, strict=True)])
     align = ("left", "left", *["right"] * 4, "left")

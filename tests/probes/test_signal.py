@@ -92,6 +92,17 @@ def test_a_prefix_chooses_a_layer_and_a_wrong_one_says_so():
         batches_signal_to_noise(network, scenario.loss, [])
 
 
+def test_a_loss_that_is_reduced_or_broadcasts_is_refused():
+    network = torch.nn.Linear(3, 1)
+    batches = [(torch.randn(8, 3), torch.randn(8)) for _ in range(4)]
+    for wrong in (
+        lambda outputs, labels: (outputs[:, 0] - labels).square().mean(),
+        lambda outputs, labels: (outputs - labels).square(),
+    ):
+        with pytest.raises(ValueError, match="one value per example, shape"):
+            batches_signal_to_noise(network, wrong, batches)
+
+
 def test_equations_2_and_3_the_second_moment_end_to_end_is_k_times_larger():
     """In closed form at the uniform allocation; the bias sees every gradient once more."""
     k = 8
