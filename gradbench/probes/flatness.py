@@ -8,11 +8,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from gradbench.probes.gradients import Loss, derivatives, joined, twin
-from gradbench.probes.reading import Reading, nothing
+from gradbench.probes.reading import Z95, Reading, nothing
 from gradbench.scenario import Batch
 
 NAME = "gain of the backward message"
@@ -27,7 +26,8 @@ class Flatness:
 
     `zero_gradients`: share of the entries of the mean gradient that are exactly zero.
     `zero_messages`: share of the examples whose loss does not depend on the outputs at all.
-    `gain`: rms over examples of the message at the first layer's sums, over the residual's rms.
+    `gain`: rms over examples of the message at the first layer's sums, over the residual's rms,
+    with its standard error over examples.
     `norms`: length of the mean gradient per parameter. `dead`: share of the first to the last
     layers' units that no example moves, per layer.
     """
@@ -35,6 +35,7 @@ class Flatness:
     zero_gradients: float
     zero_messages: float
     gain: float
+    gain_error: float
     norms: dict[str, float]
     dead: dict[str, float]
     examples: int
@@ -78,12 +79,17 @@ def flatness(
     sent = back.norm(dim=1) if residual is None else residual(outputs.detach(), labels)
     first = messages[kept[0]].flatten(1) if kept else back
     n = len(inputs)
-    arrived = first.square().sum().item() / n
-    left = sent.square().mean().item()
+    each, residuals = first.square().sum(dim=1).detach(), sent.square()
+    arrived, left = each.mean().item(), residuals.mean().item()
+    loud = left > 0 and arrived > 0
+    # to first order, sqrt(A / B) errs by half of what A and B err by, relative to themselves
+    spread = (each / arrived - residuals / left).std().item() / 2 if loud and n > 1 else 0.0
+    gain = math.sqrt(arrived / left) if left > 0 else math.nan
     return Flatness(
         zero_gradients=(joined(own) == 0).double().mean().item(),
         zero_messages=(back == 0).all(dim=1).double().mean().item(),
-        gain=math.sqrt(arrived / left) if left > 0 else math.nan,
+        gain=gain,
+        gain_error=gain * spread / math.sqrt(n) if loud else 0.0,
         norms={
             name: (g / n).norm().item() for (name, _), g in zip(of.parameters, own, strict=True)
         },
@@ -101,23 +107,15 @@ def _dead(message: Tensor) -> float:
 def gain(
     network: nn.Module, loss: Loss, batch: Batch, *, residual: Residual | None = None
 ) -> Reading:
-    """Return the gain of the backward message; its error is that over examples, by quarters."""
+    """Return the gain of the backward message, with its error over examples."""
     try:
-        whole = flatness(network, loss, batch, residual=residual)
-        pieces = zip(batch[0].tensor_split(4), batch[1].tensor_split(4), strict=True)
-        quarters = [
-            flatness(network, loss, piece, residual=residual).gain
-            for piece in pieces
-            if len(piece[0])
-        ]
+        found = flatness(network, loss, batch, residual=residual)
     except ValueError as error:
         return nothing(NAME, str(error))
-    if not math.isfinite(whole.gain):
+    if not math.isfinite(found.gain):
         return nothing(NAME, "the residual is zero")
-    spread = torch.tensor(quarters).std().item() / 2
-    dead = ", ".join(f"{share:.0%}" for share in whole.dead.values())
-    note = f"zero gradients {whole.zero_gradients:.1%}; dead units by layer {dead}"
-    off = spread if math.isfinite(spread) else 0.0
+    dead = ", ".join(f"{share:.0%}" for share in found.dead.values())
+    note = f"zero gradients {found.zero_gradients:.1%}; dead units by layer {dead}"
     # a gain that is exactly zero is known, not unresolved
-    resolved = whole.gain == 0 or whole.gain > 2 * off
-    return Reading(NAME, whole.gain, off, resolved, note, 2 * whole.examples, "backward")
+    resolved = found.gain == 0 or found.gain > Z95 * found.gain_error
+    return Reading(NAME, found.gain, found.gain_error, resolved, note, found.examples, "backward")

@@ -137,7 +137,7 @@ def look(
     names = list(names)
     generator = torch.Generator().manual_seed(seed)
     # alignment takes six gradients' worth of the batch; the other probes share what is left
-    size = max(2, min(BATCH, examples // 12))
+    size = max(2, min(BATCH, examples // 16))
     batch = scenario.sample(target, size, generator)
     share = max(size, (examples - 6 * size * ("alignment" in names)) // max(1, len(names) - 1))
     view = View(scenario, target, network, batch, share, seed, update)

@@ -168,7 +168,7 @@ def _tuples(
         return nothing(NAME, f"nothing is seen by {note}")
     signal, variance = off_diagonal(rows @ rows.T)
     # the noise from tuples one by one: a few directions hold nearly all of it
-    count = max(2, min(examples // 8, 4 * EXAMPLES))
+    count = max(2, min(examples // 10, 4 * EXAMPLES))
     drawn = scenario.sample({}, count, torch.Generator().manual_seed(seed))
     norms, _ = squared_norms(of, drawn)
     noise, off = norms.mean().item() - signal, norms.std().item() / math.sqrt(count)

@@ -122,3 +122,16 @@ def test_a_network_without_layers_and_a_residual_of_zero_say_so():
     assert math.isnan(
         flatness(network, lambda p, _: 0 * p[:, 0], (torch.ones(8, 3), torch.ones(8))).gain
     )
+
+
+@pytest.mark.parametrize("scenario", [Saturation(depth=2), Saturation(approach="dying", bias=1.0)])
+def test_the_gains_interval_holds_the_truth_as_often_as_it_says(scenario):
+    torch.manual_seed(0)
+    network, target = scenario.network(), scenario.draw_target(generator(1))
+    many = scenario.sample(target, 100_000, generator(2))
+    true = flatness(network, scenario.loss, many).gain
+    stream, inside = generator(3), 0
+    for _ in range(300):
+        reading = gain(network, scenario.loss, scenario.sample(target, 128, stream))
+        inside += reading.interval[0] <= true <= reading.interval[1]
+    assert 0.90 <= inside / 300 <= 0.99

@@ -118,6 +118,17 @@ def test_equations_2_and_3_the_second_moment_end_to_end_is_k_times_larger():
         assert abs(error) < 3.5 * moments[approach].error + 1e-12 < 0.5 * wanted
 
 
+def test_the_second_moments_interval_holds_the_truth_as_often_as_it_says():
+    scenario = Allocation(approach="end-to-end", d=20, k=8)
+    network = scenario.network()
+    torch.nn.init.zeros_(network.weight)
+    true, inside = 2 * (1 - 1 / 8) / 8, 0
+    for seed in range(300):
+        low, high = second_moment(scenario, network, examples=200, seed=seed).interval
+        inside += low <= true <= high
+    assert 0.90 <= inside / 300 <= 0.99
+
+
 def test_looking_leaves_the_network_as_it_was():
     scenario = LineTuples(k=2)
     network = scenario.network()
