@@ -18,7 +18,7 @@ test: lint
 
 # What make test proves of every quick case, for the standard and the paper preset; and its table.
 proof: $(VENV)/.installed
-	$(BIN)/pytest -q tests/test_contract.py -m proof $(ARGS)
+	$(BIN)/pytest -q tests -m proof $(ARGS)
 	$(BIN)/python benchmarks/proof.py quick standard paper > benchmarks/proof.md
 
 lint: $(VENV)/.installed

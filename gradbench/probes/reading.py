@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from scipy.special import stdtrit
+from torch import Tensor
+
 Z95 = 1.959963984540054
 
 
@@ -13,6 +16,7 @@ class Reading:
 
     `error` is one standard error, 0 for an exact value. `resolved` is false where the 95 %
     interval of a quantity that cannot be negative holds 0: then `bound` is what can be said.
+    `limits` are that interval where it is not value +- 1.96 errors.
     `cost` is the number of examples whose gradient was taken, `path` how ("vmap", "loop",
     "batches", ...); `value` is None where the question has no answer, and `note` says why.
     """
@@ -24,12 +28,15 @@ class Reading:
     note: str = ""
     cost: int = 0
     path: str = ""
+    limits: tuple[float, float] | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval; raises ValueError where there is no value."""
         if self.value is None:
             raise ValueError(f"{self.probe} has no value: {self.note}")
+        if self.limits is not None:
+            return self.limits
         return self.value - Z95 * self.error, self.value + Z95 * self.error
 
     @property
@@ -49,11 +56,22 @@ class Reading:
             "evaluations": evaluations,
             "value": self.value,
             "error": self.error,
+            "interval": None if self.value is None else list(self.interval),
             "resolved": self.resolved,
             "bound": None if self.value is None or self.resolved else self.bound,
             "note": self.note,
             "path": self.path,
         }
+
+
+def mean_error(values: Tensor) -> float:
+    """Return the standard error of the mean of `values`, shape `(n,)`.
+
+    Widened by Student's quantile, so that value +- 1.96 errors is the usual interval at any n.
+    """
+    n = len(values)
+    widening = float(stdtrit(n - 1, 0.975)) / Z95
+    return widening * values.std().item() / math.sqrt(n)
 
 
 def nothing(probe: str, why: str) -> Reading:
@@ -62,9 +80,17 @@ def nothing(probe: str, why: str) -> Reading:
 
 
 def positive(
-    probe: str, value: float, error: float, *, note: str = "", cost: int = 0, path: str = ""
+    probe: str,
+    value: float,
+    error: float,
+    limits: tuple[float, float] | None = None,
+    *,
+    note: str = "",
+    cost: int = 0,
+    path: str = "",
 ) -> Reading:
     """Return the reading of a quantity that cannot be negative."""
     if not (math.isfinite(value) and math.isfinite(error)):
         return nothing(probe, "not finite")
-    return Reading(probe, value, error, value > Z95 * error, note, cost, path)
+    resolved = value > Z95 * error if limits is None else limits[0] > 0
+    return Reading(probe, value, error, resolved, note, cost, path, limits)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.probes import waves
+from gradbench.probes.directions import towards_units, weighted_variance
 from gradbench.probes.gradients import Loss, Twin, squared_norms, twin
 from gradbench.probes.parities import LARGEST, NAME, every_input, parity_variance
-from gradbench.probes.reading import Reading, nothing, positive
+from gradbench.probes.reading import Reading, mean_error, nothing, positive
 from gradbench.scenario import Batch, Scenario
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
@@ -27,8 +28,8 @@ FEW = 4
 """Up to so many outputs, each one's gradient is taken by itself."""
 
 SIGNS = 16
-CARRIED = 10
-"""Fewest targets, in effect, that a mean over targets must rest on."""
+LEAST = 16
+"""Fewest directions of waves."""
 
 
 @singledispatch
@@ -43,7 +44,7 @@ def variance_over_targets(
 
     For parities the closed identity holds (see `parity_variance`), for linear-periodic functions
     the expectation over inputs is exact (see `waves`): values far below any sample's noise are
-    known, parities' to a percent, waves' to a few unless few targets carry nearly all of it.
+    known, parities' to a percent, waves' to a few or ten.
     """
     generator = torch.Generator().manual_seed(seed)
     targets = [scenario.draw_target(generator) for _ in range(TARGETS)]
@@ -59,7 +60,7 @@ def variance_over_targets(
     return positive(
         NAME,
         value,
-        math.hypot(products.std().item() / math.sqrt(TARGETS) / scale, value * off),
+        math.hypot(mean_error(products) / scale, value * off),
         cost=(2 * TARGETS + 1) * size,
         path=path,
         note=f"{TARGETS} targets, {size} examples each, twice",
@@ -97,21 +98,14 @@ def _periodic(
     scale, off, _ = _scale(of, (inputs, torch.zeros(len(inputs))))
     square = scenario.wave == "square"
     cost = waves.COST * (waves.HARMONICS if square else 1)
-    count = max(8, (examples - len(inputs)) // cost)
-    directions = torch.stack(
-        [scenario.draw_target(generator)["direction"] for _ in range(count)]
-    ).double()
-    found = waves.expected(layers, directions, square=square)
-    apart = (found - found.mean(dim=0)).square().sum(dim=1) * count / (count - 1)
-    value = apart.mean().item() / scale
-    error = math.hypot(apart.std().item() / math.sqrt(count) / scale, value * off)
-    carried = (apart.sum().square() / apart.square().sum()).item()
+    count = max(LEAST, (examples - len(inputs)) // cost)
+    directions, weights = towards_units(layers, scenario.r, count, generator)
+    found, moves = weighted_variance(waves.expected(layers, directions, square=square), weights)
+    value = found / scale
+    error = math.hypot(mean_error(moves) / scale, value * off)
     note = f"{count} targets, exact over inputs"
     spent = len(inputs) + count * cost
-    if carried >= CARRIED:
-        return positive(NAME, value, error, cost=spent, path="closed form", note=note)
-    note += f"; about {carried:.0f} of them carry it: an order of magnitude only"
-    return Reading(NAME, value, error, resolved=False, note=note, cost=spent, path="closed form")
+    return positive(NAME, value, error, cost=spent, path="closed form", note=note)
 
 
 def _scale(of: Twin, batch: Batch) -> tuple[float, float, str]:
@@ -134,7 +128,7 @@ def _scale(of: Twin, batch: Batch) -> tuple[float, float, str]:
         ]
         norms, path = torch.stack([n.mean() for n, _ in found]), found[0][1]
     scale = norms.mean().item()
-    return scale, norms.std().item() / math.sqrt(len(norms)) / scale, path
+    return scale, mean_error(norms) / scale, path
 
 
 def _only(of: Twin, loss: Loss) -> Twin:
