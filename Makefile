@@ -8,7 +8,7 @@ PRESET ?= quick
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
 
-.PHONY: bench test proof lint expectations overhead clean
+.PHONY: bench test proof browser lint expectations overhead clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
@@ -20,6 +20,11 @@ test: lint
 proof: $(VENV)/.installed
 	$(BIN)/pytest -q tests -m proof $(ARGS)
 	$(BIN)/python benchmarks/proof.py quick standard paper > benchmarks/proof.md
+
+# The HTML report in a headless Chromium; BROWSER=path where it is not on the path.
+browser: $(VENV)/.installed
+	$(BIN)/pip install -q -e '.[browser]' -c constraints.txt
+	$(BIN)/pytest -q tests/report -m browser $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

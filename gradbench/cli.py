@@ -3,6 +3,7 @@
 import argparse
 import sys
 import textwrap
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from gradbench.case import PRESETS
 from gradbench.compare import comparable, compare
 from gradbench.discover import cases, suites
 from gradbench.record import to_json
+from gradbench.report import html
 from gradbench.report.comparison import markdown, text
 from gradbench.report.markdown import page
 from gradbench.report.terminal import WIDTH, shorten
-from gradbench.runs import choose, load
+from gradbench.runs import choose, joined, load
 
 INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 """Where the options' ini twins may stand in the folder that `gradbench run` is called from."""
@@ -50,9 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         comparing.add_argument(side, metavar=side.upper(), help="a run's folder, or RUN:optimizer")
     comparing.add_argument("--format", choices=FORMATS, default="text")
     comparing.set_defaults(act=lambda chosen: show_comparison(chosen.a, chosen.b, chosen.format))
-    reporting = commands.add_parser("report", help="write report.md again, from the records")
+    reporting = commands.add_parser("report", help="write the reports again, from the records")
     reporting.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
-    reporting.set_defaults(act=lambda chosen: write_reports(chosen.runs))
+    reporting.add_argument(
+        "--output", type=Path, metavar="DIR", help="one report over all the runs, in this folder"
+    )
+    reporting.add_argument("--open", action="store_true", help="show it in the browser")
+    reporting.set_defaults(act=lambda chosen: report(chosen.runs, chosen.output, chosen.open))
     chosen = parser.parse_args(words)
     try:
         chosen.act(chosen)
@@ -79,14 +85,27 @@ def show_comparison(a: str, b: str, style: str) -> None:
         print(markdown(found) if style == "markdown" else text(found))
 
 
-def write_reports(paths: Sequence[Path]) -> None:
-    """Write each run's report.md again from its records."""
-    for path in paths:
-        run = load(path)
+def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  # noqa: FBT001
+    """Write each run's report again from its records, or one over all of them into a folder."""
+    runs = [load(path) for path in paths]
+    for run in runs:
         warn(run.damaged)
-        file = run.path / "report.md"
-        file.write_text(page(run.about, run.records), encoding="utf-8")
-        print(file)
+    if output is None:
+        pages = [(run.path, [run.about], run.records, run.damaged) for run in runs]
+    else:
+        abouts, records = joined(runs)
+        output.mkdir(parents=True, exist_ok=True)
+        pages = [(output, abouts, records, [line for run in runs for line in run.damaged])]
+    for folder, abouts, records, damaged in pages:
+        files = [folder / "report.md"]
+        files[0].write_text(page(abouts, records), encoding="utf-8")
+        if html.available():
+            files.append(html.write(folder, abouts, records, damaged))
+        print("\n".join(map(str, files)))
+        if show_it:
+            webbrowser.open(files[-1].resolve().as_uri())
+    if not html.available():
+        print(html.HINT)
 
 
 def warn(lines: Sequence[str]) -> None:

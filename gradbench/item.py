@@ -144,6 +144,7 @@ def _blank(item: Item, scenario: Scenario) -> Record:
         budget=case.budget,
         batch=case.batch,
         target_score=case.target_score,
+        ladder=list(scenario.ladder),
     )
 
 

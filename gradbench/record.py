@@ -119,6 +119,7 @@ class Record:
     path: str = "alone"
     notes: list[str] = field(default_factory=list)
     informativeness: list[dict[str, Any]] = field(default_factory=list)
+    ladder: list[str] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -193,7 +194,7 @@ KINDS = {
     **dict.fromkeys(("expectation", "outcome"), str),
     **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
     **dict.fromkeys(("setting", "timing", "hyperparameters"), dict),
-    **dict.fromkeys(("tuning", "trials", "notes", "informativeness"), list),
+    **dict.fromkeys(("tuning", "trials", "notes", "informativeness", "ladder"), list),
 }
 """The type of each field that readers rely on."""
 

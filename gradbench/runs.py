@@ -1,11 +1,13 @@
 """Runs on the disk, read back: a folder, its records file, or one optimizer of several."""
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gradbench.record import Record, parse
+from gradbench.record import Expectation, Record, parse
 
 
 class RunError(ValueError):
@@ -52,6 +54,32 @@ def load(path: Path) -> Run:
         except ValueError as error:
             damaged.append(f"{lines}, line {number}: skipped, {error}")
     return Run(folder, described, records, damaged)
+
+
+def joined(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[Record]]:
+    """Return what several runs were, and their records as if of one.
+
+    An optimizer that attempted a case in more than one run carries its run's name. Raises RunError
+    where the runs' cases are not the same: another protocol or preset.
+    """
+    for name in ("protocol", "preset"):
+        values = list(dict.fromkeys(str(run.about.get(name)) for run in runs))
+        if len(values) > 1:
+            raise RunError(f"one report needs one {name}: these runs have {', '.join(values)}")
+    seen = Counter((r.case, r.optimizer) for run in runs for r in run.records)
+    twice = {optimizer for (_, optimizer), count in seen.items() if count > 1}
+    records, cases = [], set[str]()
+    for run in runs:
+        for record in run.records:
+            if record.expectation == Expectation.LEARNER:  # the same in every run
+                if record.case not in cases:
+                    records.append(record)
+                cases.add(record.case)
+                continue
+            name = record.optimizer
+            label = f"{name} ({run.path.resolve().name})" if name in twice else name
+            records.append(replace(record, optimizer=label))
+    return [run.about for run in runs], records
 
 
 def choose(text: str) -> tuple[Run, str, list[Record]]:

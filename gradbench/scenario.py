@@ -42,6 +42,8 @@ class Scenario(ABC):
     """Expected score of the best constant or random answer."""
     best: ClassVar[float]
     """Best attainable expected score."""
+    ladder: ClassVar[tuple[str, ...]] = ()
+    """The fields of which a larger value is harder, all else equal."""
 
     @property
     def setting(self) -> dict[str, Any]:

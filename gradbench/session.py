@@ -49,6 +49,7 @@ class Session:
         self.gate = Gate(options)
         self.device = options.device
         self.updated: str | None = None
+        self.reports: list[str] = []
         self.live = LiveLine(silent=config.option.verbose > 0)
 
     @pytest.hookimpl(wrapper=True)
@@ -184,9 +185,15 @@ class Session:
         self.live.close()
         if self.folder is None:
             return
+        from gradbench.report import html
         from gradbench.report.markdown import page
 
-        self.folder.write("report.md", page(self.run, self.folder.records))
+        self.folder.write("report.md", page([self.run], self.folder.records, self.gate.said))
+        self.reports = [str(self.folder.path / "report.md")]
+        if not html.available():
+            self.reports.append(html.HINT)
+        elif self.folder.records:
+            self.reports.append(str(html.write(self.folder.path, [self.run], self.folder.records)))
         self.updated = self.gate.end(self.run)
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
@@ -213,7 +220,7 @@ class Session:
             terminalreporter.section("NEWS", green=True)
             for text in found:
                 terminalreporter.write_line(text)
-        terminalreporter.write_line(f"report: {self.folder.path / 'report.md'}")
+        terminalreporter.write_line("report: " + "\n        ".join(self.reports))
 
 
 def _check_distinct(items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,17 +8,20 @@ from gradbench.record import Record
 
 HERE = Path(__file__).parent
 
+APART = ("proof", "browser")
+"""What `make proof` and `make browser` run."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make warnings errors in these tests only: a plug-in may deprecate what it likes.
 
-    The proofs at larger sizes wait for `make proof`.
+    The proofs at larger sizes and what needs a browser wait for their own commands.
     """
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
     if not config.option.markexpr:
-        items[:] = [item for item in items if item.get_closest_marker("proof") is None]
+        items[:] = [item for item in items if not any(map(item.get_closest_marker, APART))]
 
 
 @pytest.fixture
@@ -46,6 +50,20 @@ def one_thread():
 
 
 @pytest.fixture
+def about() -> dict[str, Any]:
+    """What run.json says of a run."""
+    return {
+        "protocol": 1,
+        "preset": "quick",
+        "seeds": 5,
+        "tuning": 5,
+        "optimizers": ["a"],
+        "versions": {"torch": "2.13.0", "gradbench": "0.1.0"},
+        "device": {"type": "cpu", "name": None},
+    }
+
+
+@pytest.fixture
 def record() -> Callable[..., Record]:
     """Make a record: evaluations to the target per seed, None where it was not reached."""
 
@@ -55,6 +73,8 @@ def record() -> Callable[..., Record]:
             for s, t in enumerate(times)
         ]
         given = {
+            "solved": sum(t is not None for t in times),
+            "seeds": len(times),
             "family": "flatness",
             "scenario": "steps",
             "section": "5",

@@ -1,5 +1,6 @@
 """report.md: a run as a page that reads well in a pull request."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -8,11 +9,19 @@ from gradbench.record import Record, Status
 from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
 
 
-def page(run: dict[str, Any], records: list[Record]) -> str:
-    """Return the whole report of one run as Markdown."""
-    parts = [f"# gradbench: {', '.join(_code(spec) for spec in run['optimizers'])}", _ran(run)]
+def page(
+    runs: Sequence[dict[str, Any]], records: list[Record], baseline: Sequence[str] = ()
+) -> str:
+    """Return the whole report as Markdown: of one run, or of several as one.
+
+    `baseline` are the lines that say what changed against one.
+    """
+    specs = dict.fromkeys(spec for run in runs for spec in run.get("optimizers") or ())
+    parts = [f"# gradbench: {', '.join(_code(spec) for spec in specs)}", *map(ran_on, runs)]
     if found := news(records):
         parts += ["## NEWS", _list(found)]
+    if baseline:
+        parts += ["## Against the baseline", _list(list(baseline))]
     if records:
         rows = [[_escape(cell) for cell in cells(record)] for record in records]
         parts += ["## Verdicts", _table(rows, HEADERS), legend(records).replace("\n", " ") + "."]
@@ -28,14 +37,24 @@ def page(run: dict[str, Any], records: list[Record]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _ran(run: dict[str, Any]) -> str:
-    commit = (run["commit"] or "unknown")[:12] + (" (modified)" if run["dirty"] else "")
-    sweep = f"sweep of {run['tuning']} rates" if run["tuning"] else "no sweep"
+def ran_on(run: dict[str, Any]) -> str:
+    """Say in one paragraph what was run, and on what; `?` for what is not known."""
+
+    def known(*path: str) -> str:
+        found: Any = run
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        return "?" if found is None else str(found)
+
+    tuning = run.get("tuning")
+    sweep = f"sweep of {tuning} rates" if tuning else "no sweep"
+    commit = known("commit")[:12] + (" (modified)" if run.get("dirty") else "")
+    name = known("device", "name")
     return (
-        f"{run['preset'].capitalize()} preset, {run['seeds']} seeds, {sweep}; "
-        f"{run['device']['type']} ({run['device']['name'] or run['cpu']}), {run['dtype']}; "
-        f"torch {run['versions']['torch']}, gradbench {run['versions']['gradbench']}; "
-        f"commit {commit}; started {run['started']}."
+        f"{known('preset').capitalize()} preset, {known('seeds')} seeds, {sweep}; "
+        f"{known('device', 'type')} ({known('cpu') if name == '?' else name}), {known('dtype')}; "
+        f"torch {known('versions', 'torch')}, gradbench {known('versions', 'gradbench')}; "
+        f"commit {commit}; started {known('started')}."
     )
 
 

@@ -35,6 +35,7 @@ class Allocation(Scenario):
     name: ClassVar[str] = "allocation"
     family: ClassVar[str] = "decomposition"
     section: ClassVar[str] = "3.2"
+    ladder: ClassVar[tuple[str, ...]] = ("d", "k")
     claim: ClassVar[str] = (
         "decomposition nears the optimum for every k, end-to-end ends worse with k"
     )

@@ -49,6 +49,7 @@ class Curves(Scenario):
     name: ClassVar[str] = "curves"
     family: ClassVar[str] = "conditioning"
     section: ClassVar[str] = "4"
+    ladder: ClassVar[tuple[str, ...]] = ("n",)
     claim: ClassVar[str] = (
         "the linear layer and the auto-encoder miss the kinks after 50,000 iterations, the "
         "convolution is good at the end, the conditioned one near exact at once"

@@ -53,6 +53,7 @@ class LineTuples(Scenario):
     name: ClassVar[str] = "line-tuples"
     family: ClassVar[str] = "decomposition"
     section: ClassVar[str] = "3.1"
+    ladder: ClassVar[tuple[str, ...]] = ("k",)
     claim: ClassVar[str] = (
         "decomposition reaches a good accuracy for every k, end-to-end stays at chance from k = 3"
     )

@@ -39,6 +39,7 @@ class Parity(Scenario):
     name: ClassVar[str] = "parity"
     family: ClassVar[str] = "uninformative"
     section: ClassVar[str] = "2.1"
+    ladder: ClassVar[tuple[str, ...]] = ("d", "weight")
     claim: ClassVar[str] = "d = 5 and d = 10 are learned, d = 30 stays at chance"
     chance: ClassVar[float] = 0.5
     best: ClassVar[float] = 1.0

@@ -35,6 +35,7 @@ class Periodic(Scenario):
     name: ClassVar[str] = "periodic"
     family: ClassVar[str] = "uninformative"
     section: ClassVar[str] = "2.2"
+    ladder: ClassVar[tuple[str, ...]] = ("d", "r")
     claim: ClassVar[str] = "the gradient's variance over targets falls exponentially in d and r"
     chance: ClassVar[float] = 0.0
     best: ClassVar[float] = 1.0

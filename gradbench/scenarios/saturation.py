@@ -41,6 +41,7 @@ class Saturation(Scenario):
     name: ClassVar[str] = "saturation"
     family: ClassVar[str] = "flatness"
     section: ClassVar[str] = "5, beyond"
+    ladder: ClassVar[tuple[str, ...]] = ("depth", "bias")
     claim: ClassVar[str] = (
         "where the start is flat enough, no step along the gradient leads out of it"
     )

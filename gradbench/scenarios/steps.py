@@ -64,6 +64,7 @@ class Steps(Scenario):
     name: ClassVar[str] = "steps"
     family: ClassVar[str] = "flatness"
     section: ClassVar[str] = "5"
+    ladder: ClassVar[tuple[str, ...]] = ("n",)
     claim: ClassVar[str] = (
         "the direct gradient is zero; forward-only learns fast and exactly, the non-flat "
         "approximation hangs on its start, end-to-end and multi-class blur the steps"

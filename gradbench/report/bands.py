@@ -1,0 +1,46 @@
+"""Learning curves of several seeds as one line and its band."""
+
+from typing import Any
+
+import numpy as np
+
+from gradbench.record import Status
+
+
+def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
+    """Return evaluations `x` and the seeds' median, lowest and highest score at each of them.
+
+    A trial that ended keeps its last score, one that diverged counts from there as its lowest.
+    None where no trial has a curve.
+    """
+    curves = [_curve(trial) for trial in trials]
+    curves = [(x, y) for x, y in curves if len(x)]
+    if not curves:
+        return None
+    x = np.unique(np.concatenate([x for x, _ in curves]))
+    scores = np.stack([y[np.searchsorted(xs, x, side="right") - 1] for xs, y in curves])
+    return {
+        "x": x.tolist(),
+        "mid": _rounded(np.median(scores, axis=0)),
+        "low": _rounded(scores.min(axis=0)),
+        "high": _rounded(scores.max(axis=0)),
+    }
+
+
+def _curve(trial: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a trial's looks whose score was a number."""
+    looks = [look for look in trial.get("curve") or [] if _is_look(look)]
+    x, y = (np.array([look[i] for look in looks], dtype=float) for i in range(2))
+    if trial["status"] == Status.DIVERGED and len(y):
+        end = float(trial.get("gradient_evaluations") or x[-1])
+        x, y = np.append(x, max(end, x[-1] + 1)), np.append(y, y.min())
+    return x, y
+
+
+def _is_look(look: object) -> bool:
+    numbers = isinstance(look, list) and len(look) >= 2
+    return numbers and all(isinstance(v, int | float) for v in look[:2])  # type: ignore[index]
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return [float(f"{v:.4g}") for v in values]

@@ -1,0 +1,71 @@
+"""The hardest rungs that an optimizer still solves, ladder by ladder."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gradbench.record import Expectation, Record
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Cases that differ only in what makes them harder, and how far each optimizer came.
+
+    `hardest` names per optimizer the solved rungs that no other solved rung is harder than in
+    every respect; `theory` those that theory says are never solved.
+    """
+
+    family: str
+    name: str
+    rungs: int
+    hardest: dict[str, str]
+    theory: str
+
+
+def ladders(records: Iterable[Record]) -> list[Ladder]:
+    """Return every ladder of two rungs or more; a rung counts as solved by most of the seeds."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        if record.ladder and record.expectation != Expectation.LEARNER:
+            groups.setdefault(_apart(record), []).append(record)
+    return [
+        _ladder(key, group) for key, group in groups.items() if len({r.case for r in group}) > 1
+    ]
+
+
+def _apart(record: Record) -> tuple[str, ...]:
+    """Return what must be equal on one ladder."""
+    rest = {name: v for name, v in record.setting.items() if name not in record.ladder}
+    words = [f"{name}={value}" for name, value in rest.items() if isinstance(value, str)]
+    other = [f"{name}={value}" for name, value in rest.items() if not isinstance(value, str)]
+    name = " ".join([record.scenario, record.approach, *words]).replace("_", " ")
+    return record.family, " ".join(name.split()), ",".join(other)
+
+
+def _ladder(key: tuple[str, ...], group: list[Record]) -> Ladder:
+    axes = [a for a in group[0].ladder if len({r.setting.get(a) for r in group}) > 1]
+    never = [r for r in group if r.expectation == Expectation.NEVER]
+    optimizers = dict.fromkeys(r.optimizer for r in group)
+    hardest = {
+        name: _named(
+            _largest([r for r in group if r.optimizer == name and 2 * r.solved > r.seeds], axes),
+            axes,
+        )
+        for name in optimizers
+    }
+    return Ladder(key[0], key[1], len({r.case for r in group}), hardest, _named(never, axes))
+
+
+def _largest(group: list[Record], axes: list[str]) -> list[Record]:
+    return [r for r in group if not any(_below(r.setting, s.setting, axes) for s in group)]
+
+
+def _below(a: dict[str, Any], b: dict[str, Any], axes: list[str]) -> bool:
+    pairs = [(a.get(axis, 0), b.get(axis, 0)) for axis in axes]
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
+
+
+def _named(group: list[Record], axes: list[str]) -> str:
+    """Return the rungs' names, each once; empty where there are none."""
+    names = [", ".join(f"{axis} = {r.setting.get(axis):g}" for axis in axes) for r in group]
+    return "; ".join(dict.fromkeys(names))

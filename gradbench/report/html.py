@@ -1,0 +1,67 @@
+"""report.html: a run, or several, as one page beside one script, that needs no network."""
+
+import shutil
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gradbench.record import Record, finite
+from gradbench.report.frontier import ladders
+from gradbench.report.markdown import ran_on
+from gradbench.report.rows import news
+from gradbench.report.view import view
+
+PAGE, SCRIPT = "report.html", "plotly.min.js"
+HINT = "for report.html, with figures: pip install 'gradbench[report]'"
+
+
+def available() -> bool:
+    """Whether the library that draws is installed; it is the extra `report`."""
+    return find_spec("plotly") is not None
+
+
+def write(
+    folder: Path,
+    runs: Sequence[dict[str, Any]],
+    records: Sequence[Record],
+    damaged: Sequence[str] = (),
+) -> Path:
+    """Write the page and its script into a folder and return the page's path."""
+    source = files("plotly") / "package_data" / SCRIPT
+    with as_file(source) as script:
+        if not (folder / SCRIPT).is_file():
+            shutil.copyfile(script, folder / SCRIPT)
+    part = folder / f".{PAGE}.part"
+    part.write_text(page(runs, records, damaged), encoding="utf-8")
+    part.replace(folder / PAGE)
+    return folder / PAGE
+
+
+def page(
+    runs: Sequence[dict[str, Any]], records: Sequence[Record], damaged: Sequence[str] = ()
+) -> str:
+    """Return the page. Whatever came from a record is escaped."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(
+        loader=PackageLoader("gradbench.report"), autoescape=True, trim_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    seen = view(list(records))
+    templates = files("gradbench.report") / "templates"
+    names = [optimizer["name"] for optimizer in seen["optimizers"]]
+    return environment.get_template("report.html").render(
+        title=f"gradbench: {', '.join(names[:6])}" + (" and others" if len(names) > 6 else ""),
+        about=[ran_on(run) for run in runs],
+        damaged=damaged,
+        news=news(list(records)),
+        ladders=ladders(records),
+        optimizers=seen["optimizers"],
+        families=[family["name"] for family in seen["families"]],
+        data=finite(seen | {"preset": str(runs[0].get("preset", ""))}),
+        footer=f"gradbench {(runs[0].get('versions') or {}).get('gradbench', '')}",
+        css=(templates / "report.css").read_text(encoding="utf-8"),
+        script=(templates / "report.js").read_text(encoding="utf-8"),
+    )

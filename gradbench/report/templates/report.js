@@ -1,0 +1,249 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5195", "#8c6d00", "#56b4e9", "#333333", "#a6001a", "#5f8700"];
+const DASHES = ["solid", "dash", "dot", "dashdot"];
+const STROKES = ["", "6 3", "2 2", "6 2 2 2"];
+const hidden = new Set();
+const style = {};
+data.optimizers.forEach((o, i) => {
+  style[o.spec] = {
+    name: o.name, colour: COLOURS[i % COLOURS.length],
+    dash: DASHES[Math.floor(i / COLOURS.length) % DASHES.length],
+    stroke: STROKES[Math.floor(i / COLOURS.length) % STROKES.length],
+  };
+});
+const LEARNER = { name: "learner", colour: "#111111", dash: "dot" };
+const look = spec => style[spec] || LEARNER;
+// Plotly reads a subset of HTML in names
+const plain = text => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const node = (tag, attributes = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (name === "onclick" || name === "ondblclick") made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+};
+const number = (value, digits = 3) => value === null || value === undefined ? "-" : Number(value.toPrecision(digits)).toLocaleString("en");
+const percent = interval => interval.map(v => Math.round(100 * v)).join("-") + " %";
+
+/* Figures: drawn when they come into view, drawn again when the legend changes. */
+const drawn = new Map();
+const layout = (x, y, more = {}) => ({
+  margin: { l: 52, r: 12, t: 8, b: 44 }, height: 300, showlegend: false, hovermode: "closest",
+  font: { size: 12 }, xaxis: { title: { text: x }, ...more.xaxis }, yaxis: { title: { text: y }, ...more.yaxis },
+  annotations: more.annotations || [], shapes: more.shapes || [],
+});
+const visible = spec => !hidden.has(spec);
+function draw(box) {
+  const figure = box.make();
+  figure.traces.forEach(trace => { trace.visible = visible(trace.meta); });
+  Plotly.react(box, figure.traces, figure.layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+  drawn.set(box, true);
+}
+const watcher = new IntersectionObserver(entries => {
+  for (const entry of entries) if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
+}, { rootMargin: "200px" });
+function figure(box, make) { box.make = make; watcher.observe(box); return box; }
+const redraw = box => { if (drawn.has(box)) draw(box); };
+addEventListener("beforeprint", () => document.querySelectorAll(".figure").forEach(box => { if (!drawn.has(box)) draw(box); }));
+
+function line(spec, x, y, more = {}) {
+  const s = look(spec);
+  return { type: "scatter", mode: "lines", meta: spec, name: plain(s.name), x, y, line: { color: s.colour, dash: s.dash, width: 2, ...more.line }, ...more.rest };
+}
+function curves(item, seconds) {
+  const traces = [];
+  for (const [spec, result] of Object.entries(item.results)) {
+    const band = result.band, scale = seconds ? result.step.median : 1;
+    if (!band || !scale) continue;
+    const x = band.x.map(v => v * scale), s = look(spec);
+    traces.push({ type: "scatter", mode: "lines", meta: spec, hoverinfo: "skip", x: x.concat([...x].reverse()), y: band.high.concat([...band.low].reverse()), fill: "toself", fillcolor: s.colour + "22", line: { width: 0 } });
+    traces.push(line(spec, x, band.mid));
+  }
+  const shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: item.target, y1: item.target, line: { color: "#777", width: 1, dash: "dot" } }];
+  return { traces, layout: layout(seconds ? "training seconds (evaluations x median step)" : "gradient evaluations", "score (0 chance, 1 solved)", { shapes, yaxis: { range: bounds(item) } }) };
+}
+function bounds(item) {
+  const low = Math.min(0, ...Object.values(item.results).flatMap(r => r.band ? r.band.low : []));
+  return [Math.max(-1, low) - 0.05, 1.05];
+}
+function rates(item) {
+  const traces = [];
+  for (const [spec, result] of Object.entries(item.results)) {
+    const points = result.sweep.filter(p => p.score !== null);
+    if (!points.length) continue;
+    traces.push(line(spec, points.map(p => p.lr), points.map(p => Math.max(-1, p.score)), { rest: {
+      mode: "lines+markers", marker: { symbol: points.map(p => p.status === "solved" ? "circle" : "circle-open"), size: 8, color: look(spec).colour },
+      text: points.map(p => p.status), hovertemplate: "%{fullData.name}<br>rate %{x}: %{y:.3f} (%{text})<extra></extra>" } }));
+  }
+  return { traces, layout: layout("learning rate (filled: solved; what diverged has no score)", "final score, tuning seed", { xaxis: { type: "log" } }) };
+}
+function tracks(item, probe) {
+  const traces = [];
+  for (const [spec, result] of Object.entries(item.results)) {
+    const points = (result.tracks[probe] || []).filter(p => p.value !== null);
+    if (!points.length) continue;
+    const kept = points.map(p => p.resolved ? p.value : p.bound);
+    traces.push(line(spec, points.map(p => p.evaluations), kept, { rest: {
+      mode: "lines+markers", marker: { symbol: points.map(p => p.resolved ? "circle" : "triangle-down-open"), size: 8, color: look(spec).colour },
+      error_y: { type: "data", symmetric: false, thickness: 1, array: points.map((p, i) => p.resolved && p.interval ? p.interval[1] - kept[i] : 0), arrayminus: points.map((p, i) => p.resolved && p.interval ? kept[i] - p.interval[0] : 0) },
+      text: points.map(p => p.resolved ? "" : " at most (not resolved)"), hovertemplate: "%{fullData.name}<br>%{x} evaluations: %{y:.3g}%{text}<extra></extra>" } }));
+  }
+  const values = traces.flatMap(t => t.y);
+  const log = values.length && values.every(v => v > 0) && !probe.startsWith("alignment");
+  return { traces, layout: layout("gradient evaluations, seed 0 (open triangle: a bound)", probe, { yaxis: log ? { type: "log", exponentformat: "power" } : {} }) };
+}
+function arrivals(family, unit) {
+  const traces = [];
+  for (const [spec, found] of Object.entries(family.arrivals)) {
+    const points = found[unit];
+    traces.push(line(spec, points.map(p => p[0]), points.map(p => p[1]), { line: { shape: "hv" }, rest: {
+      hovertemplate: `%{fullData.name}<br>%{x:.3g} ${unit}: %{y:.0%} of ${found.n} trials on ${found.cases} cases<extra></extra>` } }));
+  }
+  return { traces, layout: layout(unit === "seconds" ? "training seconds to target" : "gradient evaluations to target", "share of trials (Kaplan-Meier)", { yaxis: { range: [-0.02, 1.02], tickformat: ".0%" } }) };
+}
+
+/* A box of tabs over one figure. */
+function tabbed(box, options) {
+  const bar = node("div", { class: "tabs", role: "tablist" });
+  let chosen = options[0];
+  options.forEach((option, i) => {
+    const button = node("button", { type: "button", role: "tab", "aria-selected": i === 0, onclick: () => {
+      chosen = option;
+      bar.querySelectorAll("button").forEach(b => b.setAttribute("aria-selected", b === button));
+      draw(box);
+    } }, option.label);
+    bar.append(button);
+  });
+  figure(box, () => chosen.make());
+  return bar;
+}
+
+/* The legend: a click hides or shows, a double click (or Shift) shows one alone. */
+const legend = document.getElementById("legend");
+const buttons = data.optimizers.map(o => {
+  const s = style[o.spec];
+  const button = node("button", { type: "button", "aria-pressed": "true", "data-legend": o.spec, title: "click: hide or show; double click or Shift+click: this one alone" });
+  button.innerHTML = `<svg width="26" height="8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke="${s.colour}" stroke-width="3" stroke-dasharray="${s.stroke}"/></svg>`;
+  button.append(s.name);
+  button.onclick = event => { if (event.shiftKey) isolate(o.spec); else toggle(o.spec); };
+  button.ondblclick = () => isolate(o.spec);
+  legend.append(button);
+  return button;
+});
+if (data.optimizers.length > 1) legend.append(node("button", { type: "button", id: "all", onclick: () => { hidden.clear(); refresh(); } }, "show all"));
+function toggle(spec) { if (!hidden.delete(spec)) hidden.add(spec); refresh(); }
+function isolate(spec) { hidden.clear(); data.optimizers.forEach(o => { if (o.spec !== spec) hidden.add(o.spec); }); refresh(); }
+function refresh() {
+  buttons.forEach(b => b.setAttribute("aria-pressed", visible(b.dataset.legend)));
+  document.querySelectorAll("[data-optimizer]").forEach(cell => { cell.hidden = !visible(cell.dataset.optimizer); });
+  for (const box of drawn.keys()) {
+    const shown = box.data.map(trace => visible(trace.meta));
+    Plotly.restyle(box, { visible: shown });
+  }
+}
+
+/* The matrix of verdicts. */
+const share = result => result && result.ran ? result.solved / result.seeds : -1;
+function cell(item, spec) {
+  const result = item.results[spec];
+  if (!result) return node("td", { class: "cell none", "data-optimizer": spec, title: "not run" }, "");
+  const bad = Object.entries(result.bad).map(([kind, n]) => `${n} ${kind}`).join(", ");
+  const told = [`${item.id}, ${look(spec).name}: ${result.verdict}`, `solved ${result.solved} of ${result.seeds} seeds (95 %: ${percent(result.interval)})`,
+    `median evaluations to target ${result.median}, budget ${item.budget}`, bad, ...result.remarks].filter(Boolean).join("\n");
+  const made = node("td", { class: "cell", "data-optimizer": spec, title: told, tabindex: "0", "aria-label": told });
+  if (!result.ran) { made.classList.add("none"); made.append("unsupported"); return made; }
+  const part = share(result);
+  made.style.background = `hsl(210 60% ${96 - 58 * part}%)`;
+  made.style.color = part > 0.55 ? "#fff" : "#111";
+  made.append(`${result.solved}/${result.seeds}`);
+  const marks = { diverged: "div", crashed: "crash", unsupported: "unsup" };
+  for (const [kind, n] of Object.entries(result.bad)) made.append(` ${n} ${marks[kind] || kind}`);
+  if (result.news) { made.classList.add("news-cell"); made.append(" NEWS"); }
+  return made;
+}
+const matrix = document.getElementById("matrix");
+let order = data.cases.map((_, i) => i), sorted = null, falling = true;
+function sortBy(key) {
+  falling = sorted === key ? !falling : true;
+  sorted = key;
+  const value = i => key === "" ? -i : share(data.cases[i].results[key]);
+  order.sort((a, b) => (falling ? value(b) - value(a) : value(a) - value(b)) || a - b);
+  fill();
+}
+function fill() {
+  matrix.replaceChildren();
+  const head = node("tr");
+  const column = (key, label, attributes = {}) => {
+    const state = sorted === key ? (falling ? "descending" : "ascending") : "none";
+    head.append(node("th", { scope: "col", "aria-sort": state, ...attributes }, node("button", { type: "button", onclick: () => sortBy(key) }, label + (sorted === key ? (falling ? " ▾" : " ▴") : ""))));
+  };
+  column("", "case");
+  head.append(node("th", { scope: "col" }, "expected"));
+  data.optimizers.forEach(o => column(o.spec, o.name, { "data-optimizer": o.spec }));
+  matrix.append(node("thead", {}, head));
+  const body = node("tbody");
+  for (const i of order) {
+    const item = data.cases[i];
+    const row = node("tr", { "data-case": item.id }, node("th", { scope: "row", title: item.id }, node("a", { href: "#" + item.id }, item.id)), node("td", {}, item.expectation));
+    if (item.learner) {
+      const result = item.results[""];
+      row.append(node("td", { class: "cell", colspan: data.optimizers.length || 1, title: "takes no optimizer" }, `${result.solved}/${result.seeds}, takes no optimizer`));
+    } else data.optimizers.forEach(o => row.append(cell(item, o.spec)));
+    body.append(row);
+  }
+  matrix.append(body);
+  document.querySelectorAll("#matrix [data-optimizer]").forEach(c => { c.hidden = !visible(c.dataset.optimizer); });
+}
+fill();
+
+/* Families and their cases, approaches of one problem side by side. */
+function numbers(item) {
+  const table = node("table"), head = ["optimizer", "solved (95 %)", "median to target", "expected to target (95 %)", "ms/step (quartiles)", "MiB", "rate"];
+  table.append(node("thead", {}, node("tr", {}, ...head.map(text => node("th", { scope: "col" }, text)))));
+  for (const [spec, r] of Object.entries(item.results)) {
+    const ms = v => v === null || v === undefined ? "-" : number(1000 * v);
+    const ert = r.ert ? `${number(r.ert[0])} (${number(r.ert[1])} to ${r.ert[2] === null ? "∞" : number(r.ert[2])})` : "-";
+    const solved = r.ran ? `${r.solved}/${r.seeds} (${percent(r.interval)})` : "unsupported";
+    const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate];
+    table.append(node("tr", { "data-optimizer": spec || null }, node("th", { scope: "row" }, look(spec).name), ...cells.map(c => node("td", {}, String(c)))));
+    for (const text of r.remarks) table.append(node("tr", { "data-optimizer": spec || null }, node("td", { colspan: head.length, class: "small" }, text)));
+  }
+  return node("details", {}, node("summary", {}, "numbers"), node("div", { class: "scroll" }, table));
+}
+function card(item) {
+  const results = Object.values(item.results), seeds = Math.max(...results.map(r => r.seeds));
+  const made = node("article", { class: "card", id: item.id }, node("h3", {}, item.id));
+  made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (section ${item.section}): ${item.setting}; expected ${item.expectation}; batch ${item.batch}, budget ${item.budget}`));
+  if (results.some(r => r.band)) {
+    const box = node("div", { class: "figure" });
+    const options = [{ label: "score", make: () => curves(item, false) }, { label: "by seconds", make: () => curves(item, true) }];
+    if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", make: () => rates(item) });
+    const probes = [...new Set(results.flatMap(r => Object.keys(r.tracks)))];
+    let probe = probes[0];
+    if (probes.length) options.push({ label: "informativeness", make: () => tracks(item, probe) });
+    const bar = tabbed(box, options);
+    if (probes.length > 1) {
+      const choice = node("select", { "aria-label": "probe" }, ...probes.map(name => node("option", {}, name)));
+      choice.onchange = () => { probe = choice.value; bar.querySelector("button:last-of-type").click(); };
+      bar.append(choice);
+    }
+    made.append(bar, box);
+    made.append(node("p", { class: "small" }, `Line: median, band: all ${seeds} seeds (lowest to highest); dotted: the target. ${data.preset} preset, n = ${seeds}.`));
+  }
+  made.append(numbers(item));
+  return made;
+}
+for (const family of data.families) {
+  const box = document.querySelector(`[data-arrivals="${CSS.escape(family.name)}"]`);
+  if (Object.keys(family.arrivals).length) {
+    box.before(node("h3", {}, "Trials that have reached the target"), tabbed(box, ["evaluations", "seconds"].map(unit => ({ label: unit, make: () => arrivals(family, unit) }))));
+    const count = Math.max(...Object.values(family.arrivals).map(a => a.n)), cases = Math.max(...Object.values(family.arrivals).map(a => a.cases));
+    box.after(node("p", { class: "small" }, `All seeds of all the family's cases pooled, at most ${count} trials on ${cases} cases per optimizer; a trial without the target is censored at what it spent, one that diverged or crashed never arrives. ${data.preset} preset.`));
+  } else box.remove();
+  const cards = document.querySelector(`[data-cards="${CSS.escape(family.name)}"]`);
+  data.cases.filter(item => item.family === family.name).forEach(item => cards.append(card(item)));
+}

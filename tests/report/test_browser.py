@@ -1,0 +1,190 @@
+"""report.html in a real browser: `make browser`."""
+
+import math
+import os
+import shutil
+
+import pytest
+
+from gradbench.report import html
+
+pytestmark = pytest.mark.browser
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    found = os.environ.get("BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.fail(f"no browser: install one of {', '.join(NAMES)} or set BROWSER to its path")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def run(record, optimizers, cases):
+    """Records of a run as large as asked, with curves, sweeps and readings."""
+    made = []
+    for case in range(cases):
+        for index in range(optimizers):
+            times = tuple(10 + seed if (case + index) % 3 else None for seed in range(5))
+            one = record(f"case-{case}", times=times, optimizer=f"optimizer{index}")
+            one.family = ("uninformative", "flatness")[case % 2]
+            one.outcome = "news" if case == 0 and index == 0 else "passed"
+            one.ladder, one.setting = ["n"], {"n": case}
+            looks = [round(1.26**i) for i in range(28)]
+            for trial in one.trials:
+                trial["gradient_evaluations"] = 600
+                trial["curve"] = [[x, 1 - math.exp(-x / (50 + case)), 0.5] for x in looks]
+            one.tuning = [
+                {"lr": 10.0**-i, "seed": -1, "score": i / 5, "status": "solved"} for i in range(5)
+            ]
+            one.informativeness = [
+                {"probe": "gain", "evaluations": x, "value": 0.1, "error": 0.01, "resolved": True}
+                for x in looks[::7]
+            ]
+            made.append(one)
+    return made
+
+
+@pytest.fixture
+def opened(browser, tmp_path, about):
+    """Open a report; what the page complained of and asked for is in `.said` and `.asked`."""
+    pages = []
+
+    def show(records, width=1280, height=900):
+        path = html.write(tmp_path, [about], records)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("#matrix tbody tr")
+        pages.append(page)
+        return page
+
+    yield show
+    for page in pages:
+        page.close()
+
+
+def wait_for_figure(page):
+    page.locator(".card .figure").first.scroll_into_view_if_needed()
+    page.wait_for_selector(".card .figure .scatterlayer .trace")
+
+
+def test_it_draws_without_a_word_and_asks_for_nothing_beyond_its_folder(opened, record, tmp_path):
+    page = opened(run(record, 3, 6))
+    wait_for_figure(page)
+    for button in page.locator(".card >> nth=0 >> .tabs button").all():
+        button.click()
+    assert page.said == []
+    assert page.asked == [(tmp_path / n).as_uri() for n in ("report.html", "plotly.min.js")]
+
+
+def test_the_matrix_has_every_case_and_sorts(opened, record):
+    page = opened(run(record, 3, 6))
+    rows = page.locator("#matrix tbody tr")
+    names = [row.get_attribute("data-case") for row in rows.all()]
+    assert names == [f"case-{i}" for i in range(6)]
+    assert page.locator("#matrix td.cell").count() == 18
+    assert page.locator("#matrix td.news-cell").inner_text() == "0/5 NEWS"
+    page.get_by_role("button", name="optimizer0").last.click()
+    shares = [row.locator("td.cell").first.inner_text() for row in rows.all()]
+    assert shares == ["5/5"] * 4 + ["0/5 NEWS", "0/5"]
+    assert page.locator("th[aria-sort=descending]").count() == 1
+
+
+def shown(page):
+    return page.evaluate(
+        "document.querySelector('.card .figure').data.filter(t => t.visible !== false).length"
+    )
+
+
+def test_the_legend_hides_and_isolates(opened, record):
+    page = opened(run(record, 3, 6))
+    wait_for_figure(page)
+    assert shown(page) == 6  # a line and a band each
+    button = page.locator("#legend button").first
+    button.click()
+    assert shown(page) == 4
+    assert button.get_attribute("aria-pressed") == "false"
+    assert page.locator("#matrix td.cell:visible").count() == 12
+    page.locator("#legend button").nth(1).click(modifiers=["Shift"])
+    assert shown(page) == 2
+    page.locator("#all").click()
+    assert shown(page) == 6
+
+
+def test_hovering_shows_numbers(opened, record):
+    page = opened(run(record, 2, 2))
+    wait_for_figure(page)
+    page.wait_for_timeout(300)
+    box = page.locator(".card .figure .nsewdrag").first.bounding_box()
+    for share in (0.3, 0.5, 0.7, 0.9):
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] * 0.06)
+        page.wait_for_timeout(150)
+        if page.locator(".hoverlayer .hovertext").count():
+            break
+    assert page.locator(".hoverlayer .hovertext").count() >= 1
+    assert "Wilson" in page.content()
+    assert "95 %" in page.locator("#matrix td.cell").first.get_attribute("title")
+
+
+def test_it_is_usable_at_400_pixels(opened, record):
+    page = opened(run(record, 3, 4), width=400, height=700)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    wait_for_figure(page)
+    box = page.locator(".card .figure").first.bounding_box()
+    assert 250 < box["width"] <= 400
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_it_is_usable_by_keyboard(opened, record):
+    page = opened(run(record, 2, 2))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert page.locator("#legend button").first.get_attribute("aria-pressed") == "false"
+    page.keyboard.press("Space")
+    page.locator("#matrix thead button").nth(1).focus()
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort=descending]").count() == 1
+    assert page.evaluate("document.querySelectorAll('#matrix td[tabindex]').length") == 4
+
+
+def test_it_prints_with_every_figure(opened, record):
+    page = opened(run(record, 2, 4))
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    figures = page.locator(".figure").count()
+    assert page.evaluate("document.querySelectorAll('.figure.js-plotly-plot').length") == figures
+    assert len(page.pdf()) > 20_000
+    assert page.said == []
+
+
+def test_names_are_text_and_never_markup(opened, record):
+    evil = "<img src=x onerror=\"document.title='owned'\">"
+    page = opened([record(evil, optimizer=evil, notes=[evil], family=evil)])
+    page.wait_for_timeout(300)
+    assert page.locator("img").count() == 0
+    assert page.title() != "owned"
+
+
+def test_thirty_optimizers_on_all_cases_stay_small_and_load(opened, record, tmp_path):
+    page = opened(run(record, 30, 47))
+    assert page.locator("#matrix td.cell").count() == 30 * 47
+    size = sum((tmp_path / name).stat().st_size for name in ("report.html", "plotly.min.js"))
+    assert size < 10 * 10**6
+    wait_for_figure(page)
+    assert page.said == []

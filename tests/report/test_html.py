@@ -1,0 +1,113 @@
+"""report.html: written beside its script, escaped, in one folder; without the extra, a hint."""
+
+import json
+import re
+from dataclasses import asdict
+
+import pytest
+
+from gradbench.cli import main
+from gradbench.record import to_json
+from gradbench.report import html
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def saved(tmp_path, about):
+    """Write a run's files: its folder's name, its records, what run.json says otherwise."""
+
+    def write(name, records, **changes):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.json").write_text(to_json(about | changes))
+        (folder / "records.jsonl").write_text("".join(to_json(asdict(r)) + "\n" for r in records))
+        return folder
+
+    return write
+
+
+def damage(folder, line):
+    with (folder / "records.jsonl").open("a") as file:
+        file.write(line + "\n")
+
+
+def embedded(page):
+    return json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_report_writes_the_page_and_its_script(saved, record, capsys):
+    folder = saved("run", [record("one"), record("two", times=(None,) * 5)])
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report.html").read_text()
+    assert (folder / "plotly.min.js").stat().st_size > 10**6
+    assert {case["id"] for case in embedded(page)["cases"]} == {"one", "two"}
+    assert "Quick preset, 5 seeds, sweep of 5 rates" in page
+    assert capsys.readouterr().out.splitlines() == [
+        str(folder / "report.md"),
+        str(folder / "report.html"),
+    ]
+
+
+def test_whatever_came_from_a_record_is_escaped(saved, record):
+    hostile = record(EVIL, optimizer=EVIL, notes=[EVIL], family=EVIL, setting={EVIL: EVIL})
+    hostile.outcome = "news"
+    folder = saved("run", [hostile], preset=EVIL, commit=EVIL, optimizers=[EVIL])
+    damage(folder, EVIL)
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report.html").read_text()
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert embedded(page)["cases"][0]["id"] == EVIL
+
+
+def test_nothing_is_loaded_from_elsewhere(about, record):
+    page = html.page([about], [record()])
+    assert re.findall(r'(?:src|href)="([^"]+)"', page) == ["#matrix", "plotly.min.js"]
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_damaged_line_is_named_and_the_rest_is_there(saved, record, capsys):
+    folder = saved("run", [record("one")])
+    damage(folder, "{broken")
+    assert main(["report", str(folder)]) == 0
+    assert "line 2: skipped" in capsys.readouterr().err
+    assert "line 2: skipped" in (folder / "report.html").read_text()
+
+
+def test_several_runs_become_one_report(tmp_path, saved, record, capsys):
+    first = saved("first", [record("one"), record("one", optimizer="b")])
+    second = saved("second", [record("one"), record("one", optimizer="c")])
+    out = tmp_path / "both"
+    assert main(["report", str(first), str(second), "--output", str(out)]) == 0
+    seen = embedded((out / "report.html").read_text())
+    names = [optimizer["name"] for optimizer in seen["optimizers"]]
+    assert names == ["a (first)", "b", "a (second)", "c"]
+    assert (out / "report.md").read_text().count("Quick preset") == 2
+    other = saved("paper", [record("one")], preset="paper")
+    assert main(["report", str(first), str(other), "--output", str(out)]) == 4
+    assert "one report needs one preset" in capsys.readouterr().err
+
+
+def test_open_shows_the_page(saved, record, monkeypatch):
+    seen = []
+    monkeypatch.setattr("webbrowser.open", seen.append)
+    folder = saved("run", [record()])
+    assert main(["report", str(folder), "--open"]) == 0
+    assert seen == [(folder / "report.html").resolve().as_uri()]
+
+
+def test_without_the_extra_the_rest_comes_and_one_line_says_how(saved, record, monkeypatch, capsys):
+    monkeypatch.setattr(html, "available", lambda: False)
+    folder = saved("run", [record()])
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(folder / "report.md"), html.HINT]
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("said", [{}, {"device": 3, "versions": [], "optimizers": None}])
+def test_a_run_json_that_says_little_is_no_error(saved, record, said):
+    folder = saved("run", [record()])
+    (folder / "run.json").write_text(json.dumps(said))
+    assert main(["report", str(folder)]) == 0
+    assert "? preset" in (folder / "report.md").read_text()

@@ -1,0 +1,140 @@
+"""What the HTML report is made of, on records whose answer is known."""
+
+import json
+import math
+
+import pytest
+from scipy import stats
+
+from gradbench.report.bands import band
+from gradbench.report.frontier import ladders
+from gradbench.report.view import view
+from gradbench.statistics import kaplan_meier, running_time
+
+PARITY = {"scenario": "parity", "family": "uninformative", "ladder": ["d", "weight"]}
+
+
+def rung(record, d, weight, solved, optimizer="a", **changes):
+    return record(
+        f"parity-d{d}-weight{weight}",
+        times=(10,) * solved + (None,) * (5 - solved),
+        optimizer=optimizer,
+        setting={"d": d, "weight": weight},
+        **(PARITY | changes),
+    )
+
+
+def test_the_frontier_is_what_nothing_solved_is_harder_than(record):
+    ours = [
+        rung(record, 5, 2, 5),
+        rung(record, 10, 5, 3),
+        rung(record, 12, 6, 2),  # not most of the seeds
+        rung(record, 30, 2, 5),
+        rung(record, 30, 15, 0, expectation="never"),
+    ]
+    other = [rung(record, 5, 2, 1, optimizer="b")]
+    (found,) = ladders([*ours, *other])
+    assert (found.name, found.rungs) == ("parity", 5)
+    assert found.hardest == {"a": "d = 10, weight = 5; d = 30, weight = 2", "b": ""}
+    assert found.theory == "d = 30, weight = 15"
+
+
+def test_approaches_and_words_are_ladders_of_their_own_and_one_rung_is_none(record):
+    made = [
+        rung(record, 5, 2, 5, approach=approach, expectation=expected)
+        for approach, expected in [("gradient", "may"), ("elimination", "learner")]
+    ]
+    assert ladders(made) == []
+    two = [rung(record, 5, 2, 5), rung(record, 6, 2, 5)]
+    more = [rung(record, 5, 3, 5, approach="other"), rung(record, 6, 3, 5, approach="other")]
+    assert [ladder.hardest["a"] for ladder in ladders([*two, *more])] == ["d = 6", "d = 6"]
+
+
+def trial(curve, status="unsolved", spent=None):
+    return {"status": status, "curve": curve, "gradient_evaluations": spent or curve[-1][0]}
+
+
+def test_a_band_is_the_seeds_with_their_last_score_held():
+    found = band(
+        [
+            trial([[0, 0.0, 1], [10, 1.0, 1]], "solved"),
+            trial([[0, 0.2, 1], [10, 0.4, 1], [20, 0.6, 1]]),
+            trial([[0, 0.1, 1], [10, 0.3, 1], [20, 0.2, 1]]),
+        ]
+    )
+    assert found["x"] == [0, 10, 20]
+    assert found["mid"] == [0.1, 0.4, 0.6]
+    assert found["low"] == [0.0, 0.3, 0.2]
+    assert found["high"] == [0.2, 1.0, 1.0]
+
+
+def test_a_diverged_trial_does_not_keep_what_it_had():
+    curve = [[0, 0.0, 1], [10, 0.9, 1], [20, None, None]]
+    found = band([trial(curve, "diverged", spent=20)])
+    assert (found["x"], found["mid"]) == ([0, 10, 20], [0.0, 0.9, 0.0])
+    assert band([trial([[0, None, None]], "crashed")]) is None
+    assert band([{"status": "unsupported"}]) is None
+
+
+def test_kaplan_meier_is_scipys():
+    times = [3.0, None, 5.0, 5.0, None, 8.0, None]
+    limits = [9.0, 4.0, 9.0, 9.0, 5.0, 9.0, math.inf]
+    points = dict(kaplan_meier(times, limits))
+    seen = stats.CensoredData.right_censored(
+        [t or min(limit, 1e9) for t, limit in zip(times, limits, strict=True)],
+        [t is None for t in times],
+    )
+    theirs = stats.ecdf(seen).cdf
+    for time in (3.0, 5.0, 8.0):
+        assert points[time] == pytest.approx(theirs.evaluate(time))
+
+
+def test_with_one_limit_it_is_the_plain_share():
+    points = kaplan_meier([1.0, None, 2.0, None], [10.0] * 4)
+    assert points == [(0.0, 0.0), (1.0, 0.25), (2.0, 0.5), (10.0, 0.5)]
+    assert kaplan_meier([None], [math.inf]) == [(0.0, 0.0)]
+
+
+def test_the_running_time_is_that_of_restarts():
+    """A geometric number of failures before a success, by the law of total expectation."""
+    value, low, high = running_time([100, 50, 100, 70], [False, True, False, True])
+    failures = (1 - 0.5) / 0.5
+    assert value == pytest.approx(failures * 100 + 60)
+    assert low < value < high
+    assert running_time([100, 100], [False, False]) is None
+    assert running_time([100, 10], [False, True])[2] == math.inf
+    assert running_time([10, 10], [True, True]) == (10, 10, 10)
+
+
+def test_the_running_times_interval_covers_about_what_it_says():
+    """Twelve trials, solved by one in two at a uniform time: 2,000 repetitions."""
+    import numpy as np
+
+    stream, inside = np.random.default_rng(0), 0
+    true = 100 + 50  # one failure at 100 on average, then 50
+    for _ in range(2000):
+        solved = stream.random(12) < 0.5
+        spent = np.where(solved, 100 * stream.random(12), 100)
+        found = running_time(spent, solved, resamples=400)
+        inside += found is not None and found[1] <= true <= found[2]
+    assert 0.88 <= inside / 2000 <= 0.99
+
+
+def test_the_view_holds_every_cell_and_is_json(record):
+    rows = [
+        record("one", times=(1, 2, 3, 4, None)),
+        record("one", optimizer="b"),
+        record("two", times=(None,) * 5, outcome="news"),
+        record("learner", optimizer="a", expectation="learner"),
+    ]
+    rows[2].trials[0]["status"] = "diverged"
+    seen = view(rows)
+    assert [o["spec"] for o in seen["optimizers"]] == ["a", "b"]
+    cases = {case["id"]: case for case in seen["cases"]}
+    assert set(cases["one"]["results"]) == {"a", "b"}
+    assert (cases["one"]["results"]["a"]["solved"], cases["one"]["results"]["a"]["seeds"]) == (4, 5)
+    assert cases["two"]["results"]["a"]["bad"] == {"diverged": 1}
+    assert cases["two"]["results"]["a"]["news"]
+    assert set(cases["learner"]["results"]) == {""}
+    assert seen["families"][0]["arrivals"]["a"]["n"] == 10  # the learner's are not among them
+    json.dumps(seen)
