@@ -1,4 +1,4 @@
-"""The `gradbench` command: run, list, compare and report."""
+"""The `gradbench` command: run, list, compare, report and history."""
 
 import argparse
 import sys
@@ -14,9 +14,12 @@ from gradbench import __version__
 from gradbench.case import PRESETS
 from gradbench.compare import comparable, compare
 from gradbench.discover import cases, suites
+from gradbench.history import histories, runs
 from gradbench.record import to_json
 from gradbench.report import html
 from gradbench.report.comparison import markdown, text
+from gradbench.report.history import page as history_page
+from gradbench.report.history import text as history_text
 from gradbench.report.markdown import page
 from gradbench.report.terminal import WIDTH, shorten
 from gradbench.runs import choose, joined, load
@@ -59,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     reporting.add_argument("--open", action="store_true", help="show it in the browser")
     reporting.set_defaults(act=lambda chosen: report(chosen.runs, chosen.output, chosen.open))
+    history = commands.add_parser("history", help="many runs: where the numbers changed")
+    history.add_argument(
+        "folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="of runs"
+    )
+    history.add_argument("--page", type=Path, metavar="FILE", help="write it as an HTML page")
+    history.set_defaults(act=lambda chosen: show_history(chosen.folder, chosen.page))
     chosen = parser.parse_args(words)
     try:
         chosen.act(chosen)
@@ -78,7 +87,10 @@ def show_comparison(a: str, b: str, style: str) -> None:
         f"{spec} ({run.path.name})" if alike else spec
         for run, spec in ((run_a, spec_a), (run_b, spec_b))
     )
-    found = compare(ours, theirs, names=(names[0], names[1]))
+    timed = all(
+        run_a.about.get(name) == run_b.about.get(name) for name in ("versions", "device", "cpu")
+    )
+    found = compare(ours, theirs, names=(names[0], names[1]), timed=timed)
     if style == "json":
         print(to_json(found.plain(), indent=2))
     else:
@@ -106,6 +118,18 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
             webbrowser.open(files[-1].resolve().as_uri())
     if not html.available():
         print(html.HINT)
+
+
+def show_history(folder: Path, file: Path | None) -> None:
+    """Print how every optimizer's numbers went from run to run."""
+    found = runs(folder)
+    for run in found:
+        warn(run.damaged)
+    traced = histories(found)
+    print(history_text(traced))
+    if file is not None:
+        file.write_text(history_page(traced), encoding="utf-8")
+        print(f"\n{file}")
 
 
 def warn(lines: Sequence[str]) -> None:

@@ -86,10 +86,15 @@ def comparable(a: dict[str, Any], b: dict[str, Any]) -> None:
 
 
 def compare(
-    a: Sequence[Record], b: Sequence[Record], *, names: tuple[str, str] = ("A", "B")
+    a: Sequence[Record],
+    b: Sequence[Record],
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    timed: bool = True,
 ) -> Comparison:
     """Compare two optimizers' records, paired by case and seed.
 
+    `timed` says whether their step times may be compared: one machine, one torch.
     Learners and what was unsupported in either are left out. Raises NotComparableError where no
     case is left, or the same case has another setting or budget.
     """
@@ -103,7 +108,7 @@ def compare(
     values = [sign_flip(list(logs[case].values())) for case in shared]
     adjusted = holm(values)
     rows = tuple(
-        _row(ours[case], theirs[case], p, h)
+        _row(ours[case], theirs[case], p, h, timed=timed)
         for case, p, h in zip(shared, values, adjusted, strict=True)
     )
     names_of = list(dict.fromkeys(row.family for row in rows))
@@ -157,7 +162,7 @@ def log_ratios(a: Record, b: Record) -> dict[int, float]:
     }
 
 
-def _row(a: Record, b: Record, p: float, adjusted: float) -> Case:
+def _row(a: Record, b: Record, p: float, adjusted: float, *, timed: bool) -> Case:
     ours, theirs = _times(a), _times(b)
     seeds = [seed for seed in ours if seed in theirs]
     both = [s for s in seeds if math.isfinite(ours[s]) and math.isfinite(theirs[s])]
@@ -174,7 +179,7 @@ def _row(a: Record, b: Record, p: float, adjusted: float) -> Case:
         ratio=math.exp(sum(logs) / len(logs)) if logs else None,
         p=p,
         holm=adjusted,
-        step_time=_step_time(a, b),
+        step_time=_step_time(a, b) if timed else None,
     )
 
 

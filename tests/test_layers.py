@@ -41,7 +41,8 @@ ALLOWED = {
     "baseline": {"compare", "record", "statistics"},
     "gate": {"baseline", "compare", "judge", "options", "record", "screen"},
     "runs": {"record"},
-    "report": {"record", "statistics", "compare", "report"},
+    "history": {"compare", "record", "runs", "statistics"},
+    "report": {"record", "statistics", "compare", "history", "report"},
     "discover": {"case"},
     "options": {"case", "spec", "verdict"},
     "judge": {"record", "verdict"},
@@ -64,7 +65,9 @@ ALLOWED = {
         *("record", "replay", "report", "screen", "spec"),
     },
     "plugin": {"discover", "options", "replay", "screen", "session", "spec", "case", "record"},
-    "cli": {"", "case", "compare", "discover", "optimizers", "record", "report", "runs"},
+    "cli": {
+        *("", "case", "compare", "discover", "history", "optimizers", "record", "report", "runs"),
+    },
 }
 
 

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradbench.record import Record, finite
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
 from gradbench.report.rows import news
 from gradbench.report.view import view
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE, SCRIPT = "report.html", "plotly.min.js"
 HINT = "for report.html, with figures: pip install 'gradbench[report]'"
@@ -43,25 +46,40 @@ def page(
     runs: Sequence[dict[str, Any]], records: Sequence[Record], damaged: Sequence[str] = ()
 ) -> str:
     """Return the page. Whatever came from a record is escaped."""
+    seen = view(list(records))
+    names = [optimizer["name"] for optimizer in seen["optimizers"]]
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=f"gradbench: {', '.join(names[:6])}" + (" and others" if len(names) > 6 else ""),
+            about=[ran_on(run) for run in runs],
+            damaged=damaged,
+            news=news(list(records)),
+            ladders=ladders(records),
+            optimizers=seen["optimizers"],
+            families=[family["name"] for family in seen["families"]],
+            data=finite(seen | {"preset": str(runs[0].get("preset", ""))}),
+            footer=f"gradbench {(runs[0].get('versions') or {}).get('gradbench', '')}",
+            css=style(),
+            script=_template("report.js"),
+        )
+    )
+
+
+def environment() -> "Environment":
+    """Return what fills templates; it escapes whatever it is given."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(
-        loader=PackageLoader("gradbench.report"), autoescape=True, trim_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
-    seen = view(list(records))
-    templates = files("gradbench.report") / "templates"
-    names = [optimizer["name"] for optimizer in seen["optimizers"]]
-    return environment.get_template("report.html").render(
-        title=f"gradbench: {', '.join(names[:6])}" + (" and others" if len(names) > 6 else ""),
-        about=[ran_on(run) for run in runs],
-        damaged=damaged,
-        news=news(list(records)),
-        ladders=ladders(records),
-        optimizers=seen["optimizers"],
-        families=[family["name"] for family in seen["families"]],
-        data=finite(seen | {"preset": str(runs[0].get("preset", ""))}),
-        footer=f"gradbench {(runs[0].get('versions') or {}).get('gradbench', '')}",
-        css=(templates / "report.css").read_text(encoding="utf-8"),
-        script=(templates / "report.js").read_text(encoding="utf-8"),
-    )
+    made = Environment(loader=PackageLoader("gradbench.report"), autoescape=True, trim_blocks=True)
+    made.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    return made
+
+
+def style() -> str:
+    """Return the pages' style sheet."""
+    return _template("report.css")
+
+
+def _template(name: str) -> str:
+    return (files("gradbench.report") / "templates" / name).read_text(encoding="utf-8")
