@@ -6,7 +6,7 @@
 Draws every probe's value at the start against whether the optimizer solved the case on at least
 half of the seeds, one panel per family and probe, and prints the areas under the ROC curve: 1 where
 the score puts every solved case above every unsolved one, 0.5 where it tells nothing, 0 where it is
-the wrong way round. Needs the extra `docs` (matplotlib).
+the wrong way round. Needs the extra `figures`.
 """
 
 import sys

@@ -20,7 +20,7 @@ from gradbench.report import html
 from gradbench.report.comparison import markdown, text
 from gradbench.report.history import page as history_page
 from gradbench.report.history import text as history_text
-from gradbench.report.markdown import page
+from gradbench.report.markdown import page, ran_on
 from gradbench.report.terminal import WIDTH, shorten
 from gradbench.runs import choose, joined, load
 
@@ -28,6 +28,7 @@ INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 """Where the options' ini twins may stand in the folder that `gradbench run` is called from."""
 
 FORMATS = ("text", "markdown", "json")
+FIGURES = ("pdf", "png", "svg")
 
 OTHER_COLUMNS = 46  # what the list's columns but for the case and its setting take
 
@@ -62,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     reporting.add_argument("--open", action="store_true", help="show it in the browser")
     reporting.set_defaults(act=lambda chosen: report(chosen.runs, chosen.output, chosen.open))
+    drawing = commands.add_parser("figures", help="the paper's figures from a run's records")
+    drawing.add_argument("run", metavar="RUN", help="a run's folder, or RUN:optimizer")
+    drawing.add_argument("--format", choices=FIGURES, default="pdf")
+    drawing.add_argument("--output", type=Path, default=Path(), metavar="DIR")
+    drawing.set_defaults(act=lambda chosen: draw(chosen.run, chosen.format, chosen.output))
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
         "folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="of runs"
@@ -118,6 +124,16 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
             webbrowser.open(files[-1].resolve().as_uri())
     if not html.available():
         print(html.HINT)
+
+
+def draw(text: str, kind: str, folder: Path) -> None:
+    """Draw the paper's figures for one optimizer of a run, and the profile of all."""
+    from gradbench.report.figures import write
+
+    run, _, records = choose(text)
+    warn(run.damaged)
+    for path in write(folder, records, run.records, kind, ran_on(run.about)):
+        print(path)
 
 
 def show_history(folder: Path, file: Path | None) -> None:

@@ -20,7 +20,7 @@ def view(records: list[Record]) -> dict[str, Any]:
     return {
         "optimizers": [{"spec": spec, "name": shown(spec)} for spec in specs],
         "families": [
-            {"name": family, "arrivals": _arrivals([r for r in records if r.family == family])}
+            {"name": family, "arrivals": arrivals([r for r in records if r.family == family])}
             for family in families
         ],
         "cases": [_case(found) for found in by_case.values()],
@@ -100,7 +100,7 @@ def _tracks(record: Record) -> dict[str, list[dict[str, Any]]]:
     return tracks
 
 
-def _arrivals(records: list[Record]) -> dict[str, Any]:
+def arrivals(records: list[Record]) -> dict[str, Any]:
     """Return per optimizer the share of trials that have reached the target, in both units.
 
     Kaplan-Meier over all cases and seeds of the family; a trial that ended without the target is

@@ -3,7 +3,7 @@
 import functools
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +158,13 @@ class Curves(Scenario):
             gap = torch.linalg.matrix_norm(weight - wanted, 2)
             return 1 - (gap / torch.linalg.matrix_norm(wanted, 2)).item(), loss
         return self.score(outputs, labels).cpu().double().mean().item(), loss
+
+    @torch.no_grad()
+    def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:
+        """Return `curve`: what was asked of the network for one curve, and what it answered."""
+        inputs, labels = examples
+        pair = torch.stack((labels[0], network(inputs[:1])[0]))
+        return {"curve": [[float(f"{v:.4g}") for v in row] for row in pair.tolist()]}
 
     def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
         """Return U, or the filter [1, -2, 1]; for the auto-encoder the knots and sizes as the code.

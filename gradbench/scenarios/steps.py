@@ -20,6 +20,8 @@ from gradbench.scenarios.staircase import (
 )
 
 HELD_OUT = 10_240
+SHOWN = 100
+"""Examples whose true and answered level a record keeps."""
 APPROACHES = (
     "direct",
     "non-flat",
@@ -161,13 +163,19 @@ class Steps(Scenario):
 
     @torch.no_grad()
     def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:
-        """Return the accuracy of the exact level and the squared error over Var(y)."""
+        """Return the accuracy of the exact level and the squared error over Var(y).
+
+        And `answers`: true and answered level of some examples, in the order of the true one.
+        """
         inputs, labels = examples
         levels = self._level(network(inputs))
-        error = (labels.new_tensor(LEVELS)[levels] - labels).square().mean()
+        answers = labels.new_tensor(LEVELS)[levels]
+        error = (answers - labels).square().mean()
+        some = labels[:SHOWN].sort(stable=True).indices
         return {
             "level_accuracy": (levels == index(labels)).to(labels).mean().item(),
             "mse_over_variance": (error / labels.var(correction=0)).item(),
+            "answers": torch.stack((labels[some], answers[some]), dim=1).tolist(),
         }
 
     def solution(self, target: Target) -> nn.Module:

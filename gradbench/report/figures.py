@@ -1,0 +1,240 @@
+"""The paper's figures 1, 3, 4, 5, 6 and 7, redrawn from a run's own records, and a profile.
+
+Each figure is drawn where the run has its cases, for one optimizer; the profile for all of them.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradbench.record import Record
+from gradbench.report.bands import band
+from gradbench.report.rows import shown
+from gradbench.report.view import arrivals
+from gradbench.statistics import wilson
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HINT = "figures need matplotlib: pip install 'gradbench[figures]'"
+SNR = "signal-to-noise ratio"
+PANEL = (3.2, 2.7)
+FEW = 6  # panels in a row at most
+
+
+class FiguresError(ValueError):
+    """Figures that cannot be drawn; the message is one line that says why."""
+
+
+Draw = Callable[[list[Record]], "Figure | None"]
+
+
+def write(
+    folder: Path, records: Sequence[Record], every: Sequence[Record], kind: str, told: str
+) -> list[Path]:
+    """Write what can be drawn of one optimizer's `records`, and the profile of `every` record.
+
+    `told` says under each figure what was run. Raises FiguresError without matplotlib, and where
+    the records hold nothing of the paper's.
+    """
+    if find_spec("matplotlib") is None:
+        raise FiguresError(HINT)
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "gradbench", "axes.grid": True})
+    mpl.rcParams.update({"grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False})
+    from matplotlib import pyplot as plt
+
+    drawn: dict[str, Draw] = {
+        "figure1-parities": lambda r: by_difficulty(r, "parity", "accuracy", accuracy),
+        "figure3-line-tuples": lambda r: by_difficulty(r, "line-tuples", "accuracy", accuracy),
+        "figure4-allocation": lambda r: by_difficulty(r, "allocation", "-loss", same),
+        "figure5-signal-to-noise": signal_to_noise,
+        "figure6-curves": curves,
+        "figure7-steps": steps,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [(name, draw(list(records))) for name, draw in drawn.items()]
+    found.append(("profile", profile(list(every))))
+    paths = []
+    for name, figure in found:
+        if figure is None:
+            continue
+        whose = f"{shown(records[0].optimizer)}, " if name != "profile" else ""
+        figure.supxlabel(f"{whose}{told}", fontsize=6.5, color="#555555")
+        paths.append(folder / f"{name}.{kind}")
+        figure.savefig(paths[-1], metadata={"Date": None} if kind == "svg" else None, dpi=200)
+        plt.close(figure)
+    return paths
+
+
+def panels(count: int) -> tuple["Figure", list["Axes"]]:
+    """Return a figure of so many panels in rows."""
+    from matplotlib import pyplot as plt
+
+    columns = min(count, FEW)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.3),
+        squeeze=False,
+        layout="constrained",
+    )
+    flat = list(axes.flat)
+    for unused in flat[count:]:
+        unused.set_visible(False)
+    return figure, flat[:count]
+
+
+def accuracy(score: np.ndarray) -> np.ndarray:
+    """Undo the normalisation of a balanced binary task."""
+    return 0.5 + score / 2
+
+
+def same(score: np.ndarray) -> np.ndarray:
+    """Return the score as it is."""
+    return score
+
+
+def by_difficulty(
+    records: list[Record], scenario: str, label: str, scale: Callable[[np.ndarray], np.ndarray]
+) -> "Figure | None":
+    """Draw score against gradient evaluations: a panel per setting, a line per approach."""
+    settings: dict[str, list[Record]] = {}
+    for record in records:
+        if record.scenario == scenario and band(record.trials):
+            name = ", ".join(f"{k} = {v}" for k, v in record.setting.items() if k != "n1")
+            settings.setdefault(name, []).append(record)
+    if not settings:
+        return None
+    figure, axes = panels(len(settings))
+    for axis, (name, group) in zip(axes, settings.items(), strict=True):
+        for record in group:
+            _line(axis, record, scale)
+        axis.set(title=name, xlabel="gradient evaluations", ylabel=label)
+        axis.legend(fontsize=7)
+    return figure
+
+
+def _line(axis: "Axes", record: Record, scale: Callable[[np.ndarray], np.ndarray] = same) -> None:
+    """Draw the seeds' median, and their range as a band."""
+    found = band(record.trials)
+    if found is None:
+        return
+    x, mid, low, high = (np.array(found[name], dtype=float) for name in ("x", "mid", "low", "high"))
+    words = [str(v) for v in record.setting.values() if isinstance(v, str)]
+    label = ", ".join([record.approach or record.case, *words])
+    (line,) = axis.plot(x, scale(mid), label=f"{label} (n = {len(record.trials)})")
+    axis.fill_between(x, scale(low), scale(high), alpha=0.2, color=line.get_color(), lw=0)
+
+
+def signal_to_noise(records: list[Record]) -> "Figure | None":
+    """Draw figure 5: the signal-to-noise ratio at the start against k, for both approaches."""
+    points: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for record in records:
+        entry = next(
+            (
+                e
+                for e in record.informativeness
+                if e["probe"] == SNR and e["evaluations"] == 0 and e["value"] is not None
+            ),
+            None,
+        )
+        if record.scenario == "line-tuples" and entry:
+            points.setdefault(record.approach, []).append((record.setting["k"], entry))
+    if not points:
+        return None
+    figure, (axis,) = panels(1)
+    for number, (approach, found) in enumerate(points.items()):
+        colour = f"C{number}"
+        for k, entry in found:
+            if entry["resolved"]:
+                low, high = entry.get("interval") or (entry["value"], entry["value"])
+                value = entry["value"]
+                axis.errorbar(k, value, [[value - low], [high - value]], fmt="o", color=colour)
+            else:
+                axis.plot(k, entry["bound"], marker="v", color=colour, fillstyle="none")
+        axis.plot([], [], marker="o", ls="", color=colour, label=approach)
+    axis.plot([], [], marker="v", ls="", color="grey", fillstyle="none", label="95 % bound")
+    axis.set(yscale="log", xlabel="k", ylabel="SNR at the start, one tuple (95 %)")
+    axis.legend(fontsize=7)
+    return figure
+
+
+def curves(records: list[Record]) -> "Figure | None":
+    """Draw figure 6: a held-out curve and what each approach made of it, above its score."""
+    group = [r for r in records if r.scenario == "curves" and _kept(r, "curve")]
+    if not group:
+        return None
+    figure, axes = panels(2 * len(group)) if len(group) > FEW else _two_rows(len(group))
+    above, below = axes[: len(group)], axes[len(group) :]
+    for top, bottom, record in zip(above, below, group, strict=True):
+        target, answer = (np.array(v, dtype=float) for v in _kept(record, "curve"))
+        if record.approach != "autoencoder":  # changes of slope: W p sums them twice
+            target, answer = target.cumsum().cumsum(), answer.cumsum().cumsum()
+        top.plot(target, color="black", lw=1, label="curve")
+        top.plot(answer, label="answer")
+        top.set(title=f"{record.approach}, {record.setting.get('data')}")
+        top.legend(fontsize=7)
+        _line(bottom, record)
+        bottom.set(xlabel="gradient evaluations", ylabel="score")
+    return figure
+
+
+def _two_rows(columns: int) -> tuple["Figure", list["Axes"]]:
+    from matplotlib import pyplot as plt
+
+    size = (PANEL[0] * columns, 2 * PANEL[1] + 0.3)
+    figure, axes = plt.subplots(2, columns, figsize=size, squeeze=False, layout="constrained")
+    return figure, list(axes.flat)
+
+
+def steps(records: list[Record]) -> "Figure | None":
+    """Draw figure 7: the level that each approach answers against the true one."""
+    group = [r for r in records if r.scenario == "steps" and _kept(r, "answers")]
+    if not group:
+        return None
+    figure, axes = panels(len(group))
+    for axis, record in zip(axes, group, strict=True):
+        pairs = np.array(_kept(record, "answers"), dtype=float)
+        ends = [pairs[:, 0].min(), pairs[:, 0].max()]
+        axis.plot(ends, ends, color="black", lw=0.8)
+        axis.plot(pairs[:, 0], pairs[:, 1], ".", ms=4)
+        low, high = wilson(record.solved, record.seeds)
+        axis.set(
+            title=f"{record.case.removeprefix('steps-')}: {record.solved}/{record.seeds} "
+            f"({100 * low:.0f}-{100 * high:.0f} %)",
+            xlabel="true level (seed 0)",
+            ylabel="answer",
+        )
+    return figure
+
+
+def _kept(record: Record, name: str) -> Any:  # noqa: ANN401
+    """Return what the first trial's details hold under a name; None where it is not whole."""
+    value = (record.trials[0].get("details") or {}).get(name) if record.trials else None
+    if not value or any(v is None for row in value for v in row):
+        return None
+    return value
+
+
+def profile(records: list[Record]) -> "Figure | None":
+    """Draw the share of trials that have reached the target against gradient evaluations."""
+    found = arrivals(records)
+    if not found:
+        return None
+    figure, (axis,) = panels(1)
+    figure.set_size_inches(5, 3.6)
+    for spec, seen in found.items():
+        x, y = np.array(seen["evaluations"], dtype=float).T
+        label = f"{shown(spec)} (n = {seen['n']}, {seen['cases']} cases)"
+        axis.step(x, y, where="post", label=label)
+    axis.set(xlabel="gradient evaluations", ylabel="share of trials at the target", ylim=(0, 1))
+    axis.legend(fontsize=7)
+    return figure
