@@ -201,3 +201,14 @@ def test_the_code_of_knots_that_are_no_neighbours_is_the_true_one():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=r"choose from|need n|autoencoder only"):
         Curves(**wrong)
+
+
+@pytest.mark.parametrize("approach", ["linear", "convolution", "conditioned", "autoencoder"])
+def test_a_record_keeps_one_curve_and_its_answer(approach):
+    scenario = Curves(approach=approach, data="real" if approach == "autoencoder" else "text", n=20)
+    stream = torch.Generator().manual_seed(0)
+    examples = scenario.held_out({}, stream)
+    asked, answered = scenario.details(scenario.solution({}), examples)["curve"]
+    assert asked == pytest.approx(examples[1][0].tolist(), rel=1e-3)
+    if approach != "autoencoder":
+        assert answered[2:] == pytest.approx(asked[2:], abs=1e-3)

@@ -139,7 +139,10 @@ def test_details_are_the_plain_measures(approach):
     target = scenario.draw_target(generator(1))
     examples = scenario.held_out(target, generator(2))
     perfect = scenario.details(scenario.solution(target), examples)
+    answers = perfect.pop("answers")
     assert perfect == {"level_accuracy": 1.0, "mse_over_variance": 0.0}
+    assert all(true == said for true, said in answers)
+    assert answers == sorted(answers)
     _, labels = examples
     share = labels.unique(return_counts=True)[1].max().item() / len(labels)
     constant = scenario.details(scenario.trivial(target), examples)
@@ -153,7 +156,7 @@ def test_the_direct_approach_never_moves_and_says_so():
         Trial(scenario=Steps(approach="direct", n=10), optimizer="adam:lr=0.1", budget=20)
     )
     assert (result.status, result.notes) == ("unsolved", ["parameters did not move"])
-    assert set(result.details) == {"level_accuracy", "mse_over_variance"}
+    assert set(result.details) == {"level_accuracy", "mse_over_variance", "answers"}
 
 
 def test_approaches_meet_the_same_targets_and_data():

@@ -3,6 +3,7 @@
 Each figure is drawn where the run has its cases, for one optimizer; the profile for all of them.
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ HINT = "figures need matplotlib: pip install 'gradbench[figures]'"
 SNR = "signal-to-noise ratio"
 PANEL = (3.2, 2.7)
 FEW = 6  # panels in a row at most
+PER_INCH = 20  # letters of what is said under a figure
 
 
 class FiguresError(ValueError):
@@ -66,7 +68,8 @@ def write(
         if figure is None:
             continue
         whose = f"{shown(records[0].optimizer)}, " if name != "profile" else ""
-        figure.supxlabel(f"{whose}{told}", fontsize=6.5, color="#555555")
+        wide = int(PER_INCH * figure.get_size_inches()[0])
+        figure.supxlabel(textwrap.fill(f"{whose}{told}", wide), fontsize=6.5, color="#555555")
         paths.append(folder / f"{name}.{kind}")
         figure.savefig(paths[-1], metadata={"Date": None} if kind == "svg" else None, dpi=200)
         plt.close(figure)
@@ -118,6 +121,8 @@ def by_difficulty(
         for record in group:
             _line(axis, record, scale)
         axis.set(title=name, xlabel="gradient evaluations", ylabel=label)
+        low, high = scale(np.array([-0.1, 1.05]))
+        axis.set_ylim(float(low), float(high))
         axis.legend(fontsize=7)
     return figure
 
@@ -162,7 +167,8 @@ def signal_to_noise(records: list[Record]) -> "Figure | None":
                 axis.plot(k, entry["bound"], marker="v", color=colour, fillstyle="none")
         axis.plot([], [], marker="o", ls="", color=colour, label=approach)
     axis.plot([], [], marker="v", ls="", color="grey", fillstyle="none", label="95 % bound")
-    axis.set(yscale="log", xlabel="k", ylabel="SNR at the start, one tuple (95 %)")
+    ks = sorted({k for found in points.values() for k, _ in found})
+    axis.set(yscale="log", xticks=ks, xlabel="k", ylabel="SNR at the start, one tuple (95 %)")
     axis.legend(fontsize=7)
     return figure
 
