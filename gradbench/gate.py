@@ -1,5 +1,10 @@
-"""The baseline in a pytest session: read before the first case, held against after the last."""
+"""The baseline in a pytest session: read before the first case, held against after the last.
 
+And the step's time, where that was asked for.
+"""
+
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +15,7 @@ from gradbench.screen import LINE
 
 if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
     from gradbench.baseline import Baseline, Change
+    from gradbench.case import Case
     from gradbench.options import Options
 
 SHOWN = 5
@@ -17,24 +23,24 @@ SHOWN = 5
 
 
 class Held(pytest.Item):
-    """One optimizer held against the baseline, when all its cases have ended."""
+    """One optimizer held against something, when all its cases have ended."""
 
-    def __init__(self, *, gate: "Gate", optimizer: str, **keywords: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, what: str, hold: Callable[[], str], **keywords: Any) -> None:  # noqa: ANN401
         super().__init__(**keywords)
-        self.gate, self.optimizer = gate, optimizer
+        self.what, self.hold = what, hold
 
     def runtest(self) -> None:
-        """Fail where a family regressed."""
+        """Fail where it regressed."""
         try:
-            said = self.gate.hold(self.optimizer)
+            said = self.hold()
         except Regressed:
-            self.user_properties.append((LINE, f"against the baseline: {self.name} REGRESSED"))
+            self.user_properties.append((LINE, f"{self.what}: {self.name} REGRESSED"))
             raise
-        self.user_properties.append((LINE, f"against the baseline: {self.name} {said}"))
+        self.user_properties.append((LINE, f"{self.what}: {self.name} {said}"))
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Return where pytest says that this item stands."""
-        return "baseline", None, self.name
+        return self.what, None, self.name
 
 
 class Gate:
@@ -45,20 +51,44 @@ class Gate:
         self.base: Baseline | None = None
         self.records: list[Record] = []
         self.said: list[str] = []
+        self.timed: list[str] = []
+        self.cases: list[Case] = []
+        self.device = options.device
 
     @property
     def holds(self) -> bool:
         """Whether this session holds its run against a baseline."""
         return self.options.baseline is not None and not self.options.update_baseline
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is held against anything."""
+        return self.holds or self.options.time_against is not None
+
+    @property
+    def told(self) -> list[str]:
+        """What changed, and how the step's time did."""
+        return self.said + self.timed
+
     def items(self, session: pytest.Session, labels: dict[str, str]) -> list[pytest.Item]:
-        """Return one item per optimizer, to run last."""
-        return [
-            Held.from_parent(
-                session, name=label, nodeid=f"baseline::{label}", gate=self, optimizer=text
-            )
-            for label, text in labels.items()
-        ]
+        """Return one item per optimizer and what it is held against, to run last."""
+        made: list[pytest.Item] = []
+        for what, wanted, hold in (
+            ("against the baseline", self.holds, self.hold),
+            ("step time", self.options.time_against is not None, self.time),
+        ):
+            made += [
+                Held.from_parent(
+                    session,
+                    name=label,
+                    nodeid=f"{what.split()[-1]}::{label}",
+                    what=what,
+                    hold=functools.partial(hold, text),
+                )
+                for label, text in labels.items()
+                if wanted
+            ]
+        return made
 
     def begin(self) -> None:
         """Read the baseline that this run will be held against.
@@ -117,6 +147,37 @@ class Gate:
         same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
         word = "regressed, let pass" if worse else "equal" if same else "not shown to be worse"
         return f"{word} on {count} case{'' if count == 1 else 's'}"
+
+    def time(self, optimizer: str) -> str:
+        """Raise Regressed where a step takes longer than the older version's; else say how long."""
+        from gradbench.engine import one_thread
+        from gradbench.steptime import LIMIT, step_time
+
+        if self.options.time_against is None:
+            pytest.skip("no older version")
+        old, options = self.options.time_against.text, self.options
+        try:
+            with one_thread():
+                found = step_time(
+                    self.cases,
+                    optimizer,
+                    old,
+                    preset=options.preset,
+                    device=self.device,
+                    dtype=options.dtype,
+                )
+        except ValueError as error:
+            raise Regressed(str(error), pytrace=False) from None
+        low, high = found.interval
+        text = f"x{found.ratio:.2f} of {old}'s (95 %: {low:.2f} to {high:.2f})"
+        self.timed.append(f"step time of {optimizer}: {text}")
+        if found.slower and options.gate != "record":
+            each = ", ".join(f"{case} x{ratio:.2f}" for case, ratio in found.cases.items())
+            raise Regressed(
+                f"{optimizer}: a step takes {text}, more than {LIMIT:g} allows: {each}",
+                pytrace=False,
+            )
+        return text
 
     def end(self, about: dict[str, Any]) -> str | None:
         """Write the baseline where that was asked for; return a line that says so.

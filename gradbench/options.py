@@ -34,6 +34,11 @@ _SINGLE = {
         "how informative the gradients are, on the first seed: " + ", ".join(PROBES),
     ),
     "gb-baseline": ("FILE", "", "recorded run to hold this one against; fails what got worse"),
+    "gb-time-against": (
+        "SPEC",
+        "",
+        "an older version of the optimizer, timed in turn with the new one; fails a slower step",
+    ),
     "gb-report-dir": ("DIR", "reports", "folder under which the run's folder is made"),
 }
 
@@ -53,6 +58,7 @@ class Options:
     report_dir: Path
     baseline: Path | None
     update_baseline: bool
+    time_against: Spec | None
     dry_run: bool
 
 
@@ -105,8 +111,17 @@ def read(config: pytest.Config) -> Options:
         / Path(_value(config, "gb-report-dir")).expanduser(),
         baseline=_baseline(config),
         update_baseline=config.getoption("--gb-update-baseline"),
+        time_against=_against(config),
         dry_run=config.getoption("--gb-dry-run"),
     )
+
+
+def _against(config: pytest.Config) -> Spec | None:
+    text = _value(config, "gb-time-against")
+    try:
+        return parse(text) if text else None
+    except SpecError as error:
+        raise pytest.UsageError(f"--gb-time-against: {error}") from None
 
 
 def _baseline(config: pytest.Config) -> Path | None:

@@ -76,6 +76,8 @@ class Session:
             for spec in self.options.optimizers:
                 if spec.text != "paper":
                     resolve(spec.text)
+            if self.options.time_against is not None:
+                resolve(self.options.time_against.text)
             self.device = device_name(self.options.device)
             described = environment(self.device, self.options.dtype)
         except (SpecError, ValueError) as error:
@@ -88,7 +90,8 @@ class Session:
                 self.options.report_dir, labels(list(self.options.optimizers))
             )
             self.run = self._describe(self.folder, described)
-            self.gate.records = self.folder.records
+            self.gate.records, self.gate.device = self.folder.records, self.device
+            self.gate.cases = [asked.case for item in wanted if (asked := _asked(item))]
             self.screen.active = True
         except OSError as error:
             raise pytest.UsageError(
@@ -188,7 +191,7 @@ class Session:
         from gradbench.report import html
         from gradbench.report.markdown import page
 
-        self.folder.write("report.md", page([self.run], self.folder.records, self.gate.said))
+        self.folder.write("report.md", page([self.run], self.folder.records, self.gate.told))
         self.reports = [str(self.folder.path / "report.md")]
         if not html.available():
             self.reports.append(html.HINT)
@@ -210,8 +213,8 @@ class Session:
             terminalreporter.ensure_newline()
             terminalreporter.section("gradbench")
             terminalreporter.write_line(table(records))
-        for text in self.gate.said:
-            wrapped = textwrap.wrap(f"baseline: {text}", 98, subsequent_indent="  ")
+        for text in [*(f"baseline: {text}" for text in self.gate.said), *self.gate.timed]:
+            wrapped = textwrap.wrap(text, 98, subsequent_indent="  ")
             for part in wrapped:
                 terminalreporter.write_line(part)
         if self.updated:

@@ -226,3 +226,34 @@ def test_a_baseline_of_other_settings_is_not_overwritten_nor_a_crash_recorded(py
     assert (pytester.path / "base.json").read_text() == before
     crashed = lab("--gb-update-baseline", "-k", "weight2", spec=f"{odd}:Raises")
     crashed.stdout.fnmatch_lines(["baseline: *(0 new, 1 kept, 1 crashed and left out)"])
+
+
+SLOW = """
+import torch
+class Slow(torch.optim.SGD):
+    def step(self, closure=None):
+        for _ in range(60):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.grad.mul_(1.0)
+        return super().step()
+"""
+
+
+def test_a_slower_step_fails_only_where_that_was_asked_for(pytester):
+    pytester.makepyfile(test_suite=SUITE)
+    (pytester.path / "slow.py").write_text(SLOW)
+    plain = ("--optimizer=slow.py:Slow:lr=0.3", "--gb-probes=none", "--gb-gate=record")
+    assert pytester.runpytest_subprocess(*plain).ret == 0
+    timed = pytester.runpytest_subprocess(*plain[:2], "--gb-time-against=sgd:lr=0.3")
+    assert timed.ret == 1
+    timed.stdout.fnmatch_lines(
+        ["FAILED time::Slow-lr-0-3 - Regressed: slow.py:Slow:lr=0.3: a step*"]
+    )
+    report = (pytester.path / "reports" / "latest" / "report.md").read_text()
+    assert "step time of slow.py:Slow:lr=0.3: x" in report
+    let = pytester.runpytest_subprocess(*plain, "--gb-time-against=sgd:lr=0.3")
+    assert let.ret == 0
+    wrong = pytester.runpytest_subprocess(*plain, "--gb-time-against=nothing")
+    assert wrong.ret == 4
+    wrong.stderr.fnmatch_lines(["ERROR: *nothing*"])

@@ -1,4 +1,4 @@
-"""The workflow in docs/ci: its commands run as a runner would run them, but for the installation."""
+"""The workflow in docs/ci: its commands, run as a runner would, but for the installation."""
 
 import os
 import subprocess

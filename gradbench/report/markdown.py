@@ -21,7 +21,7 @@ def page(
     if found := news(records):
         parts += ["## NEWS", _list(found)]
     if baseline:
-        parts += ["## Against the baseline", _list(list(baseline))]
+        parts += ["## Against what was before", _list(list(baseline))]
     if records:
         rows = [[_escape(cell) for cell in cells(record)] for record in records]
         parts += ["## Verdicts", _table(rows, HEADERS), legend(records).replace("\n", " ") + "."]
