@@ -21,7 +21,7 @@ from gradbench.record import Record
 from gradbench.statistics import wilson
 
 SEEDS = 5
-PAIRS = 100
+PAIRS = 200
 BROKEN = 20
 
 # case: Adam's rate

@@ -1,6 +1,7 @@
 import math
 import statistics
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -51,3 +52,14 @@ def test_summary_against_the_standard_library():
     assert set(summary([]).values()) == {None}
     assert summary([3.0, 1.0], [2, 3]) == summary([3.0, 3.0, 1.0, 1.0, 1.0])
     assert not any(math.isnan(v) for v in got.values())
+
+
+@pytest.mark.parametrize(("n", "least"), [(5, 0.83), (12, 0.88)])
+def test_wilsons_interval_covers_95_percent_on_average(n, least):
+    """By enumeration over all outcomes, for every chance of success in steps of 0.005."""
+    covered = []
+    for p in np.linspace(0.005, 0.995, 199):
+        inside = [k for k in range(n + 1) if wilson(k, n)[0] <= p <= wilson(k, n)[1]]
+        covered.append(stats.binom.pmf(inside, n, p).sum())
+    assert 0.93 <= np.mean(covered) <= 0.97
+    assert min(covered) >= least

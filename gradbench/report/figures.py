@@ -25,6 +25,16 @@ HINT = "figures need matplotlib: pip install 'gradbench[figures]'"
 SNR = "signal-to-noise ratio"
 PANEL = (3.2, 2.7)
 FEW = 6  # panels in a row at most
+SAYS = {
+    **dict.fromkeys(
+        ("figure1-parities", "figure3-line-tuples", "figure4-allocation"),
+        "line: median, band: lowest to highest of n seeds; ",
+    ),
+    "figure5-signal-to-noise": "one network, n = 1; ",
+    "figure6-curves": "above: seed 0; below: median and range of n seeds; ",
+    "figure7-steps": "seed 0; solved seeds with the Wilson 95 % interval; ",
+    "profile": "Kaplan-Meier over n trials; ",
+}
 PER_INCH = 20  # letters of what is said under a figure
 
 
@@ -67,7 +77,8 @@ def write(
     for name, figure in found:
         if figure is None:
             continue
-        whose = f"{shown(records[0].optimizer)}, " if name != "profile" else ""
+        whose = f"{shown(records[0].optimizer)}; " if name != "profile" else ""
+        whose += SAYS.get(name, "")
         wide = int(PER_INCH * figure.get_size_inches()[0])
         figure.supxlabel(textwrap.fill(f"{whose}{told}", wide), fontsize=6.5, color="#555555")
         paths.append(folder / f"{name}.{kind}")

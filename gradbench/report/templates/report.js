@@ -109,10 +109,13 @@ function arrivals(family, unit) {
 /* A box of tabs over one figure. */
 function tabbed(box, options) {
   const bar = node("div", { class: "tabs", role: "tablist" });
+  const caption = node("p", { class: "small" }, `${options[0].says} ${data.preset} preset.`);
   let chosen = options[0];
+  box.after(caption);
   options.forEach((option, i) => {
     const button = node("button", { type: "button", role: "tab", "aria-selected": i === 0, onclick: () => {
       chosen = option;
+      caption.textContent = `${option.says} ${data.preset} preset.`;
       bar.querySelectorAll("button").forEach(b => b.setAttribute("aria-selected", b === button));
       draw(box);
     } }, option.label);
@@ -220,19 +223,20 @@ function card(item) {
   made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (section ${item.section}): ${item.setting}; expected ${item.expectation}; batch ${item.batch}, budget ${item.budget}`));
   if (results.some(r => r.band)) {
     const box = node("div", { class: "figure" });
-    const options = [{ label: "score", make: () => curves(item, false) }, { label: "by seconds", make: () => curves(item, true) }];
-    if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", make: () => rates(item) });
+    const band = `Line: median, band: lowest to highest of n = ${seeds} seeds; a trial that ended keeps its last score. Dotted: the target.`;
+    const options = [{ label: "score", says: band, make: () => curves(item, false) }, { label: "by seconds", says: band, make: () => curves(item, true) }];
+    if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", says: "The sweep: one trial per rate (n = 1, no interval), on a seed that is not evaluated.", make: () => rates(item) });
     const probes = [...new Set(results.flatMap(r => Object.keys(r.tracks)))];
     let probe = probes[0];
-    if (probes.length) options.push({ label: "informativeness", make: () => tracks(item, probe) });
+    if (probes.length) options.push({ label: "informativeness", says: "One training, of seed 0 (n = 1); bars: the reading's own 95 % interval, where it has one.", make: () => tracks(item, probe) });
+    made.append(box);
     const bar = tabbed(box, options);
     if (probes.length > 1) {
       const choice = node("select", { "aria-label": "probe" }, ...probes.map(name => node("option", {}, name)));
       choice.onchange = () => { probe = choice.value; bar.querySelector("button:last-of-type").click(); };
       bar.append(choice);
     }
-    made.append(bar, box);
-    made.append(node("p", { class: "small" }, `Line: median, band: all ${seeds} seeds (lowest to highest); dotted: the target. ${data.preset} preset, n = ${seeds}.`));
+    box.before(bar);
   }
   made.append(numbers(item));
   return made;
@@ -240,9 +244,9 @@ function card(item) {
 for (const family of data.families) {
   const box = document.querySelector(`[data-arrivals="${CSS.escape(family.name)}"]`);
   if (Object.keys(family.arrivals).length) {
-    box.before(node("h3", {}, "Trials that have reached the target"), tabbed(box, ["evaluations", "seconds"].map(unit => ({ label: unit, make: () => arrivals(family, unit) }))));
     const count = Math.max(...Object.values(family.arrivals).map(a => a.n)), cases = Math.max(...Object.values(family.arrivals).map(a => a.cases));
-    box.after(node("p", { class: "small" }, `All seeds of all the family's cases pooled, at most ${count} trials on ${cases} cases per optimizer; a trial without the target is censored at what it spent, one that diverged or crashed never arrives. ${data.preset} preset.`));
+    const says = `All seeds of all the family's cases pooled: n = ${count} trials on ${cases} cases per optimizer at most, so a share's 95 % interval is up to ±${Math.round(98 / Math.sqrt(count))} %. A trial without the target is censored at what it spent; one that diverged or crashed never arrives.`;
+    box.before(node("h3", {}, "Trials that have reached the target"), tabbed(box, ["evaluations", "seconds"].map(unit => ({ label: unit, says, make: () => arrivals(family, unit) }))));
   } else box.remove();
   const cards = document.querySelector(`[data-cards="${CSS.escape(family.name)}"]`);
   data.cases.filter(item => item.family === family.name).forEach(item => cards.append(card(item)));
