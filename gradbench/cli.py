@@ -109,16 +109,17 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
     for run in runs:
         warn(run.damaged)
     if output is None:
-        pages = [(run.path, [run.about], run.records, run.damaged) for run in runs]
+        pages = [(r.path, [r.about], r.records, r.damaged, r.held) for r in runs]
     else:
         abouts, records = joined(runs)
         output.mkdir(parents=True, exist_ok=True)
-        pages = [(output, abouts, records, [line for run in runs for line in run.damaged])]
-    for folder, abouts, records, damaged in pages:
+        damaged = [line for run in runs for line in run.damaged]
+        pages = [(output, abouts, records, damaged, tuple(h for run in runs for h in run.held))]
+    for folder, abouts, records, damaged, held in pages:
         files = [folder / "report.md"]
-        files[0].write_text(page(abouts, records), encoding="utf-8")
+        files[0].write_text(page(abouts, records, held), encoding="utf-8")
         if html.available():
-            files.append(html.write(folder, abouts, records, damaged))
+            files.append(html.write(folder, abouts, records, damaged, held))
         print("\n".join(map(str, files)))
         if show_it:
             webbrowser.open(files[-1].resolve().as_uri())
@@ -138,9 +139,8 @@ def draw(text: str, kind: str, folder: Path) -> None:
 
 def show_history(folder: Path, file: Path | None) -> None:
     """Print how every optimizer's numbers went from run to run."""
-    found = runs(folder)
-    for run in found:
-        warn(run.damaged)
+    found, unread = runs(folder)
+    warn(unread + [line for run in found for line in run.damaged])
     traced = histories(found)
     print(history_text(traced))
     if file is not None:

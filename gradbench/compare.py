@@ -138,13 +138,18 @@ def usable(records: Sequence[Record]) -> dict[str, Record]:
     }
 
 
+def differing(a: Record, b: Record) -> str:
+    """Return the first thing in which two records of one case are not of the same problem."""
+    names = ("setting", "approach", "budget", "batch", "target_score")
+    return next((name for name in names if getattr(a, name) != getattr(b, name)), "")
+
+
 def _check_alike(a: Record, b: Record) -> None:
-    for name in ("setting", "approach", "budget", "batch", "target_score"):
-        if getattr(a, name) != getattr(b, name):
-            raise NotComparableError(
-                f"not comparable: {name} of {a.case} is {getattr(a, name)} in A and "
-                f"{getattr(b, name)} in B"
-            )
+    if name := differing(a, b):
+        raise NotComparableError(
+            f"not comparable: {name} of {a.case} is {getattr(a, name)} in A and "
+            f"{getattr(b, name)} in B"
+        )
 
 
 def _times(record: Record) -> dict[int, float]:

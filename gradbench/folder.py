@@ -13,6 +13,9 @@ from typing import Any
 from gradbench import __version__
 from gradbench.record import PROTOCOL, SCHEMA, Record, append, to_json
 
+HELD = "held.json"
+"""Its lines say how a run did against a baseline or an older version, where it was held."""
+
 
 class RunFolder:
     """A run's files, each valid at every moment."""

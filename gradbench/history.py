@@ -1,34 +1,38 @@
 """Many runs in the order of time: where an optimizer's numbers changed, and whether they got worse.
 
-Runs of equal protocol, preset, tuning and number of seeds make one history per optimizer. Equal
+Runs of equal protocol, preset, tuning, seeds, type and device make one history per optimizer. Equal
 seeds on one kind of machine give equal trajectories, so any difference is a change of code or
-versions; whether it is better or worse is for the sign-flip test over all cases.
+versions; whether it is better or worse is for the sign-flip test over all cases. Each case is held
+against the last run before that has it.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gradbench.compare import LEVEL, NotComparableError, compare, usable
+from gradbench.compare import LEVEL, clusters, differing, log_ratios, usable
 from gradbench.record import Record
 from gradbench.runs import Run, RunError, load
-from gradbench.statistics import censored_median
+from gradbench.statistics import censored_median, sign_flip
 
-SETTINGS = ("protocol", "preset", "tuning", "seeds")
+SETTINGS = ("protocol", "preset", "tuning", "seeds", "dtype", "device")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One run within a history, against the one before it.
+    """One run within a history, against those before it.
 
-    `changed` are the cases with other numbers; `ratio` its evaluations over those before (above 1
-    is slower) and `p` of the test that they differ, both None for the first run.
+    `held` cases were there before, `changed` are those with other numbers. `ratio` is the geometric
+    mean over the held cases of the evaluations over those before (above 1 is slower), `p` that of
+    the test that they differ; both are None where nothing was held.
     """
 
     run: str
     started: str
     commit: str
     records: dict[str, Record]
+    held: int = 0
     changed: tuple[str, ...] = ()
     ratio: float | None = None
     p: float | None = None
@@ -37,7 +41,7 @@ class Step:
     def verdict(self) -> str:
         """Say in words what happened to the numbers."""
         if self.ratio is None or self.p is None:
-            return "first"
+            return "nothing to compare"
         if not self.changed:
             return "same numbers"
         if self.p > LEVEL:
@@ -65,67 +69,69 @@ class History:
         return list(dict.fromkeys(case for step in self.steps for case in step.records))
 
 
-def runs(folder: Path) -> list[Run]:
-    """Read every run in a folder, oldest first; what is no run is left out.
+def runs(folder: Path) -> tuple[list[Run], list[str]]:
+    """Read every run in a folder, oldest first, and say which could not be read.
 
     Raises RunError where there is none.
     """
-    found = []
+    found, unread = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.is_symlink() or not (path / "run.json").is_file():
             continue
         try:
             found.append(load(path))
-        except RunError:
-            continue  # a run that had no time to record anything
-    if not found:
-        raise RunError(f"there are no runs in {folder}")
-    return sorted(found, key=lambda run: (str(run.about.get("started")), run.path.name))
+        except RunError as error:
+            unread.append(str(error))
+    if not any(run.optimizers for run in found):
+        raise RunError(f"there are no runs with records in {folder}")
+    return sorted(found, key=lambda run: (str(run.about.get("started")), run.path.name)), unread
 
 
 def histories(found: Sequence[Run]) -> list[History]:
     """Return a history for every optimizer and setting that occur."""
     groups: dict[tuple[str, ...], list[tuple[Run, dict[str, Record]]]] = {}
     for run in found:
-        settings = [str(run.about.get(name)) for name in SETTINGS]
         for optimizer in run.optimizers:
             records = usable([r for r in run.records if r.optimizer == optimizer])
             if records:
-                groups.setdefault((optimizer, *settings), []).append((run, records))
-    return [
-        History(key[0], {n: group[0][0].about.get(n) for n in SETTINGS}, _steps(group))
-        for key, group in groups.items()
-    ]
+                key = (optimizer, *map(str, _settings(run).values()))
+                groups.setdefault(key, []).append((run, records))
+    return [History(key[0], _settings(group[0][0]), _steps(group)) for key, group in groups.items()]
+
+
+def _settings(run: Run) -> dict[str, object]:
+    settings = {name: run.about.get(name) for name in SETTINGS}
+    device = settings["device"]
+    return settings | {"device": device.get("type") if isinstance(device, dict) else device}
 
 
 def _steps(group: Sequence[tuple[Run, dict[str, Record]]]) -> tuple[Step, ...]:
     steps: list[Step] = []
+    before: dict[str, Record] = {}
     for run, records in group:
         commit = str(run.about.get("commit") or "unknown")[:10]
         commit += "+" if run.about.get("dirty") else ""
         started = str(run.about.get("started") or "")[:16]
         step = Step(run.path.name, started, commit, records)
-        before = steps[-1].records if steps else {}
-        steps.append(_against(step, before) if before else step)
+        steps.append(_against(step, before))
+        before = before | records
     return tuple(steps)
 
 
 def _against(step: Step, before: dict[str, Record]) -> Step:
-    alike = [c for c in step.records if c in before and _comparable(step.records[c], before[c])]
-    changed = tuple(c for c in alike if _numbers(step.records[c]) != _numbers(before[c]))
-    ratio = p = 1.0
-    if changed:
-        found = compare([step.records[c] for c in alike], [before[c] for c in alike])
-        ratio, p = found.ratio, found.p
-    return Step(step.run, step.started, step.commit, step.records, changed, ratio, p)
-
-
-def _comparable(a: Record, b: Record) -> bool:
-    try:
-        compare([a], [b])
-    except NotComparableError:
-        return False
-    return True
+    new = step.records
+    alike = [case for case in new if case in before and not differing(new[case], before[case])]
+    if not alike:
+        return step
+    logs = {case: log_ratios(new[case], before[case]) for case in alike}
+    means = [sum(values.values()) / max(1, len(values)) for values in logs.values()]
+    return replace(
+        step,
+        held=len(alike),
+        changed=tuple(case for case in alike if _numbers(new[case]) != _numbers(before[case])),
+        ratio=math.exp(sum(means) / len(means)),
+        p=sign_flip(clusters(alike, logs, new)),
+    )
 
 
 def _numbers(record: Record) -> list[tuple[object, ...]]:

@@ -8,16 +8,18 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradbench import needs, zoo
+from gradbench.needs import Needs
 from gradbench.spec import SHAPE, Spec, SpecError, parse
 from gradbench.tuning import FALLBACK
 
@@ -29,14 +31,6 @@ REFUSED = {"SparseAdam": "needs sparse gradients, which no case produces"}
 
 class UnsupportedError(Exception):
     """This optimizer cannot run on these parameters; the message says why."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What an optimizer asks of the training loop beyond gradients and `step()`."""
-
-    closure: bool = False
-    """`step` must be given a closure that re-evaluates the loss on the step's batch."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +53,19 @@ class Factory:
         """The spec's arguments, and the learning rate also where it is the default."""
         return ({} if self.rate is None else {"lr": self.rate}) | self.arguments
 
-    def build(self, parameters: Iterable[Tensor], overrides: Mapping[str, Any]) -> Optimizer:
-        """Construct the optimizer.
+    def build(
+        self, network: nn.Module, overrides: Mapping[str, Any], *, steps: int = 1, examples: int = 1
+    ) -> Optimizer:
+        """Construct the optimizer, for so many training steps on so many examples.
 
-        Raises UnsupportedError where it refuses these parameters.
+        Raises UnsupportedError where it refuses this network.
         """
         if reason := REFUSED.get(self.cls.__name__):
             raise UnsupportedError(reason)
+        # copied: an optimizer may change a list that it was given, and other trials share it
+        arguments = copy.deepcopy(self.hyperparameters | dict(overrides))
         try:
-            # copied: an optimizer may change a list that it was given, and other trials share it
-            return self.cls(
-                list(parameters), **copy.deepcopy(self.hyperparameters | dict(overrides))
-            )
+            return self.needs.construct(self.cls, network, arguments, steps, examples)
         except (ValueError, TypeError, RuntimeError) as error:
             raise UnsupportedError(f"{type(error).__name__}: {error}") from error
 
@@ -88,13 +83,13 @@ def resolve(text: str) -> Factory:
     signature = inspect.signature(cls)
     _check_keywords(spec, signature)
     arguments = _arguments(spec, signature)
-    sample = _try_out(spec, cls, arguments)
-    return Factory(spec, cls, arguments, _needs(spec, cls), _rate(sample, signature))
+    needs, sample = _try_out(spec, cls, arguments)
+    return Factory(spec, cls, arguments, needs, _rate(sample, signature))
 
 
 def names() -> list[str]:
     """Return the bare names that a spec may use, in lower case."""
-    return sorted(_builtin() | {point.name.lower() for point in _entry_points()})
+    return sorted(_builtin() | {point.name.lower() for point in _entry_points()} | {*zoo.names()})
 
 
 def _builtin() -> set[str]:
@@ -115,6 +110,8 @@ def _named(spec: Spec) -> object:
             return _imported(
                 Spec(spec.text, point.module, point.attr, spec.arguments), point.module
             )
+    if (member := zoo.load(name)) is not None:
+        return member
     near = difflib.get_close_matches(name, names(), n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"write {SHAPE}"
     raise SpecError(f"unknown optimizer {spec.name!r}; {hint} (gradbench list shows all names)")
@@ -182,10 +179,12 @@ def _arguments(spec: Spec, signature: inspect.Signature) -> dict[str, Any]:
     return given | spec.arguments
 
 
-def _try_out(spec: Spec, cls: type[Optimizer], arguments: dict[str, Any]) -> Optimizer:
-    """Construct once on a small matrix: what fails here would fail in every case."""
+def _try_out(
+    spec: Spec, cls: type[Optimizer], arguments: dict[str, Any]
+) -> tuple[Needs, Optimizer]:
+    """Return what it needs and one of it; what cannot be built here would fail in every case."""
     try:
-        return cls([torch.nn.Parameter(torch.ones(2, 2))], **arguments)
+        return needs.found(cls, arguments)
     except (Exception, SystemExit) as error:
         raise SpecError(
             f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {error}"
@@ -198,22 +197,3 @@ def _rate(sample: Optimizer, signature: inspect.Signature) -> float | None:
     takes = any(p.name == "lr" or p.kind is p.VAR_KEYWORD for p in parameters)
     rate = sample.defaults.get("lr") if takes else None
     return float(rate) if isinstance(rate, int | float | Tensor) else None
-
-
-def _needs(spec: Spec, cls: type[Optimizer]) -> Needs:
-    """Return what the class declares in `gradbench_needs`, or what its `step` shows.
-
-    A parameter of `step` without a default must be the closure.
-    """
-    declared = getattr(cls, "gradbench_needs", None)
-    if declared is not None:
-        try:
-            return Needs(**declared)
-        except TypeError:
-            raise SpecError(
-                f"{spec.text!r}: gradbench_needs of {spec.name} may hold: "
-                f"{', '.join(field.name for field in fields(Needs))}"
-            ) from None
-    parameters = list(inspect.signature(cls.step).parameters.values())[1:]
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return Needs(closure=any(p.default is p.empty and p.kind in positional for p in parameters))

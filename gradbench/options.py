@@ -118,6 +118,8 @@ def read(config: pytest.Config) -> Options:
 
 def _against(config: pytest.Config) -> Spec | None:
     text = _value(config, "gb-time-against")
+    if text and "paper" in {text, *(config.getoption("--optimizer") or ())}:
+        raise pytest.UsageError("--gb-time-against: paper is another optimizer in every case")
     try:
         return parse(text) if text else None
     except SpecError as error:

@@ -73,6 +73,7 @@ class TrialResult:
     forward_evaluations: int = 0
     evaluations_to_target: int | None = None
     seconds_to_target: float | None = None
+    seconds: float | None = None
     final_score: float | None = None
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     target: dict[str, Any] = field(default_factory=dict)
@@ -199,6 +200,10 @@ KINDS = {
 """The type of each field that readers rely on."""
 
 
+MOST = 2**53
+"""Numbers beyond are no counts, seconds or scores of a record."""
+
+
 def _problem(data: dict[str, Any]) -> str:
     """Return what keeps parsed JSON from being a record's fields; empty where nothing does."""
     for name, kind in KINDS.items():
@@ -206,16 +211,83 @@ def _problem(data: dict[str, Any]) -> str:
             return f"{name} is no {kind.__name__}"
     if data["budget"] < 1:
         return "budget is below 1"
-    return "" if all(map(_is_trial, data["trials"])) else "its trials are no trials"
+    if not 0 <= data["solved"] <= data["seeds"]:
+        return f"{data['solved']} of {data['seeds']} seeds solved"
+    checks = (
+        ("trials", _is_trial),
+        ("tuning", _is_point),
+        ("informativeness", _is_reading),
+        ("notes", lambda note: isinstance(note, str)),
+        ("ladder", lambda axis: _is_axis(data["setting"], axis)),
+    )
+    for name, check in checks:
+        if not all(map(check, data[name])):
+            return f"its {name} are no {name}"
+    if not _is_timing(data["timing"]):
+        return "its timing is no timing"
+    return "" if _is_number(data["hyperparameters"].get("lr")) else "its rate is no number"
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number of a sensible size, or null."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and abs(value) < MOST)  # type: ignore[arg-type]
+
+
+def _is_axis(setting: dict[str, Any], axis: object) -> bool:
+    return (
+        isinstance(axis, str) and setting.get(axis, 0) is not None and _is_number(setting.get(axis))
+    )
+
+
+def _holds(data: object, *numbers: str, **kinds: type) -> bool:
+    """Whether it is an object whose entries of these names are numbers or null, or of a kind."""
+    if not isinstance(data, dict) or not all(_is_number(data.get(name)) for name in numbers):
+        return False
+    return all(isinstance(data.get(name), kind) for name, kind in kinds.items())
 
 
 def _is_trial(data: object) -> bool:
-    if not isinstance(data, dict):
+    counts = ("gradient_evaluations", "forward_evaluations", "evaluations_to_target")
+    numbers = (*counts, "seconds", "seconds_to_target", "final_score")
+    if not isinstance(data, dict) or not _holds(data, *numbers, seed=int, status=str):
         return False
-    spent = data.get("evaluations_to_target")
-    known = data.get("status") in {status.value for status in Status}
-    reached = spent is None or (isinstance(spent, int) and spent >= 0)
-    return known and reached and isinstance(data.get("seed"), int)
+    curve = data.get("curve", [])
+    return (
+        data["status"] in {status.value for status in Status}
+        and all((data.get(name) or 0) >= 0 for name in counts)
+        and isinstance(data.get("reason"), str | None)
+        and isinstance(data.get("details", {}), dict)
+        and "evaluations_to_target" in data
+        and isinstance(curve, list | tuple)
+        and all(isinstance(look, list | tuple) and all(map(_is_number, look)) for look in curve)
+    )
+
+
+def _is_point(data: object) -> bool:
+    if not _holds(data, "lr", "seed", "score", status=str):
+        return False
+    return data["lr"] is not None and data["seed"] is not None  # type: ignore[index]
+
+
+def _is_reading(data: object) -> bool:
+    if not _holds(data, "evaluations", "value", "error", "bound", probe=str):
+        return False
+    entry = data if isinstance(data, dict) else {}
+    interval = entry.get("interval")
+    pair = isinstance(interval, list | tuple) and len(interval) == 2
+    return entry.get("evaluations") is not None and (
+        interval is None or (pair and all(map(_is_number, interval)))
+    )
+
+
+def _is_timing(data: dict[str, Any]) -> bool:
+    step = data.get("seconds_per_step") or {}
+    return (
+        _holds(step, "median", "q1", "q3", "mean")
+        and _holds(data, "peak_memory_bytes", "probe_seconds", "first_step_seconds")
+        and isinstance(data.get("clock"), str | None)
+    )
 
 
 def read(path: Path) -> list[Record]:

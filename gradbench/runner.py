@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
-from gradbench.optimizers import Needs, UnsupportedError, resolve
+from gradbench.needs import Needs
+from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
 from gradbench.scenario import Batch, Learner, Scenario, Target
 from gradbench.streams import generator, isolated, seed_globals
@@ -90,8 +91,16 @@ class _Training:
         if self.trial.optimizer is None:
             raise UnsupportedError(f"{self.scenario.name} needs an optimizer here")
         factory = resolve(self.trial.optimizer)
-        self.optimizer: Optimizer = factory.build(self.parameters, self.trial.hyperparameters)
-        return self._step_with_closure if factory.needs.closure else self._step, factory.needs
+        trial, needs = self.trial, factory.needs
+        self.optimizer: Optimizer = factory.build(
+            self.network,
+            trial.hyperparameters,
+            steps=trial.budget,
+            examples=trial.budget * trial.batch,
+        )
+        if needs.fused:
+            return self._fused_step, needs
+        return self._step_with_closure if needs.closure else self._step, needs
 
     def run(self, watch: Watch | None) -> None:
         reset_peak_memory(self.device)
@@ -112,6 +121,7 @@ class _Training:
         finally:
             self.result.clock = self.clock.name
             self.result.blocks = list(self.clock.blocks())
+            self.result.seconds = sum(seconds for seconds, _ in self.result.blocks)
             self._keep_peak()
         self.result.details = self.scenario.details(self.network, self.held_out)
         moved = zip(self.parameters, self.start, strict=True)
@@ -128,8 +138,10 @@ class _Training:
             count = 1 if self.needs.closure else look - self.spent
             if self.watching.active:  # stop once more before the last step, to see what it changes
                 count = max(1, count - 1)
-                self.watching.keep()
+                if not self.needs.modes:  # between two modes parameters differ by more than a step
+                    self.watching.keep()
             batches = self.batches.take(count)
+            self._mode("train")
             self.clock.start()
             for inputs, labels in batches:
                 self.step(inputs, labels)
@@ -137,10 +149,35 @@ class _Training:
 
     def _step(self, inputs: Tensor, labels: Tensor) -> None:
         self.optimizer.zero_grad()
-        self.scenario.loss(self.network(inputs), labels).mean().backward()
+        loss = self.scenario.loss(self.network(inputs), labels).mean()
+        if self.needs.create_graph:
+            self._differentiable(loss)
+        else:
+            loss.backward()
         self.result.gradient_evaluations += 1
         self.optimizer.step()
         self.spent += 1
+        if self.needs.create_graph:  # its graph goes with it
+            self.optimizer.zero_grad()
+
+    def _differentiable(self, loss: Tensor) -> None:
+        """As `backward(create_graph=True)`, without torch's warning of the cycle that it leaves."""
+        used = [p for p in self.parameters if p.requires_grad]
+        grads = torch.autograd.grad(loss, used, create_graph=True, allow_unused=True)
+        for parameter, grad in zip(used, grads, strict=True):
+            parameter.grad = grad
+
+    def _fused_step(self, inputs: Tensor, labels: Tensor) -> None:
+        """Have the optimizer update while it goes backward."""
+        loss = self.scenario.loss(self.network(inputs), labels).mean()
+        self.optimizer.fused_backward(loss, self.optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
+        self.result.gradient_evaluations += 1
+        self.spent += 1
+
+    def _mode(self, name: str) -> None:
+        """Tell an optimizer that keeps other parameters for training than for evaluation."""
+        if self.needs.modes and (self.spent or name == "train"):  # there is nothing to leave yet
+            getattr(self.optimizer, name)()
 
     def _learn(self, inputs: Tensor, labels: Tensor) -> None:
         """Have the network learn by itself; a batch spends one forward evaluation."""
@@ -169,12 +206,15 @@ class _Training:
                 result.forward_evaluations += 1
             return loss
 
+        if self.needs.gradients_first:
+            closure()
         self.optimizer.step(closure)  # type: ignore[arg-type]  # torch types it as -> float
         called = result.gradient_evaluations + result.forward_evaluations - before
         self.spent += max(1, called)
 
     def _look(self) -> float:
         """Evaluate on the held-out set and settle the status."""
+        self._mode("eval")
         score, loss = self.scenario.evaluate(self.network, self.held_out)
         result = self.result
         finite = math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gradbench.compare import differing
+from gradbench.folder import HELD
 from gradbench.record import Expectation, Record, parse
 
 
@@ -22,6 +24,8 @@ class Run:
     about: dict[str, Any]
     records: list[Record]
     damaged: list[str]
+    held: tuple[str, ...] = ()
+    """What was said of it against a baseline or an older version."""
 
     @property
     def optimizers(self) -> list[str]:
@@ -53,33 +57,56 @@ def load(path: Path) -> Run:
             records.append(parse(line))
         except ValueError as error:
             damaged.append(f"{lines}, line {number}: skipped, {error}")
-    return Run(folder, described, records, damaged)
+    return Run(folder, described, records, damaged, _held(folder / HELD))
+
+
+def _held(path: Path) -> tuple[str, ...]:
+    try:
+        lines = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ()
+    return tuple(map(str, lines)) if isinstance(lines, list) else ()
 
 
 def joined(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[Record]]:
     """Return what several runs were, and their records as if of one.
 
     An optimizer that attempted a case in more than one run carries its run's name. Raises RunError
-    where the runs' cases are not the same: another protocol or preset.
+    where one run is named twice, or where the runs' cases are not the same.
     """
+    paths = [run.path.resolve() for run in runs]
+    if len(set(paths)) < len(paths):
+        raise RunError("one report holds each run once: a run is named twice")
     for name in ("protocol", "preset"):
         values = list(dict.fromkeys(str(run.about.get(name)) for run in runs))
         if len(values) > 1:
             raise RunError(f"one report needs one {name}: these runs have {', '.join(values)}")
+    labels = _labels(paths)
     seen = Counter((r.case, r.optimizer) for run in runs for r in run.records)
     twice = {optimizer for (_, optimizer), count in seen.items() if count > 1}
-    records, cases = [], set[str]()
-    for run in runs:
+    records: list[Record] = []
+    first: dict[str, Record] = {}
+    for run, label in zip(runs, labels, strict=True):
         for record in run.records:
-            if record.expectation == Expectation.LEARNER:  # the same in every run
-                if record.case not in cases:
-                    records.append(record)
-                cases.add(record.case)
-                continue
-            name = record.optimizer
-            label = f"{name} ({run.path.resolve().name})" if name in twice else name
-            records.append(replace(record, optimizer=label))
+            met = first.setdefault(record.case, record)
+            if name := differing(record, met):
+                raise RunError(f"one report needs the same cases: {name} of {record.case} differs")
+            if record.expectation != Expectation.LEARNER:
+                given = record.optimizer
+                whose = f"{given} ({label})" if given in twice else given
+                records.append(replace(record, optimizer=whose))
+            elif met is record:  # a learner does the same in every run
+                records.append(record)
     return [run.about for run in runs], records
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """Return as much of each path's end as tells it from the others."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        labels = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(path) for path in paths]
 
 
 def choose(text: str) -> tuple[Run, str, list[Record]]:
@@ -95,6 +122,8 @@ def choose(text: str) -> tuple[Run, str, list[Record]]:
         path, spec = Path(head), tail
     run = load(path)
     have = run.optimizers
+    if not have:
+        raise RunError(f"{path} has no records of any optimizer")
     if not spec and len(have) == 1:
         spec = have[0]
     if spec not in have:

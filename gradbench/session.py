@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from gradbench.folder import RunFolder
+from gradbench.folder import HELD, RunFolder
 from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
 from gradbench.options import Options
-from gradbench.record import Record
+from gradbench.record import Record, to_json
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
 from gradbench.spec import SpecError, labels
@@ -191,13 +191,17 @@ class Session:
         from gradbench.report import html
         from gradbench.report.markdown import page
 
-        self.folder.write("report.md", page([self.run], self.folder.records, self.gate.told))
+        self.updated = self.gate.end(self.run)
+        records, held = self.folder.records, self.gate.told
+        if held:
+            self.folder.write(HELD, to_json(held) + "\n")
+        self.folder.write("report.md", page([self.run], records, held))
         self.reports = [str(self.folder.path / "report.md")]
         if not html.available():
             self.reports.append(html.HINT)
-        elif self.folder.records:
-            self.reports.append(str(html.write(self.folder.path, [self.run], self.folder.records)))
-        self.updated = self.gate.end(self.run)
+        elif records:
+            written = html.write(self.folder.path, [self.run], records, held=held)
+            self.reports.append(str(written))
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
         """Write the table, the news, and where the report lies."""

@@ -115,24 +115,17 @@ def geometric_mean(logs: Sequence[float], level: float = 0.95) -> tuple[float, f
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
-def kaplan_meier(
-    times: Sequence[float | None], limits: Sequence[float]
-) -> list[tuple[float, float]]:
-    """Share that has arrived by each time: points `(time, share)` of a step function from (0, 0).
+def share_interval(
+    shares: Sequence[float], *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return a 95 % bootstrap interval of the mean of shares, by resampling them.
 
-    `times` are times to target, None where it was not reached by the `limits` entry (infinite for
-    what never will). With one common limit this is the plain share. The last point is the largest
-    finite limit or time.
-    Source: E. L. Kaplan, P. Meier, J. Am. Stat. Assoc. 53 (1958) 457-481.
+    Of cases' solved shares, it says how the mean depends on which cases were asked.
     """
-    ends = [limit if t is None else t for t, limit in zip(times, limits, strict=True)]
-    points, left = [(0.0, 0.0)], 1.0
-    for time in sorted({t for t in times if t is not None}):
-        at_risk = sum(end >= time for end in ends)
-        left *= 1 - sum(t == time for t in times) / at_risk
-        points.append((float(time), 1 - left))
-    last = max((end for end in ends if math.isfinite(end)), default=0.0)
-    return points if points[-1][0] >= last else [*points, (float(last), 1 - left)]
+    values = np.asarray(shares, dtype=float)
+    drawn = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def running_time(
@@ -153,8 +146,9 @@ def running_time(
     if not wins.any():
         return None
     drawn = np.random.default_rng(seed).integers(0, len(wins), (resamples, len(wins)))
-    with np.errstate(divide="ignore"):
-        values = np.sort(cost[drawn].sum(axis=1) / wins[drawn].sum(axis=1))
+    won = wins[drawn].sum(axis=1)
+    ratios = cost[drawn].sum(axis=1) / np.maximum(won, 1)
+    values = np.sort(np.where(won > 0, ratios, np.inf))
     n = len(wins)
     tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025))) if n > 1 else 0.0
     low, high = values[int(tail * resamples)], values[-1 - int(tail * resamples)]

@@ -29,7 +29,8 @@ class StepTime:
     """The newer step's time over the older one's.
 
     `cases` holds each case's median ratio over the pairs, `ratio` and `interval` their geometric
-    mean and its 95 % t interval; `p` is one-sided, for a ratio above LIMIT.
+    mean and its 95 % t interval (over the pairs, where there is one case); `p` is one-sided, for a
+    ratio above LIMIT.
     """
 
     cases: dict[str, float]
@@ -65,8 +66,11 @@ def step_time(cases: Sequence[Case], new: str, old: str, **settings: Any) -> Ste
             pairs[case.id] = found[1:]  # the first pair warms up
     if not pairs:
         raise ValueError(f"{new} and {old} can be timed on none of the cases together")
+    if len(pairs) == 1:  # no spread over cases: that over the pairs of the one
+        ratio, low, high = geometric_mean(next(iter(pairs.values())))
+    else:
+        ratio, low, high = geometric_mean([statistics.median(found) for found in pairs.values()])
     middles = {case: statistics.median(found) for case, found in pairs.items()}
-    ratio, low, high = geometric_mean(list(middles.values()))
     above = [log - math.log(LIMIT) for found in pairs.values() for log in found]
     return StepTime(
         {case: math.exp(log) for case, log in middles.items()},

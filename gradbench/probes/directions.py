@@ -73,9 +73,7 @@ def weighted_variance(found: Tensor, weights: Tensor) -> tuple[float, Tensor]:
     fixed point; they are taken around their own mean, which costs a few parts in n^2.
     """
     n = len(weights)
-    rows = found - (weights @ found) / weights.sum()
+    rows = found - (weights @ found) / weights.sum()  # so their weighted sum is zero
     squares = weights * rows.square().sum(dim=1)
-    weighted = weights[:, None] * rows
-    total = weighted.sum(dim=0)
-    pairs = (total.square().sum() - weighted.square().sum()) / (n * (n - 1))
-    return (squares.mean() - pairs).item(), squares - 2 * weighted @ total / n
+    itself = (weights.square() @ rows.square().sum(dim=1)) / (n * (n - 1))
+    return (squares.mean() + itself).item(), squares

@@ -88,7 +88,7 @@ def ratio(products: Tensor, size: int) -> Reading:
     apart = centred(products).diagonal()
     noise = size * apart.sum().item() / (count - 1)
     if noise <= 0:
-        return positive(NAME, math.nan, math.nan)
+        return nothing(NAME, "every batch has the same gradient: no noise")
     off = mean_error(apart) / apart.mean().item()
     note = f"{count} batches of {size}"
     signal = squared_mean(products)

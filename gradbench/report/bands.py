@@ -29,17 +29,17 @@ def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
 
 def _curve(trial: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return a trial's looks whose score was a number."""
-    looks = [look for look in trial.get("curve") or [] if _is_look(look)]
+    looks = [look for look in trial.get("curve") or [] if None not in look[:2]]
     x, y = (np.array([look[i] for look in looks], dtype=float) for i in range(2))
     if trial["status"] == Status.DIVERGED and len(y):
-        end = float(trial.get("gradient_evaluations") or x[-1])
+        end = float(spent(trial) or x[-1])
         x, y = np.append(x, max(end, x[-1] + 1)), np.append(y, y.min())
     return x, y
 
 
-def _is_look(look: object) -> bool:
-    numbers = isinstance(look, list) and len(look) >= 2
-    return numbers and all(isinstance(v, int | float) for v in look[:2])  # type: ignore[index]
+def spent(trial: dict[str, Any]) -> int:
+    """Return the evaluations that a trial took, of either kind: what the budget counts."""
+    return sum(trial.get(f"{kind}_evaluations") or 0 for kind in ("gradient", "forward"))
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

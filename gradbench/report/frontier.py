@@ -67,5 +67,5 @@ def _below(a: dict[str, Any], b: dict[str, Any], axes: list[str]) -> bool:
 
 def _named(group: list[Record], axes: list[str]) -> str:
     """Return the rungs' names, each once; empty where there are none."""
-    names = [", ".join(f"{axis} = {r.setting.get(axis):g}" for axis in axes) for r in group]
+    names = [", ".join(f"{axis} = {r.setting.get(axis, 0):g}" for axis in axes) for r in group]
     return "; ".join(dict.fromkeys(names))

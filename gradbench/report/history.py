@@ -7,7 +7,7 @@ from tabulate import tabulate
 from gradbench.history import History, Step, result
 from gradbench.report.terminal import CASE, shorten
 
-SHOWN = 6
+SHOWN = 5
 """Most runs whose results stand side by side in the terminal."""
 
 
@@ -44,8 +44,8 @@ def _one(history: History) -> str:
         names = ("case", *(f"run {number}" for number, _ in last))
         parts.append(tabulate(cells, names, tablefmt="plain", disable_numparse=True))
     count = len(history.cases) - len(changing)
-    if count and len(history.steps) > 1:
-        parts.append(f"the same numbers in every run that has them: {count} cases")
+    if count and any(step.held for step in history.steps):
+        parts.append(f"never seen with other numbers: {count} case{'' if count == 1 else 's'}")
     return "\n\n".join(parts)
 
 

@@ -30,22 +30,31 @@ def write(
     runs: Sequence[dict[str, Any]],
     records: Sequence[Record],
     damaged: Sequence[str] = (),
+    held: Sequence[str] = (),
 ) -> Path:
     """Write the page and its script into a folder and return the page's path."""
     source = files("plotly") / "package_data" / SCRIPT
     with as_file(source) as script:
-        if not (folder / SCRIPT).is_file():
-            shutil.copyfile(script, folder / SCRIPT)
+        there = folder / SCRIPT
+        if not there.is_file() or there.stat().st_size != script.stat().st_size:
+            shutil.copyfile(script, folder / f".{SCRIPT}.part")
+            (folder / f".{SCRIPT}.part").replace(there)
     part = folder / f".{PAGE}.part"
-    part.write_text(page(runs, records, damaged), encoding="utf-8")
+    part.write_text(page(runs, records, damaged, held), encoding="utf-8")
     part.replace(folder / PAGE)
     return folder / PAGE
 
 
 def page(
-    runs: Sequence[dict[str, Any]], records: Sequence[Record], damaged: Sequence[str] = ()
+    runs: Sequence[dict[str, Any]],
+    records: Sequence[Record],
+    damaged: Sequence[str] = (),
+    held: Sequence[str] = (),
 ) -> str:
-    """Return the page. Whatever came from a record is escaped."""
+    """Return the page. Whatever came from a record is escaped.
+
+    `damaged` says what could not be read, `held` how the run did against what was before.
+    """
     seen = view(list(records))
     names = [optimizer["name"] for optimizer in seen["optimizers"]]
     return (
@@ -55,12 +64,12 @@ def page(
             title=f"gradbench: {', '.join(names[:6])}" + (" and others" if len(names) > 6 else ""),
             about=[ran_on(run) for run in runs],
             damaged=damaged,
+            held=held,
             news=news(list(records)),
             ladders=ladders(records),
             optimizers=seen["optimizers"],
             families=[family["name"] for family in seen["families"]],
             data=finite(seen | {"preset": str(runs[0].get("preset", ""))}),
-            footer=f"gradbench {(runs[0].get('versions') or {}).get('gradbench', '')}",
             css=style(),
             script=_template("report.js"),
         )

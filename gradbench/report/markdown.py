@@ -16,7 +16,7 @@ def page(
 
     `baseline` are the lines that say what changed against one.
     """
-    specs = dict.fromkeys(spec for run in runs for spec in run.get("optimizers") or ())
+    specs = dict.fromkeys(spec for run in runs for spec in _specs(run))
     parts = [f"# gradbench: {', '.join(_code(spec) for spec in specs)}", *map(ran_on, runs)]
     if found := news(records):
         parts += ["## NEWS", _list(found)]
@@ -35,6 +35,11 @@ def page(
     if said:
         parts += ["## Notes", _list(said)]
     return "\n\n".join(parts) + "\n"
+
+
+def _specs(run: dict[str, Any]) -> list[str]:
+    found = run.get("optimizers")
+    return list(map(str, found)) if isinstance(found, list) else []
 
 
 def ran_on(run: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """One record as the cells and remarks that every report shows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from gradbench.record import Expectation, Outcome, Record, Status
@@ -12,6 +13,13 @@ def shown(optimizer: str) -> str:
     """Return the spec without the folder of its file."""
     folder, file, rest = optimizer.partition(".py:")
     return folder.rpartition("/")[2] + file + rest if file else optimizer
+
+
+def distinct(optimizers: Sequence[str]) -> dict[str, str]:
+    """Return what each spec is shown as: in short, but in whole where two would look alike."""
+    short = {spec: shown(spec) for spec in optimizers}
+    names = list(short.values())
+    return {spec: name if names.count(name) == 1 else spec for spec, name in short.items()}
 
 
 def ran(record: Record) -> int:

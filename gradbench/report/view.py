@@ -1,11 +1,12 @@
 """Runs as plain data for a page that draws them: what is embedded in report.html."""
 
+from statistics import median
 from typing import Any
 
 from gradbench.record import Expectation, Outcome, Record, Status
-from gradbench.report.bands import band
-from gradbench.report.rows import ran, remarks, shown, to_target, verdict
-from gradbench.statistics import kaplan_meier, running_time, wilson
+from gradbench.report.bands import band, spent
+from gradbench.report.rows import distinct, ran, remarks, to_target, verdict
+from gradbench.statistics import running_time, share_interval, wilson
 
 MIB = 2**20
 
@@ -18,7 +19,7 @@ def view(records: list[Record]) -> dict[str, Any]:
         by_case.setdefault(record.case, []).append(record)
     families = list(dict.fromkeys(r.family for r in records))
     return {
-        "optimizers": [{"spec": spec, "name": shown(spec)} for spec in specs],
+        "optimizers": [{"spec": spec, "name": name} for spec, name in distinct(specs).items()],
         "families": [
             {"name": family, "arrivals": arrivals([r for r in records if r.family == family])}
             for family in families
@@ -55,9 +56,10 @@ def result(record: Record) -> dict[str, Any]:
     """Return what one optimizer did on one case."""
     statuses, count = record.statuses, ran(record)
     low, high = wilson(record.solved, record.seeds) if record.seeds else (0.0, 1.0)
-    spent = [trial.get("gradient_evaluations") or 0 for trial in record.trials]
     arrived = [status == Status.SOLVED for status in statuses]
-    time = running_time(spent, arrived) if count else None
+    cost = [t["evaluations_to_target"] or spent(t) for t in record.trials]
+    time = running_time(cost, arrived) if count else None
+    each = [t["seconds"] / spent(t) for t in record.trials if t.get("seconds") and spent(t)]
     step = record.timing.get("seconds_per_step") or {}
     memory = record.timing.get("peak_memory_bytes")
     return {
@@ -75,6 +77,7 @@ def result(record: Record) -> dict[str, Any]:
         "median": to_target(record),
         "ert": time,
         "step": {name: step.get(name) for name in ("median", "q1", "q3")},
+        "each": median(each) if each else None,
         "clock": record.timing.get("clock"),
         "memory": None if memory is None else round(memory / MIB, 1),
         "rate": record.hyperparameters.get("lr"),
@@ -86,9 +89,19 @@ def result(record: Record) -> dict[str, Any]:
 
 
 def _sweep(record: Record) -> list[dict[str, Any]]:
-    """Return the sweep's points by rate: final score, and whether the trial solved the case."""
-    points = sorted(record.tuning, key=lambda point: (point["lr"], point["seed"]))
-    return [{"lr": p["lr"], "score": p["score"], "status": p["status"]} for p in points]
+    """Return the sweep by rate: the tuning seeds' final scores, and how many solved the case."""
+    points: dict[float, list[dict[str, Any]]] = {}
+    for point in record.tuning:
+        points.setdefault(point["lr"], []).append(point)
+    return [
+        {
+            "lr": rate,
+            "scores": [p["score"] for p in found if p["score"] is not None],
+            "solved": sum(p["status"] == Status.SOLVED for p in found),
+            "n": len(found),
+        }
+        for rate, found in sorted(points.items())
+    ]
 
 
 def _tracks(record: Record) -> dict[str, list[dict[str, Any]]]:
@@ -101,35 +114,35 @@ def _tracks(record: Record) -> dict[str, list[dict[str, Any]]]:
 
 
 def arrivals(records: list[Record]) -> dict[str, Any]:
-    """Return per optimizer the share of trials that have reached the target, in both units.
+    """Return per optimizer the share of all trials that have reached the target, in both units.
 
-    Kaplan-Meier over all cases and seeds of the family; a trial that ended without the target is
-    censored at what it spent, one that diverged or crashed never arrives.
+    What never reached it counts in the denominator throughout; a case's trials end at its budget,
+    so beyond the `least` budget the share is a lower bound. `interval` is of the last share.
     """
     found: dict[str, Any] = {}
     for spec in dict.fromkeys(r.optimizer for r in records if not is_learner(r)):
-        own = [r for r in records if r.optimizer == spec and not is_learner(r)]
-        trials = [(r, trial) for r in own for trial in r.trials if ran(r)]
+        own = [r for r in records if r.optimizer == spec and not is_learner(r) and ran(r)]
+        trials = [trial for r in own for trial in r.trials]
         if not trials:
             continue
-        found[spec] = {"n": len(trials), "cases": len({r.case for r, _ in trials})}
-        for unit in ("evaluations", "seconds"):
-            times, limits = [], []
-            for record, trial in trials:
-                time = trial.get(f"{unit}_to_target") if trial["status"] == Status.SOLVED else None
-                times.append(time)
-                limits.append(_limit(record, trial, unit))
-            found[spec][unit] = [
-                [float(f"{v:.4g}") for v in p] for p in kaplan_meier(times, limits)
-            ]
+        low, high = share_interval([r.solved / r.seeds for r in own])
+        found[spec] = {
+            "n": len(trials),
+            "cases": len(own),
+            "least": min(r.budget for r in own),
+            "interval": [round(low, 3), round(high, 3)],
+        }
+        for unit, end in (
+            ("evaluations", max(r.budget for r in own)),
+            ("seconds", max(trial.get("seconds") or 0.0 for trial in trials)),
+        ):
+            times = [t.get(f"{unit}_to_target") for t in trials if t["status"] == Status.SOLVED]
+            found[spec][unit] = _steps([t for t in times if t is not None], len(trials), end)
     return found
 
 
-def _limit(record: Record, trial: dict[str, Any], unit: str) -> float:
-    """Return up to where a trial without the target is known not to have reached it."""
-    if trial["status"] in {Status.DIVERGED, Status.CRASHED, Status.UNSUPPORTED}:
-        return float("inf")
-    spent = float(trial.get("gradient_evaluations") or 0)
-    if unit == "evaluations":
-        return spent
-    return spent * ((record.timing.get("seconds_per_step") or {}).get("mean") or 0.0)
+def _steps(times: list[float], count: int, end: float) -> list[list[float]]:
+    """Return the points of a share that grows by one trial at each time, from 0 to the end."""
+    points = [[0.0, 0.0]]
+    points += [[float(f"{t:.4g}"), round(i / count, 4)] for i, t in enumerate(sorted(times), 1)]
+    return [*points, [float(f"{max(end, points[-1][0]):.4g}"), points[-1][1]]]

@@ -29,7 +29,7 @@ def trained(record):
 def test_a_line_is_the_median_as_accuracy_and_says_n(trained):
     easy = trained("parity", "easy", setting={"d": 5}, approach="gradient")
     hard = trained("parity", "hard", setting={"d": 30}, approach="gradient")
-    figure = figures.by_difficulty([easy, hard], "parity", "accuracy", figures.accuracy)
+    figure = figures.by_difficulty([easy, hard], "parity", "accuracy")
     assert [axis.get_title() for axis in figure.axes] == ["d = 5", "d = 30"]
     (line,) = figure.axes[0].get_lines()
     assert list(line.get_ydata()) == [0.5, 0.75]
@@ -94,3 +94,19 @@ def test_without_matplotlib_one_line_says_so(tmp_path, about, trained, capsys, m
     (tmp_path / "records.jsonl").write_text(to_json(asdict(trained("parity"))) + "\n")
     assert main(["figures", str(tmp_path)]) == 4
     assert capsys.readouterr().err == f"gradbench figures: {figures.HINT}\n"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "k", "ends"),
+    [("allocation", 10, (0.1, 1.0)), ("line-tuples", 1, (0.5, 0.945)), ("curves", 1, (0.0, 1.0))],
+)
+def test_axes_are_the_papers(trained, scenario, k, ends):
+    assert figures.span(trained(scenario, setting={"k": k})) == pytest.approx(ends)
+
+
+def test_a_tuples_best_accuracy_is_the_scenarios(trained):
+    from gradbench.scenarios.line_tuples import LineTuples
+
+    for k in (1, 2, 3, 4):
+        _, best = figures.span(trained("line-tuples", setting={"k": k}))
+        assert best == pytest.approx(LineTuples(k=k).ceiling, abs=1e-3)

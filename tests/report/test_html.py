@@ -19,7 +19,7 @@ def saved(tmp_path, about):
 
     def write(name, records, **changes):
         folder = tmp_path / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "run.json").write_text(to_json(about | changes))
         (folder / "records.jsonl").write_text("".join(to_json(asdict(r)) + "\n" for r in records))
         return folder
@@ -105,9 +105,100 @@ def test_without_the_extra_the_rest_comes_and_one_line_says_how(saved, record, m
     assert not (folder / "report.html").exists()
 
 
-@pytest.mark.parametrize("said", [{}, {"device": 3, "versions": [], "optimizers": None}])
+@pytest.mark.parametrize("said", [{}, {"device": 3, "versions": [1], "optimizers": 5}])
 def test_a_run_json_that_says_little_is_no_error(saved, record, said):
     folder = saved("run", [record()])
     (folder / "run.json").write_text(json.dumps(said))
     assert main(["report", str(folder)]) == 0
     assert "? preset" in (folder / "report.md").read_text()
+
+
+def test_the_sessions_own_page_is_the_one_written_again(pytester):
+    """A suite of one case, by an optimizer that evaluates forward only."""
+    from gradbench.discover import suites
+
+    result = pytester.runpytest_subprocess(
+        str(suites() / "test_parity.py"), "-k", "d5", "--optimizer=es:lr=0.1", "--gb-seeds=2"
+    )
+    assert result.ret in (0, 1)
+    folder = (pytester.path / "reports" / "latest").resolve()
+    first = (folder / "report.html").read_text()
+    assert main(["report", str(folder)]) == 0
+    assert (folder / "report.html").read_text() == first
+    (case,) = embedded(first)["cases"]
+    (found,) = case["results"].values()
+    assert found["band"]["x"][-1] >= 100  # of forward evaluations
+    assert found["each"] > 0
+
+
+def test_what_was_said_against_a_baseline_is_kept(saved, record):
+    folder = saved("run", [record()])
+    (folder / "held.json").write_text('["a: flatness regressed <b>"]')
+    assert main(["report", str(folder)]) == 0
+    assert "regressed" in (folder / "report.md").read_text()
+    assert "a: flatness regressed &lt;b&gt;" in (folder / "report.html").read_text()
+
+
+def test_the_script_is_written_again_where_it_is_not_whole(saved, record):
+    folder = saved("run", [record()])
+    (folder / "plotly.min.js").write_text("x")
+    assert main(["report", str(folder)]) == 0
+    assert (folder / "plotly.min.js").stat().st_size > 10**6
+
+
+def test_runs_of_one_name_are_told_apart_and_one_run_is_not_two(tmp_path, saved, record, capsys):
+    for parent in ("before", "after"):
+        (tmp_path / parent).mkdir()
+        saved(f"{parent}/run", [record("one")])
+    runs = [str(tmp_path / parent / "run") for parent in ("before", "after")]
+    out = tmp_path / "out"
+    assert main(["report", *runs, "--output", str(out)]) == 0
+    (case,) = embedded((out / "report.html").read_text())["cases"]
+    assert list(case["results"]) == ["a (before/run)", "a (after/run)"]
+    assert main(["report", runs[0], runs[0], "--output", str(out)]) == 4
+    other = saved("other", [record("one", budget=5000)])
+    assert main(["report", runs[0], str(other), "--output", str(out)]) == 4
+    said = capsys.readouterr().err.splitlines()
+    assert "a run is named twice" in said[0]
+    assert "budget of one differs" in said[1]
+
+
+ODD = {
+    "timing": [{"seconds_per_step": 3}, {"clock": ["a"]}, {"peak_memory_bytes": "1"}],
+    "tuning": [[{}], [3], [{"lr": None, "seed": -1, "score": 0.1, "status": "solved"}]],
+    "informativeness": [[{}], [3], [{"probe": "p", "evaluations": None}]],
+    "setting": [{"n": None}, {"n": "x"}, {"n": [1]}],
+    "hyperparameters": [{"lr": {}}],
+    "solved": [9],
+    "notes": [[3]],
+    "trials": [
+        [{"seed": 0, "status": "solved"} | changes]
+        for changes in ({"curve": 5}, {"curve": [[10**400, 1]]}, {"gradient_evaluations": 10**400})
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in ODD.items() for v in values])
+def test_an_odd_record_is_a_damaged_line_in_every_command(saved, record, capsys, name, value):
+    odd = asdict(record("odd", ladder=["n"], setting={"n": 1})) | {name: value}
+    folder = saved("run", [record("one"), record("one", optimizer="b")])
+    damage(folder, json.dumps(odd))
+    commands = (
+        ["report", str(folder)],
+        ["compare", f"{folder}:a", f"{folder}:b"],
+        ["history", str(folder.parent)],
+        ["figures", f"{folder}:a", f"--output={folder}"],
+    )
+    for command in commands:
+        assert main(command) == 0
+        assert "line 3: skipped, not a record" in capsys.readouterr().err
+
+
+def test_a_run_without_records_is_one_line(saved, capsys):
+    folder = saved("run", [])
+    for command in ("compare", "figures", "history"):
+        where = [str(folder)] * (2 if command == "compare" else 1)
+        assert main([command, *(where if command != "history" else [str(folder.parent)])]) == 4
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "no records" in line or "no runs with records" in line
+    assert main(["report", str(folder)]) == 0

@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from gradbench.report.bands import band
+from gradbench.report.bands import band, spent
 from gradbench.report.frontier import ladders
-from gradbench.report.view import view
-from gradbench.statistics import kaplan_meier, running_time
+from gradbench.report.rows import distinct
+from gradbench.report.view import arrivals, result, view
+from gradbench.statistics import running_time, share_interval
 
 PARITY = {"scenario": "parity", "family": "uninformative", "ladder": ["d", "weight"]}
 
@@ -77,23 +77,37 @@ def test_a_diverged_trial_does_not_keep_what_it_had():
     assert band([{"status": "unsupported"}]) is None
 
 
-def test_kaplan_meier_is_scipys():
-    times = [3.0, None, 5.0, 5.0, None, 8.0, None]
-    limits = [9.0, 4.0, 9.0, 9.0, 5.0, 9.0, math.inf]
-    points = dict(kaplan_meier(times, limits))
-    seen = stats.CensoredData.right_censored(
-        [t or min(limit, 1e9) for t, limit in zip(times, limits, strict=True)],
-        [t is None for t in times],
-    )
-    theirs = stats.ecdf(seen).cdf
-    for time in (3.0, 5.0, 8.0):
-        assert points[time] == pytest.approx(theirs.evaluate(time))
+def test_the_share_counts_every_trial_and_what_it_spent_of_either_kind(record):
+    easy = record("easy", times=(10, 20, None, None), budget=100)
+    hard = record("hard", times=(None,) * 4, budget=300)
+    for trial in (*easy.trials, *hard.trials):
+        trial["forward_evaluations"] = trial["gradient_evaluations"] = 50
+        trial["seconds"], trial["seconds_to_target"] = 2.0, trial["evaluations_to_target"]
+    found = arrivals([easy, hard])["a"]
+    assert found["evaluations"] == [[0, 0], [10, 1 / 8], [20, 2 / 8], [300, 2 / 8]]
+    assert found["seconds"][-1] == [20, 2 / 8]
+    assert (found["n"], found["cases"], found["least"]) == (8, 2, 100)
+    assert spent(easy.trials[0]) == 100
+    low, high = found["interval"]
+    assert (low, high) == (0, 0.5)
+    shown = result(easy)
+    assert shown["each"] == 0.02
+    assert shown["ert"][0] == (10 + 20 + 100 + 100) / 2  # what was spent after the target is not
 
 
-def test_with_one_limit_it_is_the_plain_share():
-    points = kaplan_meier([1.0, None, 2.0, None], [10.0] * 4)
-    assert points == [(0.0, 0.0), (1.0, 0.25), (2.0, 0.5), (10.0, 0.5)]
-    assert kaplan_meier([None], [math.inf]) == [(0.0, 0.0)]
+def test_the_shares_interval_is_that_of_a_mean():
+    stream, inside = np.random.default_rng(0), 0
+    for _ in range(500):
+        low, high = share_interval(stream.random(30), resamples=500)
+        inside += low <= 0.5 <= high
+    assert 0.90 <= inside / 500 <= 0.98
+    assert share_interval([1.0, 1.0]) == (1.0, 1.0)
+
+
+def test_two_files_of_one_name_are_told_apart():
+    names = distinct(["./old/opt.py:Mine", "./new/opt.py:Mine", "adam"])
+    assert list(names.values()) == ["./old/opt.py:Mine", "./new/opt.py:Mine", "adam"]
+    assert distinct(["./lab/opt.py:Mine", "adam"])["./lab/opt.py:Mine"] == "opt.py:Mine"
 
 
 def test_the_running_time_is_that_of_restarts():
@@ -105,6 +119,7 @@ def test_the_running_time_is_that_of_restarts():
     assert running_time([100, 100], [False, False]) is None
     assert running_time([100, 10], [False, True])[2] == math.inf
     assert running_time([10, 10], [True, True]) == (10, 10, 10)
+    assert running_time([5, 0, 0], [True, False, False])[2] == math.inf  # never 0 / 0
 
 
 @pytest.mark.parametrize(("n", "mean", "least"), [(5, 0.90, 0.82), (12, 0.93, 0.90)])

@@ -1,4 +1,5 @@
 "use strict";
+if (typeof Plotly === "undefined") document.querySelector("main").prepend("The figures need plotly.min.js beside this page: `gradbench report` writes it again.");
 const data = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5195", "#8c6d00", "#56b4e9", "#333333", "#a6001a", "#5f8700"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
@@ -47,8 +48,10 @@ const watcher = new IntersectionObserver(entries => {
   for (const entry of entries) if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
 }, { rootMargin: "200px" });
 function figure(box, make) { box.make = make; watcher.observe(box); return box; }
-const redraw = box => { if (drawn.has(box)) draw(box); };
-addEventListener("beforeprint", () => document.querySelectorAll(".figure").forEach(box => { if (!drawn.has(box)) draw(box); }));
+// On paper every figure is there, as wide as a page holds.
+const PAPER = 660;
+addEventListener("beforeprint", () => document.querySelectorAll(".figure").forEach(box => { if (!drawn.has(box)) draw(box); Plotly.relayout(box, { width: PAPER, autosize: false }); }));
+addEventListener("afterprint", () => drawn.forEach((_, box) => Plotly.relayout(box, { width: null, autosize: true })));
 
 function line(spec, x, y, more = {}) {
   const s = look(spec);
@@ -57,29 +60,30 @@ function line(spec, x, y, more = {}) {
 function curves(item, seconds) {
   const traces = [];
   for (const [spec, result] of Object.entries(item.results)) {
-    const band = result.band, scale = seconds ? result.step.median : 1;
+    const band = result.band, scale = seconds ? result.each : 1;
     if (!band || !scale) continue;
     const x = band.x.map(v => v * scale), s = look(spec);
     traces.push({ type: "scatter", mode: "lines", meta: spec, hoverinfo: "skip", x: x.concat([...x].reverse()), y: band.high.concat([...band.low].reverse()), fill: "toself", fillcolor: s.colour + "22", line: { width: 0 } });
     traces.push(line(spec, x, band.mid));
   }
   const shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: item.target, y1: item.target, line: { color: "#777", width: 1, dash: "dot" } }];
-  return { traces, layout: layout(seconds ? "training seconds (evaluations x median step)" : "gradient evaluations", "score (0 chance, 1 solved)", { shapes, yaxis: { range: bounds(item) } }) };
+  return { traces, layout: layout(seconds ? "training seconds (evaluations x the trials' seconds per evaluation)" : "gradient evaluations", "score (0 chance, 1 solved)", { shapes, yaxis: { range: bounds(item) } }) };
 }
 function bounds(item) {
   const low = Math.min(0, ...Object.values(item.results).flatMap(r => r.band ? r.band.low : []));
   return [Math.max(-1, low) - 0.05, 1.05];
 }
+const middle = values => { const v = [...values].sort((a, b) => a - b), n = v.length; return n % 2 ? v[(n - 1) / 2] : (v[n / 2 - 1] + v[n / 2]) / 2; };
 function rates(item) {
   const traces = [];
   for (const [spec, result] of Object.entries(item.results)) {
-    const points = result.sweep.filter(p => p.score !== null);
+    const points = result.sweep.filter(p => p.scores.length);
     if (!points.length) continue;
-    traces.push(line(spec, points.map(p => p.lr), points.map(p => Math.max(-1, p.score)), { rest: {
-      mode: "lines+markers", marker: { symbol: points.map(p => p.status === "solved" ? "circle" : "circle-open"), size: 8, color: look(spec).colour },
-      text: points.map(p => p.status), hovertemplate: "%{fullData.name}<br>rate %{x}: %{y:.3f} (%{text})<extra></extra>" } }));
+    traces.push(line(spec, points.map(p => p.lr), points.map(p => Math.max(-1, middle(p.scores))), { rest: {
+      mode: "lines+markers", marker: { symbol: points.map(p => p.solved === p.n ? "circle" : "circle-open"), size: 8, color: look(spec).colour },
+      text: points.map(p => `${p.solved} of ${p.n} solved`), hovertemplate: "%{fullData.name}<br>rate %{x}: %{y:.3f} (%{text})<extra></extra>" } }));
   }
-  return { traces, layout: layout("learning rate (filled: solved; what diverged has no score)", "final score, tuning seed", { xaxis: { type: "log" } }) };
+  return { traces, layout: layout("learning rate (filled: solved; what diverged has no score)", "final score, median", { xaxis: { type: "log" } }) };
 }
 function tracks(item, probe) {
   const traces = [];
@@ -94,29 +98,29 @@ function tracks(item, probe) {
   }
   const values = traces.flatMap(t => t.y);
   const log = values.length && values.every(v => v > 0) && !probe.startsWith("alignment");
-  return { traces, layout: layout("gradient evaluations, seed 0 (open triangle: a bound)", probe, { yaxis: log ? { type: "log", exponentformat: "power" } : {} }) };
+  return { traces, layout: layout("gradient evaluations, seed 0 (open triangle: a bound)", plain(probe), { yaxis: log ? { type: "log", exponentformat: "power" } : {} }) };
 }
 function arrivals(family, unit) {
   const traces = [];
   for (const [spec, found] of Object.entries(family.arrivals)) {
     const points = found[unit];
     traces.push(line(spec, points.map(p => p[0]), points.map(p => p[1]), { line: { shape: "hv" }, rest: {
-      hovertemplate: `%{fullData.name}<br>%{x:.3g} ${unit}: %{y:.0%} of ${found.n} trials on ${found.cases} cases<extra></extra>` } }));
+      hovertemplate: `%{fullData.name}<br>%{x:.3g} ${unit}: %{y:.0%} of ${found.n} trials on ${found.cases} cases<br>at the end 95 %, over the cases: ${percent(found.interval)}<extra></extra>` } }));
   }
-  return { traces, layout: layout(unit === "seconds" ? "training seconds to target" : "gradient evaluations to target", "share of trials (Kaplan-Meier)", { yaxis: { range: [-0.02, 1.02], tickformat: ".0%" } }) };
+  return { traces, layout: layout(unit === "seconds" ? "training seconds to target" : "gradient evaluations to target", "share of all trials", { yaxis: { range: [-0.02, 1.02], tickformat: ".0%" } }) };
 }
 
 /* A box of tabs over one figure. */
 function tabbed(box, options) {
-  const bar = node("div", { class: "tabs", role: "tablist" });
+  const bar = node("div", { class: "tabs", role: "group", "aria-label": "what is drawn" });
   const caption = node("p", { class: "small" }, `${options[0].says} ${data.preset} preset.`);
   let chosen = options[0];
   box.after(caption);
   options.forEach((option, i) => {
-    const button = node("button", { type: "button", role: "tab", "aria-selected": i === 0, onclick: () => {
+    const button = node("button", { type: "button", "aria-pressed": String(i === 0), onclick: () => {
       chosen = option;
       caption.textContent = `${option.says} ${data.preset} preset.`;
-      bar.querySelectorAll("button").forEach(b => b.setAttribute("aria-selected", b === button));
+      bar.querySelectorAll("button").forEach(b => b.setAttribute("aria-pressed", b === button));
       draw(box);
     } }, option.label);
     bar.append(button);
@@ -156,8 +160,10 @@ function cell(item, spec) {
   if (!result) return node("td", { class: "cell none", "data-optimizer": spec, title: "not run" }, "");
   const bad = Object.entries(result.bad).map(([kind, n]) => `${n} ${kind}`).join(", ");
   const told = [`${item.id}, ${look(spec).name}: ${result.verdict}`, `solved ${result.solved} of ${result.seeds} seeds (95 %: ${percent(result.interval)})`,
-    `median evaluations to target ${result.median}, budget ${item.budget}`, bad, ...result.remarks].filter(Boolean).join("\n");
-  const made = node("td", { class: "cell", "data-optimizer": spec, title: told, tabindex: "0", "aria-label": told });
+    `median evaluations to target ${result.median}, budget ${item.budget}`, bad, ...result.remarks];
+  if (!result.ran) told.splice(1, 2);
+  const text = told.filter(Boolean).join("\n");
+  const made = node("td", { class: "cell", "data-optimizer": spec, title: text, tabindex: "-1", "aria-label": text });
   if (!result.ran) { made.classList.add("none"); made.append("unsupported"); return made; }
   const part = share(result);
   made.style.background = `hsl(210 60% ${96 - 58 * part}%)`;
@@ -176,6 +182,7 @@ function sortBy(key) {
   const value = i => key === "" ? -i : share(data.cases[i].results[key]);
   order.sort((a, b) => (falling ? value(b) - value(a) : value(a) - value(b)) || a - b);
   fill();
+  matrix.querySelectorAll("thead button")[key === "" ? 0 : 1 + data.optimizers.findIndex(o => o.spec === key)].focus();
 }
 function fill() {
   matrix.replaceChildren();
@@ -200,8 +207,31 @@ function fill() {
   }
   matrix.append(body);
   document.querySelectorAll("#matrix [data-optimizer]").forEach(c => { c.hidden = !visible(c.dataset.optimizer); });
+  const first = matrix.querySelector("td[tabindex]");
+  if (first) first.tabIndex = 0;
 }
 fill();
+// One cell is a stop of the Tab key; arrows go on from there, and what it says stands below.
+const told = document.getElementById("told");
+const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+matrix.addEventListener("keydown", event => {
+  const move = MOVES[event.key], from = event.target.closest("td[tabindex]");
+  if (!move || !from) return;
+  event.preventDefault();
+  let row = from.parentElement, next = null;
+  if (move[0]) {
+    while (!next && (row = move[0] > 0 ? row.nextElementSibling : row.previousElementSibling)) next = [...row.cells].find(c => c.tabIndex >= -1 && c.hasAttribute("tabindex") && c.dataset.optimizer === from.dataset.optimizer);
+  } else {
+    next = from;
+    do next = move[1] > 0 ? next.nextElementSibling : next.previousElementSibling; while (next && (next.hidden || !next.hasAttribute("tabindex")));
+  }
+  if (!next) return;
+  from.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+});
+matrix.addEventListener("focusin", event => { const of = event.target.closest("td[tabindex]"); told.hidden = !of; told.textContent = of ? of.title : ""; });
+matrix.addEventListener("focusout", () => { told.hidden = true; });
 
 /* Families and their cases, approaches of one problem side by side. */
 function numbers(item) {
@@ -218,14 +248,14 @@ function numbers(item) {
   return node("details", {}, node("summary", {}, "numbers"), node("div", { class: "scroll" }, table));
 }
 function card(item) {
-  const results = Object.values(item.results), seeds = Math.max(...results.map(r => r.seeds));
+  const results = Object.values(item.results), counts = [...new Set(results.map(r => r.seeds))].join(" or ");
   const made = node("article", { class: "card", id: item.id }, node("h3", {}, item.id));
   made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (section ${item.section}): ${item.setting}; expected ${item.expectation}; batch ${item.batch}, budget ${item.budget}`));
-  if (results.some(r => r.band)) {
+  if (results.some(r => r.band || r.sweep.length || Object.keys(r.tracks).length)) {
     const box = node("div", { class: "figure" });
-    const band = `Line: median, band: lowest to highest of n = ${seeds} seeds; a trial that ended keeps its last score. Dotted: the target.`;
+    const band = `Line: median, band: lowest to highest of n = ${counts} seeds; a trial that ended keeps its last score. Dotted: the target.`;
     const options = [{ label: "score", says: band, make: () => curves(item, false) }, { label: "by seconds", says: band, make: () => curves(item, true) }];
-    if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", says: "The sweep: one trial per rate (n = 1, no interval), on a seed that is not evaluated.", make: () => rates(item) });
+    if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", says: `The sweep: n = ${Math.max(...results.flatMap(r => r.sweep.map(p => p.n)))} per rate, on seeds that are not evaluated; no interval.`, make: () => rates(item) });
     const probes = [...new Set(results.flatMap(r => Object.keys(r.tracks)))];
     let probe = probes[0];
     if (probes.length) options.push({ label: "informativeness", says: "One training, of seed 0 (n = 1); bars: the reading's own 95 % interval, where it has one.", make: () => tracks(item, probe) });
@@ -245,7 +275,8 @@ for (const family of data.families) {
   const box = document.querySelector(`[data-arrivals="${CSS.escape(family.name)}"]`);
   if (Object.keys(family.arrivals).length) {
     const count = Math.max(...Object.values(family.arrivals).map(a => a.n)), cases = Math.max(...Object.values(family.arrivals).map(a => a.cases));
-    const says = `All seeds of all the family's cases pooled: n = ${count} trials on ${cases} cases per optimizer at most, so a share's 95 % interval is up to ±${Math.round(98 / Math.sqrt(count))} %. A trial without the target is censored at what it spent; one that diverged or crashed never arrives.`;
+    const least = Math.min(...Object.values(family.arrivals).map(a => a.least));
+    const says = `All seeds of all the family's cases: n = ${count} trials on ${cases} cases per optimizer at most. A trial without the target counts as not arrived, so beyond the smallest budget (${least} evaluations) a share is a lower bound. Hovering tells the last share's 95 % interval, by resampling the cases.`;
     box.before(node("h3", {}, "Trials that have reached the target"), tabbed(box, ["evaluations", "seconds"].map(unit => ({ label: unit, says, make: () => arrivals(family, unit) }))));
   } else box.remove();
   const cards = document.querySelector(`[data-cards="${CSS.escape(family.name)}"]`);

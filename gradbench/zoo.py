@@ -1,0 +1,27 @@
+"""Collections of optimizers whose members can be named without their package: the extra `zoo`."""
+
+import importlib
+from importlib.util import find_spec
+
+COLLECTION = "pytorch_optimizer"
+
+
+def installed() -> bool:
+    """Whether the collection is there; it is not imported."""
+    return find_spec(COLLECTION) is not None
+
+
+def names() -> list[str]:
+    """Return the collection's names, in lower case; none where it is not installed."""
+    if not installed():
+        return []
+    return [
+        str(name).lower() for name in importlib.import_module(COLLECTION).get_supported_optimizers()
+    ]
+
+
+def load(name: str) -> object:
+    """Return the class of that name, whatever the case; None where there is none."""
+    if name.lower() not in names():
+        return None
+    return importlib.import_module(COLLECTION).load_optimizer(name.lower())
