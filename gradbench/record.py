@@ -201,7 +201,7 @@ KINDS = {
 
 
 MOST = 2**53
-"""Numbers beyond are no counts, seconds or scores of a record."""
+"""No count is larger."""
 
 
 def _problem(data: dict[str, Any]) -> str:
@@ -229,9 +229,10 @@ def _problem(data: dict[str, Any]) -> str:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a number of a sensible size, or null."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or (number and abs(value) < MOST)  # type: ignore[arg-type]
+    """Whether it is null, a float of any size (losses are), or an integer that a float holds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= MOST
+    return value is None or isinstance(value, float)
 
 
 def _is_axis(setting: dict[str, Any], axis: object) -> bool:

@@ -202,3 +202,11 @@ def test_a_run_without_records_is_one_line(saved, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         assert "no records" in line or "no runs with records" in line
     assert main(["report", str(folder)]) == 0
+
+
+def test_a_loss_of_any_size_is_no_damage(saved, record, capsys):
+    large = record("one")
+    large.trials[0]["curve"] = [[0, -1e200, 1e300], [1, None, None]]
+    large.tuning = [{"lr": 1e3, "seed": -1, "score": -1e200, "status": "diverged"}]
+    assert main(["report", str(saved("run", [large]))]) == 0
+    assert capsys.readouterr().err == ""

@@ -83,7 +83,7 @@ function rates(item) {
       mode: "lines+markers", marker: { symbol: points.map(p => p.solved === p.n ? "circle" : "circle-open"), size: 8, color: look(spec).colour },
       text: points.map(p => `${p.solved} of ${p.n} solved`), hovertemplate: "%{fullData.name}<br>rate %{x}: %{y:.3f} (%{text})<extra></extra>" } }));
   }
-  return { traces, layout: layout("learning rate (filled: solved; what diverged has no score)", "final score, median", { xaxis: { type: "log" } }) };
+  return { traces, layout: layout("learning rate (filled: solved; what diverged has no score)", "final score, median", { xaxis: { type: "log", exponentformat: "power" } }) };
 }
 function tracks(item, probe) {
   const traces = [];
@@ -254,7 +254,8 @@ function card(item) {
   if (results.some(r => r.band || r.sweep.length || Object.keys(r.tracks).length)) {
     const box = node("div", { class: "figure" });
     const band = `Line: median, band: lowest to highest of n = ${counts} seeds; a trial that ended keeps its last score. Dotted: the target.`;
-    const options = [{ label: "score", says: band, make: () => curves(item, false) }, { label: "by seconds", says: band, make: () => curves(item, true) }];
+    const options = [{ label: "score", says: band, make: () => curves(item, false) }];
+    if (results.some(r => r.each)) options.push({ label: "by seconds", says: band, make: () => curves(item, true) });
     if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", says: `The sweep: n = ${Math.max(...results.flatMap(r => r.sweep.map(p => p.n)))} per rate, on seeds that are not evaluated; no interval.`, make: () => rates(item) });
     const probes = [...new Set(results.flatMap(r => Object.keys(r.tracks)))];
     let probe = probes[0];
