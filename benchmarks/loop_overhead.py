@@ -44,7 +44,7 @@ def by_hand(trial: Trial, build: Callable[..., torch.optim.Optimizer]) -> float:
 def by_runner(trial: Trial) -> float:
     """Train by the runner's own loop, its looks left out; return the CPU seconds."""
     result = runner.TrialResult(trial.seed, runner.Status.UNSOLVED)
-    training = runner._Training(trial, result)  # noqa: SLF001
+    training = runner.Training(trial, result)
     begin = time.process_time()
     for look in runner.looks(STEPS):
         training._advance(look)  # noqa: SLF001

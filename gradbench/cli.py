@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drawing.add_argument("--format", choices=FIGURES, default="pdf")
     drawing.add_argument("--output", type=Path, default=Path(), metavar="DIR")
     drawing.set_defaults(act=lambda chosen: draw(chosen.run, chosen.format, chosen.output))
+    checking = commands.add_parser("check", help="does this optimizer work here, in seconds")
+    checking.add_argument("specs", nargs="+", metavar="SPEC", help="as for --optimizer")
+    checking.set_defaults(act=lambda chosen: check(chosen.specs))
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
         "folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="of runs"
@@ -76,11 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     history.set_defaults(act=lambda chosen: show_history(chosen.folder, chosen.page))
     chosen = parser.parse_args(words)
     try:
-        chosen.act(chosen)
+        return int(chosen.act(chosen) or 0)
     except (OSError, ImportError, ValueError, SyntaxError) as error:
         print(f"gradbench {chosen.command}: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
-    return 0
 
 
 def show_comparison(a: str, b: str, style: str) -> None:
@@ -125,6 +127,23 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
             webbrowser.open(files[-1].resolve().as_uri())
     if not html.available():
         print(html.HINT)
+
+
+def check(specs: Sequence[str]) -> int:
+    """Print what each check says of each optimizer; return 1 where one does not hold."""
+    from gradbench.check import run_checks
+    from gradbench.engine import one_thread
+
+    words = {True: "ok", False: "FAIL", None: "-"}
+    failed = 0
+    for spec in specs:
+        with one_thread():
+            found = run_checks(spec)
+        rows = [[words[holds], name, said] for name, holds, said in found]
+        print(spec)
+        print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+        failed += sum(holds is False for _, holds, _ in found)
+    return int(failed > 0)
 
 
 def draw(text: str, kind: str, folder: Path) -> None:

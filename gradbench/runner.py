@@ -49,7 +49,7 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
     result = TrialResult(trial.seed, Status.UNSOLVED)
     with isolated(trial):
         try:
-            _Training(trial, result).run(watch)
+            Training(trial, result).run(watch)
         except UnsupportedError as error:
             result.status, result.reason = Status.UNSUPPORTED, str(error)
         except (Exception, SystemExit) as error:  # noqa: BLE001
@@ -57,7 +57,7 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
     return result
 
 
-class _Training:
+class Training:
     """One trial's state: its data, its network, its optimizer, and what they have cost."""
 
     def __init__(self, trial: Trial, result: TrialResult) -> None:
@@ -103,6 +103,7 @@ class _Training:
         return self._step_with_closure if needs.closure else self._step, needs
 
     def run(self, watch: Watch | None) -> None:
+        """Train up to the budget, looking on the way."""
         reset_peak_memory(self.device)
         try:
             for look in looks(self.trial.budget):

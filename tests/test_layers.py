@@ -40,6 +40,7 @@ ALLOWED = {
     },
     "proof": {"case", "record", "runner", "scenario", "trial"},
     "engine": {"item", "record"},
+    "check": {"optimizers", "record", "runner", "scenarios", "streams", "trial"},
     "steptime": {"case", "record", "runner", "statistics", "trial"},
     "folder": {"record", ""},
     "compare": {"record", "statistics"},
@@ -74,7 +75,8 @@ ALLOWED = {
     },
     "plugin": {"discover", "options", "replay", "screen", "session", "spec", "case", "record"},
     "cli": {
-        *("", "case", "compare", "discover", "history", "optimizers", "record", "report", "runs"),
+        *("", "case", "check", "compare", "discover", "engine", "history", "optimizers"),
+        *("record", "report", "runs"),
     },
 }
 

@@ -1,0 +1,217 @@
+"""Does this optimizer work here? Small checks, each in seconds, for a spec on its way in.
+
+`gradbench check SPEC` prints them; `parametrize_with_checks` has them in a test suite of one's own.
+"""
+
+import copy
+import unittest
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from gradbench.optimizers import UnsupportedError, resolve
+from gradbench.record import Status, TrialResult
+from gradbench.runner import Training, run_trial
+from gradbench.scenarios.saturation import Saturation
+from gradbench.streams import isolated
+from gradbench.trial import Trial
+
+STEPS = 60
+HALF = 5
+
+
+class CheckError(AssertionError):
+    """What a check found wrong, in one line."""
+
+
+class NotCheckedError(unittest.SkipTest):
+    """Why a check has nothing to say here."""
+
+
+Check = Callable[[str], str]
+"""Takes a spec; returns what it saw, raises CheckError or NotCheckedError."""
+
+
+def _trial(spec: str, **changes: Any) -> Trial:  # noqa: ANN401
+    """Return a small least-squares problem on a network of one hidden layer."""
+    standard: dict[str, Any] = {"budget": STEPS, "batch": 32, "target_score": 2.0}
+    scenario = Saturation(approach="dying", n=4, bias=0.0)
+    return Trial(scenario=scenario, optimizer=spec, **(standard | changes))
+
+
+def _run(spec: str, **changes: Any) -> TrialResult:  # noqa: ANN401
+    result = run_trial(_trial(spec, **changes))
+    if result.status == Status.UNSUPPORTED:
+        raise NotCheckedError(f"unsupported: {result.reason}")
+    if result.status == Status.CRASHED:
+        raise CheckError(f"crashed: {result.reason}")
+    return result
+
+
+def constructs(spec: str) -> str:
+    """Construct it, and see what it asks of the training loop."""
+    needs = resolve(spec).needs
+    asked = [name for name, value in vars(needs).items() if value]
+    return f"needs {', '.join(asked)}" if asked else "needs gradients and step()"
+
+
+def supports_a_network(spec: str) -> str:
+    """Accept the parameters of a network with matrices and biases."""
+    try:
+        result = _run(spec, budget=1)
+    except NotCheckedError as error:
+        raise CheckError(str(error)) from None
+    counted = result.gradient_evaluations + result.forward_evaluations
+    return f"evaluations in the first step: {counted}"
+
+
+def moves_parameters(spec: str) -> str:
+    """Change the parameters."""
+    result = _run(spec)
+    if "parameters did not move" in result.notes:
+        raise CheckError(f"the parameters are where they were after {STEPS} evaluations")
+    return f"after {STEPS} evaluations"
+
+
+def lowers_a_loss(spec: str) -> str:
+    """Lower the loss of a least-squares problem at the rate that it comes with."""
+    losses = [loss for _, _, loss in _run(spec, budget=10 * STEPS).curve]
+    best = min(losses)
+    if not best < losses[0]:
+        raise CheckError(f"the loss began at {losses[0]:.3g} and was never lower")
+    return f"from {losses[0]:.3g} to {best:.3g} at best in {10 * STEPS} evaluations"
+
+
+def counts_evaluations(spec: str) -> str:
+    """Spend what is counted: every pass through the network is in the record."""
+    with isolated(_trial(spec)):
+        result = TrialResult(0, Status.UNSOLVED)
+        try:
+            training = Training(_trial(spec), result)
+        except UnsupportedError as error:
+            raise NotCheckedError(f"unsupported: {error}") from None
+        passes = 0
+
+        def count(*_: object) -> None:
+            nonlocal passes
+            passes += 1
+
+        training.network.register_forward_hook(count)
+        for inputs, labels in training.batches.take(HALF):
+            training.step(inputs, labels)
+    counted = result.gradient_evaluations + result.forward_evaluations
+    if counted != passes:
+        raise CheckError(f"{passes} passes through the network, {counted} counted")
+    if not counted:
+        raise CheckError("a step evaluates nothing")
+    return f"{counted} in {HALF} steps"
+
+
+def repeats(spec: str) -> str:
+    """Give the same numbers to the bit when run again."""
+    first, second = _run(spec), _run(spec)
+    if first.curve != second.curve:
+        raise CheckError("two runs of one trial differ")
+    return "two runs are equal to the bit"
+
+
+def leaves_nothing_behind(spec: str) -> str:
+    """Leave the default type, the gradient mode and the number of threads as they were."""
+
+    def state() -> tuple[object, ...]:
+        return torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+
+    before = state()
+    _run(spec, budget=HALF)
+    if state() != before:
+        raise CheckError(f"the process's state was {before} and is {state()}")
+    return "default type, gradient mode, threads"
+
+
+def resumes(spec: str) -> str:
+    """Go on from its `state_dict` to the same numbers to the bit."""
+    with isolated(_trial(spec)):
+        try:
+            whole, again = (Training(_trial(spec), TrialResult(0, Status.UNSOLVED)) for _ in "ab")
+        except UnsupportedError as error:
+            raise NotCheckedError(f"unsupported: {error}") from None
+        batches = whole.batches.take(1) * (2 * HALF)  # one batch: some diverge on changing ones
+        for batch in batches[:HALF]:
+            whole.step(*batch)
+        weights, random = copy.deepcopy(whole.network.state_dict()), torch.get_rng_state()
+        state = copy.deepcopy(whole.optimizer.state_dict())
+        for batch in batches[HALF:]:
+            whole.step(*batch)
+        again.network.load_state_dict(weights)
+        try:
+            again.optimizer.load_state_dict(state)
+        except Exception as error:  # noqa: BLE001  # whatever it raises, it does not load
+            raise CheckError(f"load_state_dict: {type(error).__name__}: {error}") from None
+        torch.set_rng_state(random)
+        for batch in batches[HALF:]:
+            again.step(*batch)
+        same = all(map(torch.equal, whole.network.parameters(), again.network.parameters()))
+    if not same:
+        raise CheckError("it goes on otherwise than it would have: its state_dict is not whole")
+    return f"{HALF} steps after the round trip are equal to the bit"
+
+
+def runs_on_the_device(spec: str) -> str:
+    """Run on the accelerator."""
+    if not torch.accelerator.is_available():
+        raise NotCheckedError("no accelerator here")
+    device = torch.accelerator.current_accelerator()
+    _run(spec, device=str(device))
+    return str(device)
+
+
+CHECKS: tuple[Check, ...] = (
+    constructs,
+    supports_a_network,
+    moves_parameters,
+    lowers_a_loss,
+    counts_evaluations,
+    repeats,
+    resumes,
+    leaves_nothing_behind,
+    runs_on_the_device,
+)
+
+
+def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
+    """Return name, whether it holds (None: not checked) and what was seen, for every check.
+
+    Raises SpecError where the spec cannot be resolved.
+    """
+    resolve(spec)
+    found: list[tuple[str, bool | None, str]] = []
+    for check in CHECKS:
+        name = check.__name__.replace("_", " ")
+        try:
+            found.append((name, True, check(spec)))
+        except NotCheckedError as error:
+            found.append((name, None, str(error)))
+        except CheckError as error:
+            found.append((name, False, str(error)))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # from the optimizer itself
+            text = (str(error).splitlines() or [""])[0]
+            found.append((name, False, f"raised {type(error).__name__}: {text}"))
+    return found
+
+
+def parametrize_with_checks(specs: Sequence[str]) -> pytest.MarkDecorator:
+    """Return a decorator that gives a test every spec with every check.
+
+    >>> from gradbench.check import parametrize_with_checks
+    >>> @parametrize_with_checks(["adam", "sgd:lr=0.1"])
+    ... def test_optimizer(spec, check):
+    ...     check(spec)
+    """
+    pairs = [
+        pytest.param(spec, check, id=f"{spec}-{check.__name__}")
+        for spec in specs
+        for check in CHECKS
+    ]
+    return pytest.mark.parametrize(("spec", "check"), pairs)
