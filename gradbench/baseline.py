@@ -44,7 +44,8 @@ class Change:
 
     `ratio` is the geometric mean over cases and seeds of the new evaluations over the old ones,
     unsolved at the budget: above 1 is worse. `worse` are the cases that carry it, worst first, with
-    their own ratios. `p` is one-sided, for getting worse; 1.0 where everything is equal.
+    their own ratios. `pairs` counts problems and seeds, `p` is one-sided, for getting worse; 1.0
+    where everything is equal.
     """
 
     family: str
@@ -52,6 +53,7 @@ class Change:
     cases: int
     ratio: float
     p: float
+    pairs: int
     worse: tuple[tuple[str, float], ...]
 
     @property
@@ -122,12 +124,14 @@ def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Rec
     means = {case: sum(v.values()) / max(1, len(v)) for case, v in logs.items()}
     mean = sum(means.values()) / max(1, len(means))
     worse = sorted(((c, math.exp(m)) for c, m in means.items() if m > 0), key=lambda pair: -pair[1])
+    pairs = clusters(shared, logs, ours)
     return Change(
         family=family,
         optimizer=optimizer,
         cases=len(shared),
         ratio=math.exp(mean),
-        p=sign_flip(clusters(shared, logs, ours), greater=True),
+        p=sign_flip(pairs, greater=True),
+        pairs=len(pairs),
         worse=tuple(worse),
     )
 

@@ -4,6 +4,7 @@ And the step's time, where that was asked for.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -95,18 +96,20 @@ class Gate:
 
         Raises pytest.UsageError, in one line, where it cannot be.
         """
-        if self.options.baseline is None or not self.holds:
+        options = self.options
+        if options.baseline is None or (options.update_baseline and not options.baseline.exists()):
             return
         from gradbench import baseline
         from gradbench.compare import NotComparableError
 
-        options = self.options
         about = {"protocol": PROTOCOL, "preset": options.preset, "tuning": options.tuning}
         try:
-            self.base = baseline.load(self.options.baseline)
+            self.base = baseline.load(options.baseline)
             baseline.check(about, self.base)
         except (baseline.BaselineError, NotComparableError) as error:
             raise pytest.UsageError(str(error)) from None
+        if options.update_baseline:  # it can be added to
+            return
         have = dict.fromkeys(r.optimizer for r in self.base.records if r.expectation != "learner")
         if not any(spec.text in have for spec in options.optimizers):
             raise pytest.UsageError(
@@ -136,6 +139,13 @@ class Gate:
         if len(seeds) > 1:
             self.said.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
         self.said += [told(change) for change in changes if change.ratio != 1.0]
+        weak = [change for change in changes if 2.0**-change.pairs > change.level]
+        if weak:
+            few = ", ".join(f"{change.family} ({change.pairs})" for change in weak)
+            self.said.append(
+                f"too few pairs of problem and seed to fail at all: {few}; "
+                f"{math.ceil(-math.log2(weak[0].level))} could"
+            )
         added, gone = baseline.strangers(new, old)
         for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
             if names:

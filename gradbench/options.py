@@ -140,6 +140,8 @@ def _optimizers(texts: "Sequence[str]") -> tuple[Spec, ...]:
 
 
 def _value(config: pytest.Config, name: str) -> str:
+    if config.getoption(f"--{name}") == "":
+        raise pytest.UsageError(f"--{name}=: give a value, or leave the option out")
     given = config.getoption(f"--{name}") or config.getini(name.replace("-", "_"))
     return str(given or _SINGLE[name][1])
 

@@ -5,7 +5,7 @@ Readers ignore fields they do not know; adding a field keeps the schema.
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -181,6 +181,10 @@ def from_data(data: Any) -> Record:  # noqa: ANN401
 
     Raises ValueError, in a few words, where it holds none.
     """
+    if isinstance(data, dict):
+        lacks = [f.name for f in fields(Record) if _required(f) and f.name not in data]
+        if lacks:
+            raise ValueError(f"not a record (it lacks {', '.join(lacks[:3])}...)")
     try:
         record = Record.from_plain(data)
     except (TypeError, AttributeError) as error:
@@ -233,6 +237,10 @@ def _is_number(value: object) -> bool:
     if isinstance(value, int) and not isinstance(value, bool):
         return abs(value) <= MOST
     return value is None or isinstance(value, float)
+
+
+def _required(entry: Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def _is_axis(setting: dict[str, Any], axis: object) -> bool:

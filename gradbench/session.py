@@ -48,6 +48,7 @@ class Session:
         self.run: dict[str, Any] = {}
         self.gate = Gate(options)
         self.device = options.device
+        self.has_cases = False
         self.updated: str | None = None
         self.reports: list[str] = []
         self.live = LiveLine(silent=config.option.verbose > 0)
@@ -66,6 +67,7 @@ class Session:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Resolve the names and make the run's folder, unless nothing of ours will run."""
         wanted = [item for item in session.items if _asked(item)]
+        self.has_cases = bool(wanted)
         if not wanted or self.config.option.collectonly or not self.options.optimizers:
             return
         from gradbench.engine import device_name, environment
@@ -205,7 +207,7 @@ class Session:
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
         """Write the table, the news, and where the report lies."""
-        if not self.options.optimizers and terminalreporter.stats.get("skipped"):
+        if self.has_cases and not self.options.optimizers:
             terminalreporter.write_line(f"gradbench: {NO_OPTIMIZER}")
         if self.folder is None:
             return

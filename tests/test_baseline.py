@@ -215,14 +215,19 @@ def test_what_cannot_be_held_against_the_baseline_is_no_pass(pytester, lab):
     beside.assert_outcomes(passed=3, skipped=1)
     fewer = lab("--gb-seeds=2", "-k", "weight2")
     fewer.stdout.fnmatch_lines(
-        ["baseline: seeds differ from the baseline's: only the first 2 count"]
+        [
+            "baseline: seeds differ from the baseline's: only the first 2 count",
+            "baseline: too few pairs of problem and seed to fail at all: *(*); 7 could",
+        ]
     )
 
 
 def test_a_baseline_of_other_settings_is_not_overwritten_nor_a_crash_recorded(pytester, lab, odd):
     lab("--gb-update-baseline", "-k", "weight2")
     before = (pytester.path / "base.json").read_text()
-    lab("--gb-update-baseline", "--gb-tune=0").stdout.fnmatch_lines(["baseline not written: not*"])
+    other = lab("--gb-update-baseline", "--gb-tune=0")
+    assert other.ret == 4  # before anything is trained
+    other.stderr.fnmatch_lines(["ERROR: not comparable with the baseline: tuning 0 here, 5 in*"])
     assert (pytester.path / "base.json").read_text() == before
     crashed = lab("--gb-update-baseline", "-k", "weight2", spec=f"{odd}:Raises")
     crashed.stdout.fnmatch_lines(["baseline: *(0 new, 1 kept, 1 crashed and left out)"])
@@ -254,6 +259,9 @@ def test_a_slower_step_fails_only_where_that_was_asked_for(pytester):
     assert "step time of slow.py:Slow:lr=0.3: x" in report
     let = pytester.runpytest_subprocess(*plain, "--gb-time-against=sgd:lr=0.3")
     assert let.ret == 0
+    empty = pytester.runpytest_subprocess(*plain, "--gb-time-against=")
+    assert empty.ret == 4
+    empty.stderr.fnmatch_lines(["ERROR: --gb-time-against=: give a value, or leave the option out"])
     wrong = pytester.runpytest_subprocess(*plain, "--gb-time-against=nothing")
     assert wrong.ret == 4
     wrong.stderr.fnmatch_lines(["ERROR: *nothing*"])

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from gradbench.record import Record, Status, TrialResult, append, read, to_json
+from gradbench.record import Record, Status, TrialResult, append, parse, read, to_json
 
 
 def a_record(**changes):
@@ -58,3 +58,8 @@ def test_a_damaged_line_is_named_by_its_number(tmp_path, bad):
         file.write(bad + "\n")
     with pytest.raises(ValueError, match="line 2"):
         read(path)
+
+
+def test_what_a_line_lacks_is_named():
+    with pytest.raises(ValueError, match=r"it lacks case, family, scenario\.\.\."):
+        parse("{}")

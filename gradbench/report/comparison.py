@@ -108,12 +108,16 @@ def conclusions(found: Comparison) -> list[str]:
         said.append(f"over all cases no difference is shown (p = {found.p:.2g})")
     low, high = found.interval
     count = len(found.families)
+    cut = any(min(row.solved_a, row.solved_b) < row.seeds for row in found.cases)
     said.append(
         f"evaluations of {found.a} over {found.b}: {found.ratio:.2g} in the geometric mean over "
         f"{'1 family' if count == 1 else f'{count} families'}"
         + (
-            f" (95 %: {low:.2g} to {high:.2g}, {count - 1} degrees of freedom); a lower bound of "
-            "the difference, since unsolved trials are cut at the budget"
+            f" (95 %: {low:.2g} to {high:.2g}, {count - 1} degrees of freedom)"
+            + (
+                "; a lower bound of the difference, since unsolved trials are cut at the budget"
+                * cut
+            )
             if count > 1
             else ""
         )

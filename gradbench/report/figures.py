@@ -136,7 +136,7 @@ def by_difficulty(records: list[Record], scenario: str, label: str) -> "Figure |
             _line(axis, record)
         axis.set(title=name, xlabel="gradient evaluations", ylabel=label)
         low, high = span(group[0])
-        axis.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
+        axis.set_ylim(low - 0.3 * (high - low), high + 0.05 * (high - low))
         axis.legend(fontsize=7)
     return figure
 

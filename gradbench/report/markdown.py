@@ -24,7 +24,11 @@ def page(
         parts += ["## Against what was before", _list(list(baseline))]
     if records:
         rows = [[_escape(cell) for cell in cells(record)] for record in records]
-        parts += ["## Verdicts", _table(rows, HEADERS), legend(records).replace("\n", " ") + "."]
+        parts += [
+            "## Verdicts",
+            _table(rows, HEADERS),
+            legend(records).replace("\nsignal", "; signal").replace("\n", " ") + ".",
+        ]
     if rates := [_sweep(record) for record in records if record.tuning]:
         headers = ("case", "optimizer", "final score by learning rate (* solved)", "chosen")
         parts += ["## Learning rates", _table(rates, headers)]

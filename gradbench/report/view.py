@@ -125,7 +125,10 @@ def arrivals(records: list[Record]) -> dict[str, Any]:
         trials = [trial for r in own for trial in r.trials]
         if not trials:
             continue
-        low, high = share_interval([r.solved / r.seeds for r in own])
+        shares = [r.solved / r.seeds for r in own]
+        low, high = share_interval(shares)
+        if low == high:  # all alike: resampling knows no spread
+            low, high = wilson(round(sum(shares)), len(shares))
         found[spec] = {
             "n": len(trials),
             "cases": len(own),
