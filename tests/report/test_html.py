@@ -76,14 +76,16 @@ def test_a_damaged_line_is_named_and_the_rest_is_there(saved, record, capsys):
 
 
 def test_several_runs_become_one_report(tmp_path, saved, record, capsys):
-    first = saved("first", [record("one"), record("one", optimizer="b")])
-    second = saved("second", [record("one"), record("one", optimizer="c")])
+    learner = record("alone", optimizer="none", expectation="learner")
+    first = saved("first", [record("one"), record("one", optimizer="b"), learner])
+    second = saved("second", [record("one"), record("one", optimizer="c"), learner])
     out = tmp_path / "both"
     assert main(["report", str(first), str(second), "--output", str(out)]) == 0
     seen = embedded((out / "report.html").read_text())
     names = [optimizer["name"] for optimizer in seen["optimizers"]]
     assert names == ["a (first)", "b", "a (second)", "c"]
     assert (out / "report.md").read_text().count("Quick preset") == 2
+    assert (out / "report.md").read_text().count("| alone") == 1
     other = saved("paper", [record("one")], preset="paper")
     assert main(["report", str(first), str(other), "--output", str(out)]) == 4
     assert "one report needs one preset" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""What a record read from a file must look like for its readers to rely on it. Knows nobody."""
+
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+KINDS = {
+    **dict.fromkeys(("case", "family", "scenario", "section", "approach", "optimizer"), str),
+    **dict.fromkeys(("expectation", "outcome"), str),
+    **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
+    **dict.fromkeys(("setting", "timing", "hyperparameters"), dict),
+    **dict.fromkeys(("tuning", "trials", "notes", "informativeness", "ladder"), list),
+}
+"""The type of each field that readers rely on."""
+
+
+MOST = 2**53
+"""No count is larger."""
+
+
+def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
+    """Return what keeps parsed JSON from being a record's fields; empty where nothing does.
+
+    `statuses` are how a trial may end.
+    """
+    for name, kind in KINDS.items():
+        if not isinstance(data[name], kind):
+            return f"{name} is no {kind.__name__}"
+    if data["budget"] < 1:
+        return "budget is below 1"
+    if not 0 <= data["solved"] <= data["seeds"]:
+        return f"{data['solved']} of {data['seeds']} seeds solved"
+    checks = (
+        ("trials", lambda trial: _is_trial(trial, statuses)),
+        ("tuning", _is_point),
+        ("informativeness", _is_reading),
+        ("notes", lambda note: isinstance(note, str)),
+        ("ladder", lambda axis: _is_axis(data["setting"], axis)),
+    )
+    for name, check in checks:
+        if not all(map(check, data[name])):
+            return f"its {name} are no {name}"
+    if not _is_timing(data["timing"]):
+        return "its timing is no timing"
+    return "" if _is_number(data["hyperparameters"].get("lr")) else "its rate is no number"
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is null, a float of any size (losses are), or an integer that a float holds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= MOST
+    return value is None or isinstance(value, float)
+
+
+def _is_axis(setting: dict[str, Any], axis: object) -> bool:
+    return (
+        isinstance(axis, str) and setting.get(axis, 0) is not None and _is_number(setting.get(axis))
+    )
+
+
+def _holds(data: object, *numbers: str, **kinds: type) -> bool:
+    """Whether it is an object whose entries of these names are numbers or null, or of a kind."""
+    if not isinstance(data, dict) or not all(_is_number(data.get(name)) for name in numbers):
+        return False
+    return all(isinstance(data.get(name), kind) for name, kind in kinds.items())
+
+
+def _is_trial(data: object, statuses: AbstractSet[str]) -> bool:
+    counts = ("gradient_evaluations", "forward_evaluations", "evaluations_to_target")
+    numbers = (*counts, "seconds", "seconds_to_target", "final_score")
+    if not isinstance(data, dict) or not _holds(data, *numbers, seed=int, status=str):
+        return False
+    curve = data.get("curve", [])
+    return (
+        data["status"] in statuses
+        and all((data.get(name) or 0) >= 0 for name in counts)
+        and isinstance(data.get("reason"), str | None)
+        and isinstance(data.get("details", {}), dict)
+        and "evaluations_to_target" in data
+        and isinstance(curve, list | tuple)
+        and all(isinstance(look, list | tuple) and all(map(_is_number, look)) for look in curve)
+    )
+
+
+def _is_point(data: object) -> bool:
+    if not _holds(data, "lr", "seed", "score", status=str):
+        return False
+    return data["lr"] is not None and data["seed"] is not None  # type: ignore[index]
+
+
+def _is_reading(data: object) -> bool:
+    if not _holds(data, "evaluations", "value", "error", "bound", probe=str):
+        return False
+    entry = data if isinstance(data, dict) else {}
+    interval = entry.get("interval")
+    pair = isinstance(interval, list | tuple) and len(interval) == 2
+    return entry.get("evaluations") is not None and (
+        interval is None or (pair and all(map(_is_number, interval)))
+    )
+
+
+def _is_timing(data: dict[str, Any]) -> bool:
+    step = data.get("seconds_per_step") or {}
+    return (
+        _holds(step, "median", "q1", "q3", "mean")
+        and _holds(data, "peak_memory_bytes", "probe_seconds", "first_step_seconds")
+        and isinstance(data.get("clock"), str | None)
+    )
