@@ -120,12 +120,24 @@ def share_interval(
 ) -> tuple[float, float]:
     """Return a 95 % bootstrap interval of the mean of shares, by resampling them.
 
-    Of cases' solved shares, it says how the mean depends on which cases were asked.
+    Of cases' solved shares, it says how the mean depends on which cases were asked. The percentiles
+    are widened for few shares, as those of `running_time`. Approximate: where shares are mostly
+    0 or 1, as cases' are, it covers 93 to 95 % on average and 91 % at least with 8 to 17 of them,
+    and only 82 % with 4.
     """
+    n = len(shares)
     values = np.asarray(shares, dtype=float)
     drawn = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    tail = _tail(n)
+    low, high = np.quantile(values[drawn].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _tail(n: int) -> float:
+    """Return what a bootstrap's 95 % interval of n observations leaves out at either end."""
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025))) if n > 1 else 0.0
 
 
 def running_time(
@@ -140,8 +152,6 @@ def running_time(
     Sources: N. Hansen et al., COCO: performance assessment (2016), arXiv:1605.03560; T. Hesterberg,
     The American Statistician 69 (2015) 371-386.
     """
-    from scipy.special import ndtr, stdtrit
-
     cost, wins = np.asarray(spent, dtype=float), np.asarray(solved, dtype=bool)
     if not wins.any():
         return None
@@ -150,6 +160,6 @@ def running_time(
     ratios = cost[drawn].sum(axis=1) / np.maximum(won, 1)
     values = np.sort(np.where(won > 0, ratios, np.inf))
     n = len(wins)
-    tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025))) if n > 1 else 0.0
+    tail = _tail(n)
     low, high = values[int(tail * resamples)], values[-1 - int(tail * resamples)]
     return float(cost.sum() / wins.sum()), float(low), float(high)

@@ -208,6 +208,7 @@ def curves(records: list[Record]) -> "Figure | None":
         top.legend(fontsize=7)
         _line(bottom, record)
         bottom.set(xlabel="gradient evaluations", ylabel="score")
+        bottom.legend(fontsize=7)
     return figure
 
 

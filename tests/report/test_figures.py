@@ -47,6 +47,7 @@ def test_curves_are_summed_twice_but_for_the_auto_encoder(trained):
     drawn = [axis.get_lines()[0].get_ydata() for axis in figure.axes[:2]]
     assert list(drawn[0]) == [0, 1, 2, 1]  # W p: slope 1 from the second point, -1 from the last
     assert list(drawn[1]) == slopes[0]
+    assert "(n = 5)" in figure.axes[2].get_legend().get_texts()[0].get_text()
     plt.close(figure)
 
 
