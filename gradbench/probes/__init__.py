@@ -4,7 +4,11 @@ Each probe looks at a copy of the network in float64 and returns a `Reading`, or
 reading was taken from. `docs/probes.md` says what each can and cannot tell.
 """
 
-from gradbench.probes.alignment import alignment_in_function, alignment_in_parameters, descent
+from gradbench.probes.alignment import (
+    alignment_in_function,
+    alignment_in_parameters,
+    gradient_alignment,
+)
 from gradbench.probes.curvature import (
     Spectrum,
     condition_number,
@@ -26,10 +30,10 @@ __all__ = [
     "alignment_in_parameters",
     "batches_signal_to_noise",
     "condition_number",
-    "descent",
     "effective_condition_number",
     "flatness",
     "gain",
+    "gradient_alignment",
     "parity_profile",
     "parity_variance",
     "second_moment",

@@ -4,6 +4,9 @@ In parameter space, the cosine of a step with (solution - weights): it means lit
 has many equal solutions, since the known one is only one of them. In function space, the cosine
 of what a step changes in the outputs, J step, with (solution's outputs - outputs): it knows no
 names of weights, and any answer that is code will do as a solution.
+
+Errors are over batches of as many examples, from each example's influence on the cosine (the delta
+method): on the sums that make it up and, where the step is the batch's own gradient, on the step.
 """
 
 import copy
@@ -13,28 +16,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gradbench.probes.gradients import Loss, twin
-from gradbench.probes.reading import Reading, nothing
+from gradbench.probes.gradients import Loss, Twin, derivatives, joined, twin
+from gradbench.probes.reading import Z95, Reading, mean_error, nothing
 from gradbench.scenario import Batch
 
 IN_PARAMETERS = "alignment in parameters"
 IN_FUNCTION = "alignment in function"
-
-
-def descent(network: nn.Module, loss: Loss, batch: Batch) -> Tensor:
-    """Return the negative gradient of the mean loss, flat, `(P,)`, in float64."""
-    return -twin(network, loss).gradient(batch).detach()
+EDGE = 1e-15
 
 
 def alignment_in_parameters(network: nn.Module, solution: nn.Module, step: Tensor) -> Reading:
     """Return the cosine of a step, shape `(P,)`, with the way to a solution of the same shapes."""
-    ours, theirs = list(network.parameters()), list(solution.parameters())
-    if [p.shape for p in ours] != [p.shape for p in theirs]:
+    way = _way(network, solution)
+    if way is None:
         return nothing(IN_PARAMETERS, "the known solution is another network")
-    pairs = zip(theirs, ours, strict=True)
-    way = torch.cat(
-        [(a.detach().cpu().double() - b.detach().cpu().double()).flatten() for a, b in pairs]
-    )
     return _cosine(IN_PARAMETERS, step.to(way), way)
 
 
@@ -42,17 +37,110 @@ def alignment_in_function(
     network: nn.Module, loss: Loss, solution: nn.Module, batch: Batch, step: Tensor
 ) -> Reading:
     """Return the cosine of the outputs' first-order change with the way to a solution's outputs."""
-    of = twin(network, loss)
-    inputs, _ = of.place(batch)
-    outputs = of.network(inputs)
-    with torch.no_grad():
-        wanted = copy.deepcopy(solution).to(inputs.device).double()(inputs)
-    if wanted.shape != outputs.shape:
+    view = _View(twin(network, loss), batch)
+    way = view.way(solution)
+    if way is None:
         return nothing(IN_FUNCTION, "the known solution answers in another form")
-    way = (wanted - outputs).detach().flatten()
-    cost = 2 * len(inputs)  # two reverse passes
-    found = _cosine(IN_FUNCTION, of.jacobian(outputs)(step.to(way)).flatten(), way, cost)
-    return found if found.note else replace(found, note=f"on {len(inputs)} examples")
+    change = view.forward(step.to(way)).flatten(1)
+    found = _cosine(IN_FUNCTION, change.flatten(), way.flatten(), 2 * len(way))
+    return found if found.value is None else _with(found, _influences(change, way))
+
+
+def gradient_alignment(
+    network: nn.Module, loss: Loss, solution: nn.Module, batch: Batch
+) -> tuple[Reading, Reading]:
+    """Return the alignment of the batch's negative gradient, in function space and in parameters.
+
+    The gradient is that of the batch on which function space looks: its noise counts as alignment
+    (under the square loss it never turns away from what it has seen).
+    """
+    view = _View(twin(network, loss), batch)
+    outputs_way, weights_way = view.way(solution), _way(network, solution)
+    in_function = nothing(IN_FUNCTION, "the known solution answers in another form")
+    in_parameters = nothing(IN_PARAMETERS, "the known solution is another network")
+    step, n = view.descent, len(view.outputs)
+    if outputs_way is not None:
+        way, change = outputs_way, view.forward(step).flatten(1)
+        in_function = _cosine(IN_FUNCTION, change.flatten(), way.flatten(), 6 * n)
+        if in_function.value is not None:
+            normal = _normal(change, way, in_function.value)
+            direction = view.back(normal.view_as(view.outputs))
+            influences = _influences(change, way) + view.along(direction)
+            in_function = _with(in_function, influences)
+    if weights_way is not None:
+        way = weights_way.to(step)
+        in_parameters = _cosine(IN_PARAMETERS, step, way, 2 * n)
+        if in_parameters.value is not None:
+            direction = _normal(step, way, in_parameters.value)
+            in_parameters = _with(in_parameters, view.along(direction))
+    return in_function, in_parameters
+
+
+class _View:
+    """A network's outputs on a batch and the loss's derivative by them."""
+
+    def __init__(self, of: Twin, batch: Batch) -> None:
+        self.of = of
+        self.inputs, labels = of.place(batch)
+        self.outputs = of.network(self.inputs)
+        self.forward = of.jacobian(self.outputs)
+        leaf = self.outputs.detach().requires_grad_()
+        self.slope = derivatives([of.loss(leaf, labels).sum()], [leaf])[0]
+        self.descent = self.back(-self.slope / len(self.slope))
+
+    def back(self, message: Tensor) -> Tensor:
+        """Return J^T message, shape `(P,)`."""
+        return joined(derivatives([self.outputs], self.of.tensors, [message], retain=True))
+
+    def along(self, direction: Tensor) -> Tensor:
+        """Return each example's negative gradient along a direction, shape `(n,)`."""
+        return -(self.slope * self.forward(direction)).flatten(1).sum(dim=1)
+
+    def way(self, solution: nn.Module) -> Tensor | None:
+        """Return the solution's outputs less these, shape `(n, k)`; None if of another shape."""
+        with torch.no_grad():
+            wanted = copy.deepcopy(solution).to(self.inputs.device).double()(self.inputs)
+        if wanted.shape != self.outputs.shape:
+            return None
+        way: Tensor = wanted - self.outputs
+        return way.detach().flatten(1)
+
+
+def _way(network: nn.Module, solution: nn.Module) -> Tensor | None:
+    ours, theirs = list(network.parameters()), list(solution.parameters())
+    if [p.shape for p in ours] != [p.shape for p in theirs]:
+        return None
+    pairs = zip(theirs, ours, strict=True)
+    return torch.cat(
+        [(a.detach().cpu().double() - b.detach().cpu().double()).flatten() for a, b in pairs]
+    )
+
+
+def _normal(a: Tensor, b: Tensor, cosine: float) -> Tensor:
+    """Return the derivative of the cosine of a and b by a."""
+    unit: Tensor = a / a.norm()
+    normal: Tensor = (b / b.norm() - cosine * unit) / a.norm()
+    return normal
+
+
+def _influences(a: Tensor, b: Tensor) -> Tensor:
+    """Return each row's influence on the cosine of a and b, shape `(n,)`: n times its share."""
+    cosine = (a * b).sum() / (a.norm() * b.norm())
+    shares = a.square().sum(dim=1) / a.square().sum() + b.square().sum(dim=1) / b.square().sum()
+    own = (a * b).sum(dim=1) / (a.norm() * b.norm())
+    influences: Tensor = len(a) * (own - cosine * shares / 2)
+    return influences
+
+
+def _with(found: Reading, influences: Tensor) -> Reading:
+    """Return a cosine with the error that the examples' influences, shape `(n,)`, imply."""
+    value, error = found.value or 0.0, mean_error(influences)
+    middle = math.atanh(max(-1 + EDGE, min(1 - EDGE, value)))  # Fisher's transform
+    half = Z95 * error / max(EDGE, 1 - value**2)
+    limits = (math.tanh(middle - half), math.tanh(middle + half))
+    resolved = limits[0] > 0 or limits[1] < 0
+    note = f"on {len(influences)} examples"
+    return replace(found, error=error, limits=limits, resolved=resolved, note=note)
 
 
 def _cosine(probe: str, a: Tensor, b: Tensor, cost: int = 0) -> Reading:
@@ -62,4 +150,4 @@ def _cosine(probe: str, a: Tensor, b: Tensor, cost: int = 0) -> Reading:
     value = (a @ b / lengths).item()
     if not math.isfinite(value):
         return nothing(probe, "not finite")
-    return Reading(probe, value, cost=cost, path="exact")
+    return Reading(probe, value, cost=cost, path="exact", signed=True)

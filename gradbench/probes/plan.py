@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gradbench.probes.alignment import (
     alignment_in_function,
     alignment_in_parameters,
-    descent,
+    gradient_alignment,
 )
 from gradbench.probes.curvature import NAME as CONDITION
 from gradbench.probes.curvature import effective_condition_number
@@ -77,18 +77,15 @@ def _gain(view: View) -> list[Reading]:
 
 
 def _alignment(view: View) -> list[Reading]:
+    network, batch = view.network, view.batch
     loss, solution = view.scenario.loss, view.scenario.solution(view.target)
-    steps = {"of the gradient": descent(view.network, loss, view.batch)}
+    found = {"of the gradient": gradient_alignment(network, loss, solution, batch)}
     if view.update is not None:
-        steps["of the update"] = view.update
-    found = []
-    taken = len(view.batch[0])  # by descent itself
-    for whose, step in steps.items():
-        found.append(alignment_in_function(view.network, loss, solution, view.batch, step))
-        found.append(alignment_in_parameters(view.network, solution, step))
-        found[-2:] = [replace(r, probe=f"{r.probe} {whose}") for r in found[-2:]]
-    found[0] = replace(found[0], cost=found[0].cost + taken)
-    return found
+        found["of the update"] = (
+            alignment_in_function(network, loss, solution, batch, view.update),
+            alignment_in_parameters(network, solution, view.update),
+        )
+    return [replace(r, probe=f"{r.probe} {whose}") for whose, both in found.items() for r in both]
 
 
 Probe = Callable[[View], list[Reading]]
@@ -136,10 +133,10 @@ def look(
     """
     names = list(names)
     generator = torch.Generator().manual_seed(seed)
-    # alignment takes six gradients' worth of the batch; the other probes share what is left
-    size = max(2, min(BATCH, examples // 16))
+    # alignment takes ten gradients' worth of the batch; the other probes share what is left
+    size = max(2, min(BATCH, examples // 32))
     batch = scenario.sample(target, size, generator)
-    share = max(size, (examples - 6 * size * ("alignment" in names)) // max(1, len(names) - 1))
+    share = max(size, (examples - 10 * size * ("alignment" in names)) // max(1, len(names) - 1))
     view = View(scenario, target, network, batch, share, seed, update)
     found = []
     for name in names:

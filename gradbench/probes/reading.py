@@ -15,7 +15,8 @@ class Reading:
     """One probe's answer.
 
     `error` is one standard error, 0 for an exact value. `resolved` is false where the 95 %
-    interval of a quantity that cannot be negative holds 0: then `bound` is what can be said.
+    interval holds 0: then `bound` is what can be said of the quantity's size. `signed` is true of
+    what can be negative.
     `limits` are that interval where it is not value +- 1.96 errors.
     `cost` is the number of examples whose gradient was taken, `path` how ("vmap", "loop",
     "batches", ...); `value` is None where the question has no answer, and `note` says why.
@@ -29,6 +30,7 @@ class Reading:
     cost: int = 0
     path: str = ""
     limits: tuple[float, float] | None = None
+    signed: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -41,8 +43,9 @@ class Reading:
 
     @property
     def bound(self) -> float:
-        """The 95 % upper bound of what cannot be negative, whatever the estimate is."""
-        return self.interval[1] - min(0.0, self.value or 0.0)
+        """The 95 % upper bound of the size, whatever the estimate is."""
+        low, high = self.interval
+        return max(-low, high) if self.signed else high - min(0.0, self.value or 0.0)
 
     def __str__(self) -> str:
         if self.value is None:
@@ -70,8 +73,12 @@ def mean_error(values: Tensor) -> float:
     Widened by Student's quantile, so that value +- 1.96 errors is the usual interval at any n.
     """
     n = len(values)
-    widening = float(stdtrit(n - 1, 0.975)) / Z95
-    return widening * values.std().item() / math.sqrt(n)
+    return student(n) * values.std().item() / math.sqrt(n)
+
+
+def student(n: int) -> float:
+    """Return what widens a standard error from n values, so that 1.96 of it are the interval."""
+    return float(stdtrit(n - 1, 0.975)) / Z95
 
 
 def nothing(probe: str, why: str) -> Reading:

@@ -8,7 +8,7 @@ import torch
 
 from gradbench.networks import relu_network
 from gradbench.probes import condition_number, effective_condition_number, spectrum
-from gradbench.probes.curvature import Spectrum, gauss_newton, lanczos
+from gradbench.probes.curvature import GaussNewton, Spectrum, lanczos
 from gradbench.probes.gradients import twin
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves, inverse, slopes_to_values
@@ -51,7 +51,7 @@ def test_products_are_those_of_the_dense_matrix(loss):
     x = torch.randn(7, 4, dtype=DOUBLE)
     y = torch.randint(3, (7, 1)).double().expand(7, 3)
     matrix = dense(network, loss, x, y)
-    product = gauss_newton(twin(network, loss), (x, y))
+    product = GaussNewton(twin(network, loss), (x, y)).product
     for _ in range(3):
         v = torch.randn(len(matrix), dtype=DOUBLE)
         assert torch.allclose(product(v), matrix @ v, atol=1e-10)
@@ -188,3 +188,42 @@ def test_negative_curvature_is_said_and_not_dropped():
     reading = effective_condition_number(scenario.network(), scenario.loss, batch)
     assert reading.value is None
     assert "of the gradient lies in negative curvature" in reading.note
+
+
+@pytest.mark.parametrize("n", [16, 100])
+@pytest.mark.parametrize("approach", ["linear", "convolution", "conditioned"])
+def test_the_error_is_that_over_batches_of_this_size(approach, n):
+    """Against the typical value of 200 such batches, and their spread."""
+    scenario = Curves(approach=approach, n=20)
+    network, readings = scenario.network(), []
+    for seed in range(200):
+        batch = scenario.sample({}, n, torch.Generator().manual_seed(seed))
+        readings.append(effective_condition_number(network, scenario.loss, batch, products=24))
+    logs = torch.tensor([r.value for r in readings]).log()
+    typical = logs.mean().exp().item()
+    inside = sum(r.interval[0] <= typical <= r.interval[1] for r in readings)
+    if approach == "conditioned":  # hardly above 1: bounds, that hold oftener than they need
+        assert inside / 200 >= 0.90
+        assert sum(r.resolved for r in readings) / 200 < 0.3
+    else:
+        assert 0.90 <= inside / 200 <= 0.99
+        assert all(r.resolved for r in readings)
+        off = torch.tensor([r.error / r.value for r in readings])
+        assert off.median().item() == pytest.approx(logs.std().item(), rel=0.25)
+
+
+def test_the_error_is_that_of_leaving_groups_out():
+    """Against a jackknife that runs Lanczos anew on every remainder."""
+    scenario = Curves(approach="convolution", n=20)
+    network = scenario.network()
+    x, y = scenario.sample({}, 64, torch.Generator().manual_seed(0))
+    group = torch.arange(64) % 16
+    logs = np.log(
+        [
+            spectrum(network, scenario.loss, (x[group != i], y[group != i])).effective
+            for i in range(16)
+        ]
+    )
+    wanted = math.sqrt(15 / 16 * ((logs - logs.mean()) ** 2).sum()) * 2.1314 / 1.95996
+    found = effective_condition_number(network, scenario.loss, (x, y))
+    assert found.error / found.value == pytest.approx(wanted, rel=1e-3)
