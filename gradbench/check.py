@@ -99,6 +99,7 @@ def counts_evaluations(spec: str) -> str:
             passes += 1
 
         training.network.register_forward_hook(count)
+        training.mode("train")
         for inputs, labels in training.batches.take(HALF):
             training.step(inputs, labels)
     counted = result.gradient_evaluations + result.forward_evaluations
@@ -137,11 +138,14 @@ def resumes(spec: str) -> str:
             whole, again = (Training(_trial(spec), TrialResult(0, Status.UNSOLVED)) for _ in "ab")
         except UnsupportedError as error:
             raise NotCheckedError(f"unsupported: {error}") from None
+        for training in (whole, again):
+            training.mode("train")
         batches = whole.batches.take(1) * (2 * HALF)  # one batch: some diverge on changing ones
         for batch in batches[:HALF]:
             whole.step(*batch)
         weights, random = copy.deepcopy(whole.network.state_dict()), torch.get_rng_state()
         state = copy.deepcopy(whole.optimizer.state_dict())
+        again.spent, schedules = whole.spent, [s.state_dict() for s in whole.schedules]
         for batch in batches[HALF:]:
             whole.step(*batch)
         again.network.load_state_dict(weights)
@@ -149,6 +153,8 @@ def resumes(spec: str) -> str:
             again.optimizer.load_state_dict(state)
         except Exception as error:  # noqa: BLE001  # whatever it raises, it does not load
             raise CheckError(f"load_state_dict: {type(error).__name__}: {error}") from None
+        for schedule, kept in zip(again.schedules, schedules, strict=True):
+            schedule.load_state_dict(kept)
         torch.set_rng_state(random)
         for batch in batches[HALF:]:
             again.step(*batch)

@@ -20,6 +20,10 @@ EXAMPLES = ("num_data",)
 MATRICES = "use_muon"
 """The key of parameter groups by which Muon and its kin tell matrices from the rest."""
 
+SEVERAL = 12
+"""Steps on the toy that show whether gradients before the closure matter: LookSAM looks at them in
+every tenth."""
+
 Build = Callable[..., Optimizer]
 Toy = Callable[[], nn.Module]
 
@@ -100,15 +104,20 @@ def declared(cls: type[Optimizer]) -> Needs | None:
         raise ValueError(f"gradbench_needs of {cls.__name__} may hold: {names}") from None
 
 
-def found(cls: type[Optimizer], arguments: dict[str, Any]) -> tuple[Needs, Optimizer]:
+def found(
+    cls: type[Optimizer], arguments: dict[str, Any], inner: Needs | None = None
+) -> tuple[Needs, Optimizer]:
     """Return what the class needs, and one built on a toy; the global random state is kept.
 
-    Raises whatever its construction raises, where no way of building it works.
+    `inner` is what it wraps, whose way of being built is its own. Raises whatever its construction
+    raises, where no way of building it works.
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         said = declared(cls)
         needs = said or _seen(cls)
+        if inner is not None:
+            needs = replace(inner, closure=needs.closure, modes=needs.modes)
         ways = ((needs, _toy), (replace(needs, groups=MATRICES), _toy), (needs, _matrices))
         troubles: list[Exception] = []
         for way, toy in ways:
@@ -170,15 +179,18 @@ def _trouble(build: Build, arguments: dict[str, Any], needs: Needs, toy: Toy) ->
 
 
 def _after(build: Build, arguments: dict[str, Any], needs: Needs, toy: Toy) -> Tensor | None:
-    """Return the parameters after a step, flat; None where it fails."""
+    """Return the parameters after some steps, flat; None where it fails."""
     try:
-        return torch.cat([p.detach().flatten() for p in _step(build, arguments, needs, toy)])
+        after = _step(build, arguments, needs, toy, times=SEVERAL)
+        return torch.cat([p.detach().flatten() for p in after])
     except (Exception, SystemExit):  # noqa: BLE001  # a way that fails is not the one
         return None
 
 
-def _step(build: Build, arguments: dict[str, Any], needs: Needs, toy: Toy) -> list[Tensor]:
-    """Take one step on the toy and return its parameters."""
+def _step(
+    build: Build, arguments: dict[str, Any], needs: Needs, toy: Toy, *, times: int = 1
+) -> list[Tensor]:
+    """Take steps on the toy and return its parameters."""
     network = toy()
     optimizer = needs.construct(build, network, arguments, 10, 100)
     if needs.modes:
@@ -192,9 +204,10 @@ def _step(build: Build, arguments: dict[str, Any], needs: Needs, toy: Toy) -> li
             loss.backward()
         return loss
 
-    if needs.gradients_first or not needs.closure:
-        closure()
-    optimizer.step(*([closure] if needs.closure else []))  # type: ignore[arg-type]
+    for _ in range(times):
+        if needs.gradients_first or not needs.closure:
+            closure()
+        optimizer.step(*([closure] if needs.closure else []))  # type: ignore[arg-type]
     return list(network.parameters())
 
 

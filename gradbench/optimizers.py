@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradbench import needs, zoo
+from gradbench import needs, schedules, wrappers, zoo
 from gradbench.needs import Needs
+from gradbench.schedules import Schedules
 from gradbench.spec import SHAPE, Spec, SpecError, parse
 from gradbench.tuning import FALLBACK
 
@@ -42,6 +43,7 @@ class Factory:
     arguments: dict[str, Any]
     needs: Needs
     rate: float | None
+    schedules: Schedules = field(default_factory=Schedules)
 
     @property
     def tunable(self) -> bool:
@@ -77,14 +79,43 @@ def resolve(text: str) -> Factory:
     Raises SpecError, in one line, where the name, the module or an argument is wrong.
     """
     spec = parse(text)
-    cls = _named(spec) if spec.source is None else _imported(spec, spec.source)
-    if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
-        raise SpecError(f"{text!r}: {spec.name} is no torch.optim.Optimizer subclass")
+    cls = _class(spec)
     signature = inspect.signature(cls)
     _check_keywords(spec, signature)
     arguments = _arguments(spec, signature)
-    needs, sample = _try_out(spec, cls, arguments)
-    return Factory(spec, cls, arguments, needs, _rate(sample, signature))
+    found, sample = _try_out(spec, cls, arguments)
+    factory = Factory(spec, cls, arguments, found, _rate(sample, signature))
+    for part in spec.added:
+        factory = _with(factory, part)
+    return factory
+
+
+def _class(spec: Spec) -> type[Optimizer]:
+    cls = _named(spec) if spec.source is None else _imported(spec, spec.source)
+    if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+        raise SpecError(f"{spec.text!r}: {spec.name} is no torch.optim.Optimizer subclass")
+    return cls
+
+
+def _with(factory: Factory, part: Spec) -> Factory:
+    """Return the factory with a schedule, or wrapped in another optimizer."""
+    named = schedules.named(part.name) if part.source is None else _imported(part, part.source)
+    if isinstance(named, type) and schedules.is_schedule(named):
+        _check_keywords(part, inspect.signature(named), first=not schedules.is_own(named))
+        try:
+            added = factory.schedules.with_(schedules.built(named, part.arguments))
+        except (ValueError, TypeError) as error:
+            raise SpecError(f"{part.text!r}: {error}") from None
+        return replace(factory, schedules=added)
+    outer = _class(part)
+    _check_keywords(part, inspect.signature(outer))
+    try:
+        cls = wrappers.wrapped(factory.cls, factory.needs, outer, part.arguments)
+    except ValueError as error:
+        raise SpecError(f"{factory.spec.text!r}: {error}") from None
+    asked = replace(factory.needs, model=factory.needs.model or wrappers.takes_model(outer))
+    found, _ = _try_out(factory.spec, cls, factory.arguments, asked)
+    return replace(factory, cls=cls, needs=found)
 
 
 def names() -> list[str]:
@@ -160,8 +191,9 @@ def _from_file(source: str) -> ModuleType:
     return module
 
 
-def _check_keywords(spec: Spec, signature: inspect.Signature) -> None:
-    parameters = list(signature.parameters.values())[1:]
+def _check_keywords(spec: Spec, signature: inspect.Signature, *, first: bool = True) -> None:
+    """Refuse an argument that is not taken; with `first`, the first is not the user's to give."""
+    parameters = list(signature.parameters.values())[int(first) :]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
     takes = [p.name for p in parameters]
@@ -180,11 +212,11 @@ def _arguments(spec: Spec, signature: inspect.Signature) -> dict[str, Any]:
 
 
 def _try_out(
-    spec: Spec, cls: type[Optimizer], arguments: dict[str, Any]
+    spec: Spec, cls: type[Optimizer], arguments: dict[str, Any], inner: Needs | None = None
 ) -> tuple[Needs, Optimizer]:
     """Return what it needs and one of it; what cannot be built here would fail in every case."""
     try:
-        return needs.found(cls, arguments)
+        return needs.found(cls, arguments, inner)
     except (Exception, SystemExit) as error:
         raise SpecError(
             f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {error}"

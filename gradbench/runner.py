@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
 from gradbench.needs import Needs
@@ -23,6 +24,8 @@ CHUNK = 64
 
 CONFIRMATIONS = 2
 """Looks in a row at or above the target that make a trial solved."""
+
+Step = Callable[[Tensor, Tensor], None]
 
 Watch = Callable[[int, float], None]
 """Called at every look with the evaluations spent and the normalised score."""
@@ -76,13 +79,14 @@ class Training:
         self.start = [p.detach().clone() for p in self.parameters]
 
         seed_globals(trial.stream("optimizer"))
+        self.spent = 0
+        self.schedules: list[LRScheduler] = []
         self.step, self.needs = self._prepare()
         self.clock: Clock = clock_for(self.device)
-        self.spent = 0
         self.reached = 0  # looks in a row at or above the target
         self.watching = Watching(trial, target, self.network)
 
-    def _prepare(self) -> tuple[Callable[[Tensor, Tensor], None], Needs]:
+    def _prepare(self) -> tuple[Step, Needs]:
         """Return what trains the network on a batch, and what that needs."""
         if isinstance(self.network, Learner):
             if self.trial.optimizer is not None:
@@ -98,9 +102,20 @@ class Training:
             steps=trial.budget,
             examples=trial.budget * trial.batch,
         )
+        step = self._step_with_closure if needs.closure else self._step
         if needs.fused:
-            return self._fused_step, needs
-        return self._step_with_closure if needs.closure else self._step, needs
+            step = self._fused_step
+        if not factory.schedules:
+            return step, needs
+        if any("lr" not in group for group in self.optimizer.param_groups):
+            raise UnsupportedError("it has no learning rate that a schedule could change")
+        self.schedules = factory.schedules.put(self.optimizer, lambda: self.spent, trial.budget)
+        return lambda inputs, labels: self._scheduled(step, inputs, labels), needs
+
+    def _scheduled(self, step: Step, inputs: Tensor, labels: Tensor) -> None:
+        step(inputs, labels)
+        for schedule in self.schedules:
+            schedule.step()
 
     def run(self, watch: Watch | None) -> None:
         """Train up to the budget, looking on the way."""
@@ -142,7 +157,7 @@ class Training:
                 if not self.needs.modes:  # between two modes parameters differ by more than a step
                     self.watching.keep()
             batches = self.batches.take(count)
-            self._mode("train")
+            self.mode("train")
             self.clock.start()
             for inputs, labels in batches:
                 self.step(inputs, labels)
@@ -175,7 +190,7 @@ class Training:
         self.result.gradient_evaluations += 1
         self.spent += 1
 
-    def _mode(self, name: str) -> None:
+    def mode(self, name: str) -> None:
         """Tell an optimizer that keeps other parameters for training than for evaluation."""
         if self.needs.modes and (self.spent or name == "train"):  # there is nothing to leave yet
             getattr(self.optimizer, name)()
@@ -215,7 +230,7 @@ class Training:
 
     def _look(self) -> float:
         """Evaluate on the held-out set and settle the status."""
-        self._mode("eval")
+        self.mode("eval")
         score, loss = self.scenario.evaluate(self.network, self.held_out)
         result = self.result
         finite = math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters)

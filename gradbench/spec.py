@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-SHAPE = "[module:|file.py:]Name[:key=value,...]"
+SHAPE = "[module:|file.py:]Name[:key=value,...][+...]"
+_JOINT = re.compile(r"\+(?=[A-Za-z_./~])")
 _SPEC = re.compile(
     r"(?:(?P<source>.+?\.py|[A-Za-z_][\w.]*):)?(?P<name>[A-Za-z_]\w*)(?::(?P<arguments>.*))?",
     re.DOTALL,
@@ -18,12 +19,14 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class Spec:
-    """The parts of `[module:|file.py:]Name[:key=value,...]`."""
+    """The parts of `[module:|file.py:]Name[:key=value,...]`, and what is added to it with `+`."""
 
     text: str
     source: str | None
     name: str
     arguments: dict[str, Any]
+    added: tuple["Spec", ...] = ()
+    """Wrappers, from the inside out, and schedules."""
 
     @property
     def slug(self) -> str:
@@ -39,10 +42,35 @@ def parse(text: str) -> Spec:
     {'lr': 0.1, 'momentum': 0.9}
     >>> parse("./lab/opt.py:MyOpt").source
     './lab/opt.py'
+    >>> [part.name for part in parse("adamw:lr=1e-3+sam:rho=0.05+cosine").added]
+    ['sam', 'cosine']
 
     Raises SpecError where the text does not follow the grammar.
     """
-    text = text.strip()
+    first, *added = _parts(text.strip())
+    spec = _one(first)
+    return Spec(text.strip(), spec.source, spec.name, spec.arguments, tuple(map(_one, added)))
+
+
+def _parts(text: str) -> list[str]:
+    """Split at each `+` that begins a name, outside of brackets and quotes."""
+    parts, begin, depth, quote = [], 0, 0, ""
+    for index, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+        elif depth == 0 and _JOINT.match(text, index):
+            parts.append(text[begin:index])
+            begin = index + 1
+    return [*parts, text[begin:]]
+
+
+def _one(text: str) -> Spec:
     match = _SPEC.fullmatch(text)
     if match is None:
         raise SpecError(f"{text!r} is no optimizer spec; write {SHAPE}, e.g. sgd:lr=0.1")

@@ -21,7 +21,13 @@ def names() -> list[str]:
 
 
 def load(name: str) -> object:
-    """Return the class of that name, whatever the case; None where there is none."""
-    if name.lower() not in names():
+    """Return the class of that name, whatever the case; None where there is none.
+
+    The collection's own list lacks its wrappers (SAM, Lookahead ...), which are its attributes.
+    """
+    if not installed():
         return None
-    return importlib.import_module(COLLECTION).load_optimizer(name.lower())
+    collection = importlib.import_module(COLLECTION)
+    if name.lower() in names():
+        return collection.load_optimizer(name.lower())
+    return next((v for k, v in vars(collection).items() if k.lower() == name.lower()), None)

@@ -29,7 +29,9 @@ ALLOWED = {
     "trial": {"scenario"},
     "needs": set(),
     "zoo": set(),
-    "optimizers": {"needs", "spec", "tuning", "zoo"},
+    "wrappers": {"needs"},
+    "schedules": set(),
+    "optimizers": {"needs", "schedules", "spec", "tuning", "wrappers", "zoo"},
     "watching": {"probes", "record", "scenario", "trial"},
     "streams": {"trial"},
     "runner": {
