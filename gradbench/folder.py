@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradbench import __version__
-from gradbench.record import PROTOCOL, SCHEMA, Record, append, to_json
+from gradbench.record import PROTOCOL, SCHEMA, Record, append, contestants, to_json
 
 HELD = "held.json"
 """Its lines say how a run did against a baseline or an older version, where it was held."""
@@ -54,7 +54,7 @@ class RunFolder:
 
     def add(self, record: Record) -> None:
         """Append a record; it is on its way to the disk when this returns."""
-        self.records.append(record)
+        self.records += contestants([record])
         append(self.path / "records.jsonl", record)
 
     def write(self, name: str, text: str) -> None:

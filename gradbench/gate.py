@@ -111,7 +111,7 @@ class Gate:
         if options.update_baseline:  # it can be added to
             return
         have = dict.fromkeys(r.optimizer for r in self.base.records if r.expectation != "learner")
-        if not any(spec.text in have for spec in options.optimizers):
+        if not any(each.name in have for each in options.contestants.values()):
             raise pytest.UsageError(
                 f"the baseline has none of these optimizers; it has {shortened(list(have))}"
             )

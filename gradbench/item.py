@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gradbench import tuning
+from gradbench.architectures import FixedError, build
 from gradbench.case import Case
 from gradbench.optimizers import Factory, resolve
-from gradbench.record import Record, Status, TrialResult
+from gradbench.record import Expectation, Record, Status, TrialResult
 from gradbench.runner import run_trial
 from gradbench.scenario import Scenario
 from gradbench.statistics import summary
@@ -32,7 +33,8 @@ class Item:
     """A case and who attempts it, as plain data that can travel to another process.
 
     `optimizer` is a spec, `paper` for the one the paper trained with, or `none` where the approach
-    takes none. `tuning` is the number of points of the sweep; 0 takes the optimizer as it comes.
+    takes none. `architecture` is the spec of a network in the place of the case's own, or None.
+    `tuning` is the number of points of the sweep; 0 takes the optimizer as it comes.
     `probes` (none, default, all) look at the first evaluation trial.
     """
 
@@ -44,6 +46,7 @@ class Item:
     device: str = "cpu"
     dtype: str = "float32"
     probes: str = "none"
+    architecture: str | None = None
 
 
 def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[TrialResult]]:
@@ -52,8 +55,8 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     record = _blank(item, scenario)
     seeds = list(range(item.seeds))
     spec = optimizer_of(item, scenario)
-    if spec is None and item.case.takes_optimizer:
-        results = [TrialResult(seed, Status.UNSUPPORTED, NOTHING_PUBLISHED) for seed in seeds]
+    if reason := _refusal(item, scenario, spec):
+        results = [TrialResult(seed, Status.UNSUPPORTED, reason) for seed in seeds]
     else:
         attempt = _Attempt(item, scenario, spec, record, tell)
         hyperparameters = attempt.sweep()
@@ -62,11 +65,24 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     record.trials = [result.plain() for result in results]
     record.solved = sum(result.status is Status.SOLVED for result in results)
     record.seeds = len(results)
-    record.outcome = outcome(item.case.expectation, record.statuses).value
+    record.outcome = outcome(record.expectation, record.statuses).value
     record.timing = timing(results, item.device)
     record.informativeness = [entry for result in results for entry in result.informativeness]
     record.notes += sorted({note for result in results for note in result.notes})
     return record, results
+
+
+def _refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
+    """Return why the item need not be tried; None where it is to be."""
+    if spec is None and item.case.takes_optimizer:
+        return NOTHING_PUBLISHED
+    if item.architecture is None:
+        return None
+    try:
+        build(scenario, item.architecture)
+    except FixedError as error:
+        return str(error)
+    return None
 
 
 def optimizer_of(item: Item, scenario: Scenario) -> str | None:
@@ -87,8 +103,8 @@ def estimate(item: Item) -> tuple[int, float, str | None]:
     """  # noqa: D205
     case, scenario = item.case, item.case.build()
     spec = optimizer_of(item, scenario)
-    if spec is None and case.takes_optimizer:
-        return 0, 0.0, f"{Status.UNSUPPORTED}: {NOTHING_PUBLISHED}"
+    if reason := _refusal(item, scenario, spec):
+        return 0, 0.0, f"{Status.UNSUPPORTED}: {reason}"
     sweeps = bool(item.tuning and spec and resolve(spec).tunable and item.optimizer != "paper")
     points = item.tuning + (item.tuning > 1) if sweeps else 0
     evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
@@ -102,6 +118,7 @@ def estimate(item: Item) -> tuple[int, float, str | None]:
         target_score=float("inf"),
         device=item.device,
         dtype=item.dtype,
+        architecture=item.architecture,
     )
     run_trial(trial)  # the first steps are slower than the rest
     result = run_trial(trial)
@@ -140,12 +157,18 @@ def _blank(item: Item, scenario: Scenario) -> Record:
         setting={name: value for name, value in asdict(scenario).items() if name != "approach"},
         approach=getattr(scenario, "approach", ""),
         optimizer=item.optimizer,
-        expectation=case.expectation.value,
+        expectation=_expectation(item).value,
+        architecture=item.architecture,
         budget=case.budget,
         batch=case.batch,
         target_score=case.target_score,
         ladder=list(scenario.ladder),
     )
+
+
+def _expectation(item: Item) -> Expectation:
+    """Return what is asked: of a network that nobody has measured, nothing."""
+    return item.case.expectation if item.architecture is None else Expectation.MAY
 
 
 class _Attempt:
@@ -183,6 +206,7 @@ class _Attempt:
                 preset=item.preset,
                 device=item.device,
                 dtype=item.dtype,
+                architecture=item.architecture,
                 probes=item.probes if (kind, number) == ("seed", 1) else "none",
                 probe_budget=case.budget * item.seeds // PROBE_SHARE,
             )

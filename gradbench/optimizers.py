@@ -3,15 +3,10 @@
 import copy
 import difflib
 import functools
-import importlib
 import importlib.metadata
-import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeGuard
 
 import torch
@@ -19,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradbench import needs, schedules, wrappers, zoo
+from gradbench.imports import imported
 from gradbench.needs import Needs
 from gradbench.schedules import Schedules
 from gradbench.spec import SHAPE, Spec, SpecError, parse
@@ -91,7 +87,7 @@ def resolve(text: str) -> Factory:
 
 
 def _class(spec: Spec) -> type[Optimizer]:
-    cls = _named(spec) if spec.source is None else _imported(spec, spec.source)
+    cls = _named(spec) if spec.source is None else imported(spec, spec.source, _is_optimizer)
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise SpecError(f"{spec.text!r}: {spec.name} is no torch.optim.Optimizer subclass")
     return cls
@@ -99,7 +95,11 @@ def _class(spec: Spec) -> type[Optimizer]:
 
 def _with(factory: Factory, part: Spec) -> Factory:
     """Return the factory with a schedule, or wrapped in another optimizer."""
-    named = schedules.named(part.name) if part.source is None else _imported(part, part.source)
+    named = (
+        schedules.named(part.name)
+        if part.source is None
+        else imported(part, part.source, _is_optimizer)
+    )
     if isinstance(named, type) and schedules.is_schedule(named):
         _check_keywords(part, inspect.signature(named), first=not schedules.is_own(named))
         try:
@@ -138,8 +138,10 @@ def _named(spec: Spec) -> object:
             return value
     for point in _entry_points():
         if point.name.lower() == name:
-            return _imported(
-                Spec(spec.text, point.module, point.attr, spec.arguments), point.module
+            return imported(
+                Spec(spec.text, point.module, point.attr, spec.arguments),
+                point.module,
+                _is_optimizer,
             )
     if (member := zoo.load(name)) is not None:
         return member
@@ -148,47 +150,8 @@ def _named(spec: Spec) -> object:
     raise SpecError(f"unknown optimizer {spec.name!r}; {hint} (gradbench list shows all names)")
 
 
-def _imported(spec: Spec, source: str) -> object:
-    try:
-        module = _from_file(source) if source.endswith(".py") else _from_path(source)
-    except FileNotFoundError:
-        raise SpecError(f"{spec.text!r}: there is no file {source}") from None
-    except (Exception, SystemExit) as error:
-        raise SpecError(
-            f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
-        ) from error
-    if not hasattr(module, spec.name):
-        have = [name for name, value in vars(module).items() if _is_optimizer(value)]
-        have = difflib.get_close_matches(spec.name, have, n=3) or have
-        near = f"; it has {', '.join(have[:8])}{', ...' if len(have) > 8 else ''}" if have else ""
-        raise SpecError(f"{spec.text!r}: {source} has no {spec.name}{near}")
-    return getattr(module, spec.name)
-
-
 def _is_optimizer(value: object) -> TypeGuard[type[Optimizer]]:
     return isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
-
-
-def _from_path(name: str) -> ModuleType:
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    return importlib.import_module(name)
-
-
-def _from_file(source: str) -> ModuleType:
-    path = Path(source).expanduser().resolve()
-    if not path.is_file():
-        raise FileNotFoundError(source)
-    if str(path.parent) not in sys.path:  # its neighbours can be imported, as when it is run
-        sys.path.insert(0, str(path.parent))
-    name = f"{path.stem}@{path.parent}"  # no importable name, so it hides no other module
-    module_spec = importlib.util.spec_from_file_location(name, path)
-    if module_spec is None or module_spec.loader is None:
-        raise ImportError(f"not a Python file: {source}")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module
-    module_spec.loader.exec_module(module)
-    return module
 
 
 def _check_keywords(spec: Spec, signature: inspect.Signature, *, first: bool = True) -> None:

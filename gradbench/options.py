@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradbench.case import PRESETS
-from gradbench.spec import Spec, SpecError, parse
+from gradbench.spec import Spec, SpecError, labels, parse
 from gradbench.verdict import GATES
 
 if TYPE_CHECKING:
@@ -44,10 +44,25 @@ _SINGLE = {
 
 
 @dataclass(frozen=True)
+class Contestant:
+    """An optimizer and, unless it is each case's own, an architecture, as specs."""
+
+    optimizer: str
+    architecture: str | None
+
+    @property
+    def name(self) -> str:
+        """What records are compared by."""
+        on = self.architecture
+        return self.optimizer if on is None else f"{self.optimizer} on {on}"
+
+
+@dataclass(frozen=True)
 class Options:
     """What the user asked for, checked."""
 
     optimizers: tuple[Spec, ...]
+    architectures: tuple[Spec | None, ...]
     preset: str
     seeds: int
     tuning: int
@@ -60,6 +75,20 @@ class Options:
     update_baseline: bool
     time_against: Spec | None
     dry_run: bool
+
+    @property
+    def contestants(self) -> dict[str, Contestant]:
+        """Every optimizer on every architecture, by what they are called in ids and names."""
+        named = labels([spec for spec in self.architectures if spec is not None])
+        networks: dict[str, str | None] = {"": None} if None in self.architectures else {}
+        specs = [spec.text for spec in self.architectures if spec is not None]
+        networks |= {f"-{label}": text for label, text in zip(named, specs, strict=True)}
+        optimizers = zip(labels(list(self.optimizers)), self.optimizers, strict=True)
+        return {
+            label + network: Contestant(spec.text, text)
+            for label, spec in optimizers
+            for network, text in networks.items()
+        }
 
 
 def add(parser: pytest.Parser) -> None:
@@ -74,6 +103,16 @@ def add(parser: pytest.Parser) -> None:
         "package.module:Class, ./file.py:Class:lr=3e-4, or paper (each case's published one)",
     )
     parser.addini("gb_optimizer", "specs for --optimizer, one per line", type="linelist")
+    group.addoption(
+        "--architecture",
+        action="append",
+        default=None,
+        metavar="SPEC",
+        help="network in the place of each case's own where that is open, repeatable: "
+        "mlp:width=512, sinusoidal, package.module:factory, ./file.py:factory, "
+        "or paper (the case's own)",
+    )
+    parser.addini("gb_architecture", "specs for --architecture, one per line", type="linelist")
     for name, (metavar, default, text) in _SINGLE.items():
         group.addoption(f"--{name}", metavar=metavar, help=f"{text} (default: {default or 'none'})")
         parser.addini(name.replace("-", "_"), f"ini twin of --{name}")
@@ -100,6 +139,7 @@ def read(config: pytest.Config) -> Options:
         raise pytest.UsageError(str(error)) from None
     return Options(
         optimizers=specs,
+        architectures=_architectures(config),
         preset=_choice(config, "gb-preset", PRESETS),
         seeds=_count(config, "gb-seeds", at_least=1),
         tuning=_count(config, "gb-tune", at_least=0),
@@ -114,6 +154,19 @@ def read(config: pytest.Config) -> Options:
         time_against=_against(config),
         dry_run=config.getoption("--gb-dry-run"),
     )
+
+
+def _architectures(config: pytest.Config) -> tuple[Spec | None, ...]:
+    texts = config.getoption("--architecture") or config.getini("gb_architecture") or ["paper"]
+    try:
+        specs = _optimizers(texts)
+    except SpecError as error:
+        raise pytest.UsageError(f"--architecture: {error}") from None
+    if _value(config, "gb-time-against") and texts != ["paper"]:
+        raise pytest.UsageError(
+            "--gb-time-against times each case's own network: no --architecture"
+        )
+    return tuple(None if spec.text == "paper" else spec for spec in specs)
 
 
 def _against(config: pytest.Config) -> Spec | None:

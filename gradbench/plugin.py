@@ -8,10 +8,10 @@ import pytest
 from gradbench import options
 from gradbench.case import LEARNER
 from gradbench.discover import suites
+from gradbench.options import Contestant
 from gradbench.replay import ReplayClock
 from gradbench.screen import Screen
 from gradbench.session import NO_OPTIMIZER, Asked, Session
-from gradbench.spec import labels
 
 if TYPE_CHECKING:
     from gradbench.case import Case
@@ -57,9 +57,8 @@ def pytest_collection_modifyitems(
     """Leave the paper's claims out, unless `-m` speaks of them; hold against the baseline last."""
     ours = config.stash[_SESSION]
     if ours.gate.wanted and any(Asked.KEY in item.stash for item in items):
-        specs = list(ours.options.optimizers)
-        texts = [spec.text for spec in specs]
-        items += ours.gate.items(session, dict(zip(labels(specs), texts, strict=True)))
+        named = {label: each.name for label, each in ours.options.contestants.items()}
+        items += ours.gate.items(session, named)
     if "claim" in config.option.markexpr:
         return
     waiting = [item for item in items if _waits(item, config.args)]
@@ -130,11 +129,11 @@ def _items(
     specs = session.options.optimizers
     timed = collector.config.pluginmanager.hasplugin("benchmark")
     for case in cases(session.options.preset):
-        attempts = dict(zip(labels(list(specs)), [spec.text for spec in specs], strict=True))
-        ids = {f"{case.id}[{label}]": text for label, text in attempts.items()}
+        contestants = session.options.contestants
+        ids = {f"{case.id}[{label}]": each for label, each in contestants.items()}
         if not specs or not case.takes_optimizer:  # a learner runs once, whoever else runs
-            ids = {case.id: LEARNER}
-        for item_id, optimizer in ids.items():
+            ids = {case.id: Contestant(LEARNER, None)}
+        for item_id, contestant in ids.items():
             item = CaseFunction.from_parent(collector, name=item_id, callobj=function)
             if not specs:
                 item.add_marker(pytest.mark.skip(reason=NO_OPTIMIZER))
@@ -142,7 +141,7 @@ def _items(
             if timed:
                 item.add_marker(pytest.mark.benchmark(timer=clock, group=case.id))
                 item.fixturenames.append("benchmark")
-            item.stash[Asked.KEY] = Asked(case, optimizer, clock)
+            item.stash[Asked.KEY] = Asked(case, contestant, clock)
             yield item
 
 

@@ -5,7 +5,8 @@ Readers ignore fields they do not know; adding a field keeps the schema.
 
 import json
 import math
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -126,6 +127,13 @@ class Record:
     schema: int = SCHEMA
 
     @property
+    def contestant(self) -> str:
+        """Who attempts the case: the optimizer, on an architecture where one was named."""
+        on = f" on {self.architecture}"
+        alone = self.architecture is None or self.optimizer.endswith(on)
+        return self.optimizer if alone else self.optimizer + on
+
+    @property
     def statuses(self) -> list[str]:
         """Status of each evaluation trial, in the order of the seeds."""
         return [trial["status"] for trial in self.trials]
@@ -140,6 +148,11 @@ class Record:
         """Build a record from parsed JSON, leaving out fields unknown to this version."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
+
+
+def contestants(records: Iterable[Record]) -> list[Record]:
+    """Return the records with each contestant in the optimizer's place, to be compared by."""
+    return [replace(record, optimizer=record.contestant) for record in records]
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401

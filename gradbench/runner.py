@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from gradbench import architectures
 from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
 from gradbench.needs import Needs
 from gradbench.optimizers import UnsupportedError, resolve
@@ -45,10 +46,12 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
     >>> result.status.value, result.final_score
     ('solved', 1.0)
 
-    Raises SpecError where the optimizer's spec cannot be resolved.
+    Raises SpecError where the optimizer's or the architecture's spec cannot be resolved.
     """
     if trial.optimizer is not None:
         resolve(trial.optimizer)  # a wrong spec is the caller's mistake, not the trial's end
+    if trial.architecture is not None:
+        architectures.resolve(trial.architecture)
     result = TrialResult(trial.seed, Status.UNSOLVED)
     with isolated(trial):
         try:
@@ -74,7 +77,7 @@ class Training:
         self.batches = _Batches(trial, {k: v.to(self.device) for k, v in target.items()})
 
         torch.manual_seed(trial.stream("initialisation"))
-        self.network: nn.Module = self.scenario.network().to(self.device)
+        self.network: nn.Module = self._network().to(self.device)
         self.parameters = list(self.network.parameters())
         self.start = [p.detach().clone() for p in self.parameters]
 
@@ -85,6 +88,14 @@ class Training:
         self.clock: Clock = clock_for(self.device)
         self.reached = 0  # looks in a row at or above the target
         self.watching = Watching(trial, target, self.network)
+
+    def _network(self) -> nn.Module:
+        if self.trial.architecture is None:
+            return self.scenario.network()
+        try:
+            return architectures.build(self.scenario, self.trial.architecture)
+        except architectures.FixedError as error:
+            raise UnsupportedError(str(error)) from error
 
     def _prepare(self) -> tuple[Step, Needs]:
         """Return what trains the network on a batch, and what that needs."""
@@ -231,7 +242,9 @@ class Training:
     def _look(self) -> float:
         """Evaluate on the held-out set and settle the status."""
         self.mode("eval")
+        self.network.eval()
         score, loss = self.scenario.evaluate(self.network, self.held_out)
+        self.network.train()
         result = self.result
         finite = math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters)
         score = score if finite else math.nan  # what is no number has learned nothing

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradbench.compare import differing
 from gradbench.folder import HELD
-from gradbench.record import Expectation, Record, parse
+from gradbench.record import Expectation, Record, contestants, parse
 
 
 class RunError(ValueError):
@@ -57,7 +57,7 @@ def load(path: Path) -> Run:
             records.append(parse(line))
         except ValueError as error:
             damaged.append(f"{lines}, line {number}: skipped, {error}")
-    return Run(folder, described, records, damaged, _held(folder / HELD))
+    return Run(folder, described, contestants(records), damaged, _held(folder / HELD))
 
 
 def _held(path: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The one abstract class: a learning problem whose fields are its difficulty axes."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 Target = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 """Inputs and labels; the first dimension of each counts the examples."""
+
+Factory = Callable[..., nn.Module]
 
 EVALUATION_CHUNK = 512
 """Examples evaluated at once: larger activations are given back to the system at every free."""
@@ -77,6 +80,13 @@ class Scenario(ABC):
 
         A `Learner` where the approach takes no optimizer.
         """
+
+    def open_network(self, factory: Factory) -> nn.Module | None:  # noqa: ARG002
+        """Return the network with another architecture in it; None where the case fixes it.
+
+        `factory(input_shape=..., output_size=...)` builds the part that is open.
+        """
+        return None
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from gradbench.folder import HELD, RunFolder
 from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
-from gradbench.options import Options
+from gradbench.options import Contestant, Options
 from gradbench.record import Record, to_json
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
-from gradbench.spec import SpecError, labels
+from gradbench.spec import SpecError
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -33,7 +33,7 @@ class Asked:
     KEY: ClassVar[pytest.StashKey["Asked"]] = pytest.StashKey()
 
     case: "Case"
-    optimizer: str
+    contestant: Contestant
     clock: ReplayClock
 
 
@@ -70,6 +70,7 @@ class Session:
         self.has_cases = bool(wanted)
         if not wanted or self.config.option.collectonly or not self.options.optimizers:
             return
+        from gradbench import architectures
         from gradbench.engine import device_name, environment
         from gradbench.optimizers import resolve
 
@@ -78,6 +79,9 @@ class Session:
             for spec in self.options.optimizers:
                 if spec.text != "paper":
                     resolve(spec.text)
+            for network in self.options.architectures:
+                if network is not None:
+                    architectures.resolve(network.text)
             if self.options.time_against is not None:
                 resolve(self.options.time_against.text)
             self.device = device_name(self.options.device)
@@ -88,9 +92,7 @@ class Session:
             return
         self.gate.begin()
         try:
-            self.folder = RunFolder.create(
-                self.options.report_dir, labels(list(self.options.optimizers))
-            )
+            self.folder = RunFolder.create(self.options.report_dir, list(self.options.contestants))
             self.run = self._describe(self.folder, described)
             self.gate.records, self.gate.device = self.folder.records, self.device
             self.gate.cases = [asked.case for item in wanted if (asked := _asked(item))]
@@ -111,7 +113,9 @@ class Session:
                 "gate": self.options.gate,
                 "probes": self.options.probes,
                 "optimizers": [spec.text for spec in self.options.optimizers],
-                "architectures": [],
+                "architectures": [
+                    "paper" if spec is None else spec.text for spec in self.options.architectures
+                ],
                 "engine": "inline",
                 **environment,
             }
@@ -154,7 +158,8 @@ class Session:
 
         return Item(
             case=asked.case,
-            optimizer=asked.optimizer,
+            optimizer=asked.contestant.optimizer,
+            architecture=asked.contestant.architecture,
             preset=self.options.preset,
             seeds=self.options.seeds,
             tuning=self.options.tuning,

@@ -19,6 +19,7 @@ class Trial:
     `optimizer` is a spec such as `"adam"` or `"sgd:lr=0.1"`, None for an approach that learns by
     itself; `hyperparameters` override the spec's arguments. `budget` counts gradient evaluations
     of `batch` examples each; `target_score` is normalised (0 chance, 1 solved).
+    `architecture` is the spec of what takes the place of the scenario's network, None for that.
     `probes` (none, default, all) may spend `probe_budget` gradient evaluations of their own.
     """
 
@@ -32,6 +33,7 @@ class Trial:
     preset: str = "quick"
     device: str = "cpu"
     dtype: str = "float32"
+    architecture: str | None = None
     probes: str = "none"
     probe_budget: int = 0
 

@@ -56,7 +56,9 @@ def parity_variance(
     theorem's bound is 2^-d. The network has one output; labels are +1 and -1.
     """
     of, d = twin(network, loss), inputs.shape[1]
-    batch = of.place((torch.cat((torch.ones(1, d).to(inputs), inputs)), torch.zeros(1)))
+    batch = of.place(
+        (torch.cat((torch.ones(1, d).to(inputs), inputs)), torch.zeros(len(inputs) + 1))
+    )
     norms, path = squared_norms(of.output(0), batch)
     told = (half_gap(loss, of.network(batch[0]))[:, 0].square() * norms).detach()
     origin, each, scales = told[0], told[1:], norms[1:]

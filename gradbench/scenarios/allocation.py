@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradbench.networks import Constant, truncated_normal_
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenario import Batch, Factory, Scenario, Target
 
 APPROACHES = ("end-to-end", "decomposition")
 
@@ -87,6 +87,10 @@ class Allocation(Scenario):
     def network(self) -> nn.Module:
         """Return one linear layer; the softmax belongs to the loss."""
         return truncated_normal_(nn.Linear(self.d, self.k))
+
+    def open_network(self, factory: Factory) -> nn.Module | None:
+        """Any network from d numbers to k scores."""
+        return factory(input_shape=(self.d,), output_size=self.k)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """-<z, p> of each example, or -p_y under decomposition."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.networks import Constant, relu_network
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenario import Batch, Factory, Scenario, Target
 from gradbench.scenarios.knots import KNOTS, KnotCode
 
 APPROACHES = ("linear", "convolution", "conditioned", "autoencoder")
@@ -125,6 +125,12 @@ class Curves(Scenario):
         if self.approach == "conditioned":
             return inverse_root(second_moment(self.data, self.n)).to(torch.get_default_dtype())
         return torch.eye(3)
+
+    def open_network(self, factory: Factory) -> nn.Module | None:
+        """Any network from n values to n slopes, in the place of the dense layer."""
+        if self.approach != "linear":
+            return None
+        return factory(input_shape=(self.n,), output_size=self.n)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Squared error of each curve: summed over positions for `linear`, else averaged."""

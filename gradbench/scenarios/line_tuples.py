@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.networks import Constant, relu_network
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenario import Batch, Factory, Scenario, Target
 
 APPROACHES = ("end-to-end", "decomposition")
 NETWORKS = ("dense", "convolution")
@@ -103,6 +103,14 @@ class LineTuples(Scenario):
         """Return N1 and N2 in one."""
         n1 = _convolution() if self.n1 == "convolution" else relu_network(SIDE**2, 50, 100, 1)
         return TupleNetwork(n1, relu_network(self.k, 100, 1))
+
+    def open_network(self, factory: Factory) -> nn.Module | None:
+        """N1 on one image, where it is the dense one."""
+        if self.n1 != "dense":
+            return None
+        n1 = factory(input_shape=(1, SIDE, SIDE), output_size=1)
+        image = nn.Unflatten(1, (1, SIDE, SIDE))
+        return TupleNetwork(nn.Sequential(image, n1), relu_network(self.k, 100, 1))
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Hinge loss of each tuple's product; with decomposition, plus the mean over its images."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.networks import Constant, relu_network
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenario import Batch, Factory, Scenario, Target
 from gradbench.scenarios.elimination import Elimination
 
 APPROACHES = ("gradient", "elimination")
@@ -83,6 +83,12 @@ class Parity(Scenario):
         if self.approach == "elimination":
             return Elimination(self.d)
         return relu_network(self.d, 10 * self.d, 1)
+
+    def open_network(self, factory: Factory) -> nn.Module | None:
+        """Any network from d numbers to one, unless the approach is a learner."""
+        if self.approach == "elimination":
+            return None
+        return factory(input_shape=(self.d,), output_size=1)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Hinge loss max(0, 1 - y p) of each example."""

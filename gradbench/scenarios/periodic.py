@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.networks import Constant, relu_network
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenario import Batch, Factory, Scenario, Target
 
 HELD_OUT = 4096
 WAVES = ("cosine", "square")
@@ -81,6 +81,10 @@ class Periodic(Scenario):
     def network(self) -> nn.Module:
         """Return a network d - 10 d - 1, as for parities."""
         return relu_network(self.d, 10 * self.d, 1)
+
+    def open_network(self, factory: Factory) -> nn.Module | None:
+        """Any network from d numbers to one."""
+        return factory(input_shape=(self.d,), output_size=1)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Square loss (p - y)^2 / 2 of each example."""

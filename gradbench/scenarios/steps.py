@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradbench.networks import Constant, relu_network
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenario import Batch, Factory, Scenario, Target
 from gradbench.scenarios.isotron import GLMtron, Isotron
 from gradbench.scenarios.staircase import (
     LEVELS,
@@ -114,6 +114,13 @@ class Steps(Scenario):
         network = relu_network(self.n, 1)
         nn.init.constant_(list(network.parameters())[1], self.start)
         return network
+
+    def open_network(self, factory: Factory) -> nn.Module | None:
+        """Any network in the place of the deep ones: the others are single units."""
+        sizes = {"end-to-end": 1, "multi-class": len(LEVELS)}
+        if self.approach not in sizes:
+            return None
+        return factory(input_shape=(self.n,), output_size=sizes[self.approach])
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Square loss of each example; cross-entropy for multi-class."""

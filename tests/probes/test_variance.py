@@ -313,3 +313,14 @@ def test_only_a_sequence_has_the_closed_form():
 def test_too_many_inputs_are_refused():
     with pytest.raises(ValueError, match="at most 16"):
         every_input(17)
+
+
+def test_a_network_too_large_for_one_chunk_gives_the_same(monkeypatch):
+    """Per-example gradients are taken a few examples at a time; a plain Module goes that way."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), relu_network(5, 20, 1))
+    whole = variance_over_targets(Parity(d=5, weight=2), network)
+    monkeypatch.setattr("gradbench.probes.gradients.CHUNK", 500)
+    parts = variance_over_targets(Parity(d=5, weight=2), network)
+    assert parts.value == pytest.approx(whole.value, rel=1e-12)
+    assert whole.path != "layers"

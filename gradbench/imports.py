@@ -1,0 +1,54 @@
+"""What a spec names in a module or in a file, imported."""
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from gradbench.spec import Spec, SpecError
+
+
+def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
+    """Return what a spec names in a module or a file; `fits` tells what to suggest instead.
+
+    Raises SpecError, in one line, where it cannot be imported or has no such name.
+    """
+    try:
+        module = _from_file(source) if source.endswith(".py") else _from_path(source)
+    except FileNotFoundError:
+        raise SpecError(f"{spec.text!r}: there is no file {source}") from None
+    except (Exception, SystemExit) as error:
+        raise SpecError(
+            f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(module, spec.name):
+        have = [name for name, value in vars(module).items() if fits(value)]
+        have = difflib.get_close_matches(spec.name, have, n=3) or have
+        near = f"; it has {', '.join(have[:8])}{', ...' if len(have) > 8 else ''}" if have else ""
+        raise SpecError(f"{spec.text!r}: {source} has no {spec.name}{near}")
+    return getattr(module, spec.name)
+
+
+def _from_path(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _from_file(source: str) -> ModuleType:
+    path = Path(source).expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(source)
+    if str(path.parent) not in sys.path:  # its neighbours can be imported, as when it is run
+        sys.path.insert(0, str(path.parent))
+    name = f"{path.stem}@{path.parent}"  # no importable name, so it hides no other module
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ImportError(f"not a Python file: {source}")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    module_spec.loader.exec_module(module)
+    return module
