@@ -11,6 +11,7 @@ from gradbench.optimizers import Factory, resolve
 from gradbench.record import Expectation, Record, Status, TrialResult
 from gradbench.runner import run_trial
 from gradbench.scenario import Scenario
+from gradbench.space import Axis, points
 from gradbench.statistics import summary
 from gradbench.trial import Trial
 from gradbench.verdict import outcome
@@ -181,6 +182,7 @@ class _Attempt:
         self.record, self.tell = record, tell
         self.factory: Factory | None = None if spec is None else resolve(spec)
         self.defaults = {} if self.factory is None else self.factory.hyperparameters
+        self.points: list[tuning.Point] = []
 
     def trials(
         self, hyperparameters: dict[str, float], seeds: list[int], kind: str
@@ -222,25 +224,51 @@ class _Attempt:
             self.record.notes.append("not tuned: its constructor takes no lr")
         if rate is None or not self.factory.tunable:
             return {}
-        points = [self._point(rate, offset) for offset in tuning.offsets(self.item.tuning)]
-        chosen = tuning.best(points)
-        further = None if chosen is None else tuning.beyond(points, chosen)
-        if further is not None:
-            points.append(self._point(rate, further))
-            chosen = tuning.best(points)
-            if chosen is points[-1]:
-                self.record.notes.append("the best learning rate lies on the sweep's edge")
+        if self.factory.space:
+            chosen, values = self._search(self.factory.space)
+        else:
+            chosen, values = self._rates(rate)
+        self.record.tuning_cost["best_of"] = tuning.best_of(self.points, self.item.case.budget)
         if chosen is None:
             self.record.notes.append("every learning rate of the sweep failed")
             return {"lr": rate}
-        return {"lr": tuning.rate(rate, chosen.offset)}
+        return values
 
-    def _point(self, default: float, offset: float) -> tuning.Point:
-        rate = tuning.rate(default, offset)
-        results = self.trials({"lr": rate}, tuning.seeds(self.item.preset), "sweep, seed")
+    def _rates(self, default: float) -> tuple[tuning.Point | None, dict[str, float]]:
+        """Try everyone's rates, and one beyond the edge where the best lies on it."""
+
+        def attempt(offset: float) -> tuning.Point:
+            return self._point({"lr": tuning.rate(default, offset)}, offset)
+
+        self.points = [attempt(offset) for offset in tuning.offsets(self.item.tuning)]
+        chosen = tuning.best(self.points)
+        further = None if chosen is None else tuning.beyond(self.points, chosen)
+        if further is not None:
+            self.points.append(attempt(further))
+            chosen = tuning.best(self.points)
+            if chosen is self.points[-1]:
+                self.record.notes.append("the best learning rate lies on the sweep's edge")
+        return chosen, {} if chosen is None else {"lr": tuning.rate(default, chosen.offset)}
+
+    def _search(self, axes: tuple[Axis, ...]) -> tuple[tuning.Point | None, dict[str, float]]:
+        """Try points of the space that the optimizer's class declares, as many as the rates."""
+        values = points(axes, self.item.tuning)
+        self.points = [self._point(each, float(i)) for i, each in enumerate(values)]
+        chosen = tuning.best(self.points)
+        names = ", ".join(axis.name for axis in axes)
+        self.record.notes.append(f"searched the space that its class declares: {names}")
+        return chosen, {} if chosen is None else values[self.points.index(chosen)]
+
+    def _point(self, values: dict[str, float], offset: float) -> tuning.Point:
+        results = self.trials(values, tuning.seeds(self.item.preset), "sweep, seed")
+        cost = self.record.tuning_cost
+        for name in ("gradient_evaluations", "forward_evaluations", "seconds"):
+            spent = sum(getattr(result, name) or 0 for result in results)
+            cost[name] = cost.get(name, 0) + spent
         self.record.tuning += [
             {
-                "lr": rate,
+                "lr": (self.defaults | values)["lr"],
+                "hyperparameters": self.defaults | values,
                 "seed": result.seed,
                 "score": result.final_score,
                 "status": result.status.value,

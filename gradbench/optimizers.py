@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradbench import needs, schedules, wrappers, zoo
+from gradbench import needs, schedules, space, wrappers, zoo
 from gradbench.imports import imported
 from gradbench.needs import Needs
 from gradbench.schedules import Schedules
+from gradbench.space import Axis
 from gradbench.spec import SHAPE, Spec, SpecError, parse
 from gradbench.tuning import FALLBACK
 
@@ -40,6 +41,8 @@ class Factory:
     needs: Needs
     rate: float | None
     schedules: Schedules = field(default_factory=Schedules)
+    space: tuple[Axis, ...] = ()
+    """What its class declares to be searched, less what the spec fixes."""
 
     @property
     def tunable(self) -> bool:
@@ -80,7 +83,9 @@ def resolve(text: str) -> Factory:
     _check_keywords(spec, signature)
     arguments = _arguments(spec, signature)
     found, sample = _try_out(spec, cls, arguments)
-    factory = Factory(spec, cls, arguments, found, _rate(sample, signature))
+    factory = Factory(
+        spec, cls, arguments, found, _rate(sample, signature), space=_space(spec, cls, signature)
+    )
     for part in spec.added:
         factory = _with(factory, part)
     return factory
@@ -91,6 +96,16 @@ def _class(spec: Spec) -> type[Optimizer]:
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise SpecError(f"{spec.text!r}: {spec.name} is no torch.optim.Optimizer subclass")
     return cls
+
+
+def _space(spec: Spec, cls: type[Optimizer], signature: inspect.Signature) -> tuple[Axis, ...]:
+    try:
+        axes = space.declared(cls)
+    except ValueError as error:
+        raise SpecError(f"{spec.text!r}: {error}") from None
+    for axis in axes:
+        _check_keywords(replace(spec, arguments={axis.name: None}), signature)
+    return tuple(axis for axis in axes if axis.name not in spec.arguments)
 
 
 def _with(factory: Factory, part: Spec) -> Factory:

@@ -117,6 +117,7 @@ class Record:
     seeds: int = 0
     architecture: str | None = None
     tuning: list[dict[str, Any]] = field(default_factory=list)
+    tuning_cost: dict[str, Any] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
     timing: dict[str, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ KINDS = {
     **dict.fromkeys(("case", "family", "scenario", "section", "approach", "optimizer"), str),
     **dict.fromkeys(("expectation", "outcome"), str),
     **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
-    **dict.fromkeys(("setting", "timing", "hyperparameters"), dict),
+    **dict.fromkeys(("setting", "timing", "hyperparameters", "tuning_cost"), dict),
     **dict.fromkeys(("tuning", "trials", "notes", "informativeness", "ladder"), list),
 }
 """The type of each field that readers rely on."""
@@ -39,8 +39,9 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
     for name, check in checks:
         if not all(map(check, data[name])):
             return f"its {name} are no {name}"
-    if not _is_timing(data["timing"]):
-        return "its timing is no timing"
+    for name, holds in (("tuning_cost", _is_cost), ("timing", _is_timing)):
+        if not holds(data[name]):
+            return f"its {name} is no {name}"
     return "" if _is_number(data["hyperparameters"].get("lr")) else "its rate is no number"
 
 
@@ -95,6 +96,16 @@ def _is_reading(data: object) -> bool:
     pair = isinstance(interval, list | tuple) and len(interval) == 2
     return entry.get("evaluations") is not None and (
         interval is None or (pair and all(map(_is_number, interval)))
+    )
+
+
+def _is_cost(data: dict[str, Any]) -> bool:
+    best = data.get("best_of") or []
+    return (
+        _holds(data, "gradient_evaluations", "forward_evaluations", "seconds")
+        and isinstance(best, list)
+        and all(_holds(each, "k", "evaluations", "score") for each in best)
+        and all(each.get("evaluations") is not None for each in best)
     )
 
 

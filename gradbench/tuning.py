@@ -62,6 +62,31 @@ def best(points: Sequence[Point]) -> Point | None:
     return min(usable, key=rank)
 
 
+def best_of(points: Sequence[Point], budget: int) -> list[dict[str, float]]:
+    """Return the expected best of k of these points, tried in random order, for every k.
+
+    `evaluations` to the target (the budget where unsolved) and the final `score`; a point that
+    failed counts as the budget and as chance. Of n values the i-th best is the best of k with
+    probability C(n - i, k - 1) / C(n, k) (Dodge et al., arXiv:1909.03004, without replacement).
+    """
+    usable = [not p.failed or p.solved for p in points]
+    paired = list(zip(points, usable, strict=True))
+    costs = sorted(p.evaluations if good else budget for p, good in paired)
+    scores = sorted(
+        (p.score if good and math.isfinite(p.score) else 0.0 for p, good in paired), reverse=True
+    )
+    n = len(points)
+
+    def expected(values: list[float], k: int) -> float:
+        shares = (math.comb(n - 1 - i, k - 1) / math.comb(n, k) for i in range(n))
+        return math.fsum(share * value for share, value in zip(shares, values, strict=True))
+
+    return [
+        {"k": k, "evaluations": expected(costs, k), "score": expected(scores, k)}
+        for k in range(1, n + 1)
+    ]
+
+
 def beyond(points: Sequence[Point], chosen: Point) -> float | None:
     """Return the offset one decade past the edge where the best point lies on it, else None."""
     low = min(p.offset for p in points)

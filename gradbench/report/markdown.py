@@ -30,14 +30,21 @@ def page(
             legend(records).replace("\nsignal", "; signal").replace("\n", " ") + ".",
         ]
     if rates := [_sweep(record) for record in records if record.tuning]:
-        headers = ("case", "optimizer", "final score by learning rate (* solved)", "chosen")
-        parts += ["## Learning rates", _table(rates, headers)]
+        scores = "final score by learning rate (* solved)"
+        columns = ("case", "optimizer", scores, "chosen", "cost", "best of k: evaluations")
+        said = "Cost in gradient evaluations, forward ones besides; best of k: the expected least "
+        said += "evaluations to the target, over random orders of the points that were tried."
+        parts += [
+            "## Tuning",
+            _table(rates, columns),
+            said,
+        ]
     if tracks := [row for record in records for row in _tracks(record)]:
         headers = ("case", "optimizer", "probe", "value (standard error) by gradient evaluations")
         parts += ["## How informative the gradients were (seed 0)", _table(tracks, headers)]
-    said = [f"{r.case}, {shown(r.optimizer)}: {remark}" for r in records for remark in remarks(r)]
-    if said:
-        parts += ["## Notes", _list(said)]
+    notes = [f"{r.case}, {shown(r.optimizer)}: {remark}" for r in records for remark in remarks(r)]
+    if notes:
+        parts += ["## Notes", _list(notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,12 +81,19 @@ def _sweep(record: Record) -> list[str]:
         f"{'*' if p['status'] == Status.SOLVED else ''}"
         for p in points
     )
-    rate = record.hyperparameters.get("lr")
+    tried = {name for p in record.tuning for name in p.get("hyperparameters") or {}}
+    given = {name: record.hyperparameters.get(name) for name in sorted(tried)}
+    values = {name: value for name, value in given.items() if isinstance(value, int | float)}
+    cost, best_of = record.tuning_cost, record.tuning_cost.get("best_of") or []
+    forward = cost.get("forward_evaluations")
+    spent = f"{cost.get('gradient_evaluations', '-')}" + (f" + {forward}" if forward else "")
     return [
         record.case,
         _escape(shown(record.optimizer)),
         text,
-        "-" if rate is None else f"{rate:g}",
+        ", ".join(f"{name} {value:g}" for name, value in values.items()) or "-",
+        spent,
+        ", ".join(f"{entry['evaluations']:.0f}" for entry in best_of) or "-",
     ]
 
 

@@ -84,6 +84,8 @@ def result(record: Record) -> dict[str, Any]:
         "remarks": remarks(record),
         "band": band(record.trials),
         "sweep": _sweep(record),
+        "cost": record.tuning_cost.get("gradient_evaluations"),
+        "best": [entry["evaluations"] for entry in record.tuning_cost.get("best_of") or []],
         "tracks": _tracks(record),
     }
 

@@ -235,13 +235,13 @@ matrix.addEventListener("focusout", () => { told.hidden = true; });
 
 /* Families and their cases, approaches of one problem side by side. */
 function numbers(item) {
-  const table = node("table"), head = ["optimizer", "solved (95 %)", "median to target", "expected to target (95 %)", "ms/step (quartiles)", "MiB", "rate"];
+  const table = node("table"), head = ["optimizer", "solved (95 %)", "median to target", "expected to target (95 %)", "ms/step (quartiles)", "MiB", "rate", "sweep: evaluations; best of 1, 2, ... points"];
   table.append(node("thead", {}, node("tr", {}, ...head.map(text => node("th", { scope: "col" }, text)))));
   for (const [spec, r] of Object.entries(item.results)) {
     const ms = v => v === null || v === undefined ? "-" : number(1000 * v);
     const ert = r.ert ? `${number(r.ert[0])} (${number(r.ert[1])} to ${r.ert[2] === null ? "∞" : number(r.ert[2])})` : "-";
     const solved = r.ran ? `${r.solved}/${r.seeds} (${percent(r.interval)})` : "unsupported";
-    const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate];
+    const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate, r.cost ? `${number(r.cost)}; ${r.best.map(number).join(", ")}` : "-"];
     table.append(node("tr", { "data-optimizer": spec || null }, node("th", { scope: "row" }, look(spec).name), ...cells.map(c => node("td", {}, String(c)))));
     for (const text of r.remarks) table.append(node("tr", { "data-optimizer": spec || null }, node("td", { colspan: head.length, class: "small" }, text)));
   }
