@@ -176,13 +176,14 @@ SPECS = {
 def test_a_trial_is_the_documented_loop_to_the_bit(spec):
     if SPECS[spec] not in (adam, lbfgs, onecycle):
         pytest.importorskip("heavyball" if SPECS[spec] is heavyball else "pytorch_optimizer")
-    trial = Trial(scenario=SCENARIO, optimizer=spec, budget=BUDGET, batch=32, target_score=9.0)
-    result = run_trial(trial)
-    assert result.status == Status.UNSOLVED, result.reason
-    with isolated(trial):
-        loop = Loop(trial)
-        seed_globals(trial.stream("optimizer"))
-        SPECS[spec](loop)
+    with torch.compiler.set_stance("force_eager"):  # heavyball would look for a compiler
+        trial = Trial(scenario=SCENARIO, optimizer=spec, budget=BUDGET, batch=32, target_score=9.0)
+        result = run_trial(trial)
+        assert result.status == Status.UNSOLVED, result.reason
+        with isolated(trial):
+            loop = Loop(trial)
+            seed_globals(trial.stream("optimizer"))
+            SPECS[spec](loop)
     assert loop.curve == result.curve
     assert loop.spent == result.gradient_evaluations + result.forward_evaluations
     assert len({loss for _, _, loss in loop.curve}) > 5  # it moves

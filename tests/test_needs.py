@@ -198,28 +198,7 @@ def test_the_last_of_several_matrices_and_the_biases_are_the_rest():
     assert alone["use_muon"]
 
 
-# The collection
-
-
-REFUSED = {"demo", "distributedmuon"}
-"""Of the collection: the one needs a package beside it, the other a process group."""
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", zoo.names())
-def test_every_member_of_the_collection_runs_or_says_why_not(name):
-    spec = f"pytorch_optimizer:{zoo.load(name).__name__}"
-    if name in REFUSED:
-        with pytest.raises(SpecError, match="cannot construct"):
-            resolve(spec)
-        return
-    result = run_trial(trial(spec, budget=24))
-    if name == "spectralsphere":
-        assert result.status == "unsupported"
-        return
-    assert result.status in ("unsolved", "solved"), result.reason
-    assert result.gradient_evaluations + result.forward_evaluations >= 24
-    assert result.notes == []
+# The collection; each of its members is tried in test_collection
 
 
 def test_a_bare_name_is_torchs_before_it_is_the_collections():

@@ -5,7 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from gradbench.record import Record, Status
+from gradbench.record import Record, Status, finite
 from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
 
 
@@ -77,7 +77,7 @@ def ran_on(run: dict[str, Any]) -> str:
 def _sweep(record: Record) -> list[str]:
     points = sorted(record.tuning, key=lambda point: (point["lr"], point["seed"]))
     text = ", ".join(
-        f"{p['lr']:g}: {p['status'] if p['score'] is None else format(p['score'], '.2f')}"
+        f"{p['lr']:g}: {p['status'] if finite(p['score']) is None else format(p['score'], '.2f')}"
         f"{'*' if p['status'] == Status.SOLVED else ''}"
         for p in points
     )
