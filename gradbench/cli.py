@@ -185,6 +185,7 @@ def show(paths: Sequence[Path], preset: str) -> None:
         rows.append([*row, case.expectation.value, scenario.section])
     headers = ("case", "setting", "budget", "target", "expected", "section")
     print(tabulate(rows, headers, disable_numparse=True))
+    from gradbench.architectures import names as architectures
     from gradbench.optimizers import names
 
     print("\noptimizers that can be named:")
@@ -194,3 +195,5 @@ def show(paths: Sequence[Path], preset: str) -> None:
         )
     )
     print("or package.module:Class, or ./file.py:Class; with :key=value,... behind any of them")
+    print(f"\narchitectures that can be named: {', '.join(['paper', *architectures()])}")
+    print("or package.module:factory, or ./file.py:factory")

@@ -128,8 +128,10 @@ class Session:
         run = self.run
         device = run["device"]["name"] or run["cpu"]
         sweep = f"sweep of {run['tuning']} rates" if run["tuning"] else "no sweep"
+        networks = run["architectures"]
+        on = "" if networks == ["paper"] else f" on {', '.join(networks)}"
         return [
-            *textwrap.wrap(f"gradbench: {', '.join(run['optimizers'])}", 100),
+            *textwrap.wrap(f"gradbench: {', '.join(run['optimizers'])}{on}", 100),
             (
                 f"{run['preset']} preset, {run['seeds']} seeds, {sweep}; {run['device']['type']} "
                 f"({device}), {run['threads']} thread, torch {run['versions']['torch']}"

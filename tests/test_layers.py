@@ -102,7 +102,17 @@ ALLOWED = {
     },
     "plugin": {"discover", "options", "replay", "screen", "session", "spec", "case", "record"},
     "cli": {
-        *("", "case", "check", "compare", "discover", "engine", "history", "optimizers"),
+        *(
+            "",
+            "architectures",
+            "case",
+            "check",
+            "compare",
+            "discover",
+            "engine",
+            "history",
+            "optimizers",
+        ),
         *("record", "report", "runs"),
     },
 }

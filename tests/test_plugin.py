@@ -469,3 +469,55 @@ def test_claims_wait_to_be_asked_for_and_others_marker_is_theirs(pytester):
     assert one in collected(one)
     pytester.makepyfile("import pytest\n@pytest.mark.claim\ndef test_claim(): pass")
     pytester.runpytest().assert_outcomes(passed=1)
+
+
+def test_an_architecture_is_a_contestant_of_its_own(pytester, suite):
+    (pytester.path / "net.py").write_text(
+        "import torch\n"
+        "def make(input_shape, output_size, width=8):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(*input_shape, width), torch.nn.ReLU(),\n"
+        "                               torch.nn.Linear(width, output_size))\n"
+    )
+    networks = ["paper", "./net.py:make:width=16"]
+    run = suite(ladder=[(5, 2, "must")])
+    result = run(ADAM, *(f"--architecture={spec}" for spec in networks), "-v")
+    result.stdout.fnmatch_lines(
+        [
+            "*::parity-d5-weight2[[]adam-lr-0-01[]]*",
+            "*::parity-d5-weight2[[]adam-lr-0-01-make-width-16[]]*",
+        ]
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "gradbench: adam:lr=0.01 on paper, ./net.py:make:width=16",
+            "*adam:lr=0.01 *width=16 *(may)*",
+        ]
+    )
+    kept = records(pytester)
+    assert [(r.optimizer, r.architecture) for r in kept] == [
+        ("adam:lr=0.01", None),
+        ("adam:lr=0.01", "./net.py:make:width=16"),
+    ]
+    assert [r.expectation for r in kept] == ["must", "may"]
+    about = json.loads((pytester.path / "reports/latest/run.json").read_text())
+    assert about["architectures"] == networks
+
+
+def test_an_architecture_is_held_against_its_own_baseline(pytester, suite):
+    run = suite(ladder=[(5, 2, "must")])
+    given = (ADAM, "--architecture=mlp:width=16", "--gb-baseline=base.json")
+    assert run(*given, "--gb-update-baseline").ret == 0
+    result = run(*given)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*against the baseline: adam-lr-0-01-mlp-width-16*"])
+    assert run(ADAM, "--gb-baseline=base.json").ret == 4
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [("nosuch", "*unknown architecture 'nosuch'*"), ("mlp:widht=1", "*unexpected keyword*")],
+)
+def test_a_wrong_architecture_is_one_line(pytester, suite, spec, told):
+    result = suite()(ADAM, f"--architecture={spec}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([told])

@@ -64,10 +64,13 @@ def ran_on(run: dict[str, Any]) -> str:
 
     tuning = run.get("tuning")
     sweep = f"sweep of {tuning} rates" if tuning else "no sweep"
+    networks = run.get("architectures")
+    own = not isinstance(networks, list) or networks in ([], ["paper"])
+    on = "" if own else f" on {', '.join(map(str, networks or []))}"
     commit = known("commit")[:12] + (" (modified)" if run.get("dirty") else "")
     name = known("device", "name")
     return (
-        f"{known('preset').capitalize()} preset, {known('seeds')} seeds, {sweep}; "
+        f"{known('preset').capitalize()} preset, {known('seeds')} seeds, {sweep}{on}; "
         f"{known('device', 'type')} ({known('cpu') if name == '?' else name}), {known('dtype')}; "
         f"torch {known('versions', 'torch')}, gradbench {known('versions', 'gradbench')}; "
         f"commit {commit}; started {known('started')}."

@@ -1,5 +1,6 @@
 """One record as the cells and remarks that every report shows."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ from gradbench.statistics import censored_median, wilson
 HEADERS = ("case", "optimizer", "solved 95 %", "target", "ms/step", "signal", "outcome")
 
 
+FOLDER = re.compile(r"[^\s+]*/(?=[^/\s]+\.py:)")
+
+
 def shown(optimizer: str) -> str:
-    """Return the spec without the folder of its file."""
-    folder, file, rest = optimizer.partition(".py:")
-    return folder.rpartition("/")[2] + file + rest if file else optimizer
+    """Return the spec without the folders of its files."""
+    return FOLDER.sub("", optimizer)
 
 
 def distinct(optimizers: Sequence[str]) -> dict[str, str]:
