@@ -117,7 +117,7 @@ def found(
         said = declared(cls)
         needs = said or _seen(cls)
         if inner is not None:
-            needs = replace(inner, closure=needs.closure, modes=needs.modes)
+            needs = _around(needs, inner)
         ways = ((needs, _toy), (replace(needs, groups=MATRICES), _toy), (needs, _matrices))
         troubles: list[Exception] = []
         for way, toy in ways:
@@ -128,6 +128,15 @@ def found(
                 continue
             return (way if said else _stepped(cls, arguments, way, toy)), sample
     raise troubles[0]
+
+
+def _around(outer: Needs, inner: Needs) -> Needs:
+    """Return what a wrapper needs: built as what it wraps is, stepped as both ask."""
+    merged = {
+        field.name: getattr(outer, field.name) or getattr(inner, field.name)
+        for field in fields(Needs)
+    }
+    return Needs(**merged)
 
 
 def _seen(cls: type[Optimizer]) -> Needs:

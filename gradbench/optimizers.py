@@ -128,8 +128,8 @@ def _with(factory: Factory, part: Spec) -> Factory:
         cls = wrappers.wrapped(factory.cls, factory.needs, outer, part.arguments)
     except ValueError as error:
         raise SpecError(f"{factory.spec.text!r}: {error}") from None
-    asked = replace(factory.needs, model=factory.needs.model or wrappers.takes_model(outer))
-    found, _ = _try_out(factory.spec, cls, factory.arguments, asked)
+    inner = replace(factory.needs, model=factory.needs.model or wrappers.takes_model(outer))
+    found, _ = _try_out(factory.spec, cls, factory.arguments, inner)
     return replace(factory, cls=cls, needs=found)
 
 

@@ -26,6 +26,9 @@ class Around(torch.optim.Optimizer):
     def step(self, closure=None):
         return self.inner.step(closure)
 
+class Says(Sharp):
+    gradbench_needs = {"closure": True, "gradients_first": True}
+
 class Moody(torch.optim.SGD):
     def train(self): ...
     def eval(self): ...
@@ -52,6 +55,12 @@ def test_both_conventions(mine):
     assert [id(p) for p in group["params"]] == [id(p) for p in parameters]
     around, _ = build(f"adam:lr=0.3+{mine}:Around:k=2")
     assert (around.k, around.inner.param_groups[0]["lr"]) == (2, 0.3)
+
+
+def test_what_a_wrapper_says_of_itself_counts_beside_what_it_wraps_needs(mine):
+    assert vars(resolve(f"sgd+{mine}:Says").needs)["gradients_first"]
+    assert resolve(f"lbfgs+{mine}:Around").needs.closure
+    assert resolve(f"sgd+{mine}:Says+{mine}:Around").needs.gradients_first
 
 
 def test_they_nest_from_the_inside_out(mine):
