@@ -1,5 +1,7 @@
 """Architectures in the place of a case's own network, and the gallery."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,8 @@ from gradbench import Trial, gallery, run_trial
 from gradbench.architectures import FixedError, build, names, resolve
 from gradbench.case import Case
 from gradbench.item import Item, run_item
-from gradbench.record import Expectation, Outcome, Status
+from gradbench.record import Expectation, Outcome, Status, TrialResult
+from gradbench.runner import Training
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves
 from gradbench.scenarios.line_tuples import LineTuples
@@ -101,6 +104,8 @@ def test_a_sinusoidal_layer_starts_with_phases_of_the_same_size_whatever_the_fre
         )
         phase = frequency * (torch.randn(200, 50) @ net[1].weight.T)
         assert phase.std().item() == pytest.approx(2**0.5 * frequency, rel=0.05)
+        shift = frequency * net[1].bias  # uniform over a period
+        assert shift.std().item() == pytest.approx(math.pi / 3**0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -145,16 +150,16 @@ def test_a_network_that_does_not_fit_is_unsupported(tmp_path, name, told):
 
 
 def test_looks_are_in_evaluation_mode(tmp_path):
-    """Batch norm and dropout: a look changes nothing, and gives the same twice."""
+    """Batch norm and dropout: a look is the network's answer in evaluation mode."""
     (tmp_path / "net.py").write_text(MINE)
     spec = f"{tmp_path}/net.py:normed"
-    trial = Trial(
-        scenario=Periodic(d=5, r=1.0), optimizer="sgd:lr=0.0", architecture=spec, budget=1
-    )
-    first, last = (loss for _, _, loss in run_trial(trial).curve)
-    assert first != last  # the step moved batch norm's running statistics, a look does not
-    again = run_trial(trial)
-    assert [loss for _, _, loss in again.curve] == [first, last]
+    trial = Trial(scenario=Periodic(d=5, r=1.0), optimizer="sgd", architecture=spec, budget=1)
+    result = TrialResult(0, Status.UNSOLVED)
+    training = Training(trial, result)
+    training.run(None)
+    assert training.network.training  # and back to training
+    _, loss = trial.scenario.evaluate(training.network.eval(), training.held_out)
+    assert result.curve[-1][2] == loss
 
 
 def test_an_item_with_an_architecture_asks_nothing_and_is_its_own_contestant():

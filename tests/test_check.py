@@ -65,7 +65,18 @@ def failed(spec):
     return {name: said for name, holds, said in run_checks(spec) if holds is False}
 
 
-@pytest.mark.parametrize("spec", ["adam", "sgd:momentum=0.9", "lbfgs", "es:lr=0.1", "adamp"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "adam",
+        "sgd:momentum=0.9",
+        "lbfgs",
+        "es:lr=0.1",
+        "adamp",
+        "sgd+linear",
+        "sgd+OneCycleLR:max_lr=0.1,total_steps=900",
+    ],
+)
 def test_what_works_holds_every_check(spec):
     assert failed(spec) == {}
 
