@@ -36,7 +36,7 @@ def known(p, mean, groups=16, size=8, seed=1, *, decay=0.0):
 
 
 @pytest.mark.parametrize("groups", [16, 32])
-@pytest.mark.parametrize("p", [3, 20, 200])
+@pytest.mark.parametrize("p", [3, 200])
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 @pytest.mark.parametrize("mean", [0.0, 0.1, 0.3, 1.0])
 def test_intervals_hold_the_truth_as_often_as_they_say(groups, p, decay, mean):
