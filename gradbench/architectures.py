@@ -74,9 +74,16 @@ def build(scenario: Scenario, text: str) -> nn.Module:
     Raises FixedError where the scenario fixes its network or where this one does not fit it.
     """
     factory = resolve(text)
+
+    def made(**shapes: Any) -> nn.Module:  # noqa: ANN401
+        found = factory(**shapes)
+        if not isinstance(found, nn.Module):
+            raise TypeError(f"it returned {type(found).__name__}, no torch.nn.Module")
+        return found
+
     try:
-        network = scenario.open_network(factory)
-    except (ValueError, TypeError, RuntimeError) as error:
+        network = scenario.open_network(made)
+    except Exception as error:
         raise FixedError(f"{text} does not fit: {type(error).__name__}: {error}") from error
     if network is None:
         raise FixedError(f"{scenario.name} fixes its network here")
@@ -92,7 +99,7 @@ def _check(scenario: Scenario, network: nn.Module, text: str) -> None:
     try:
         with torch.no_grad():
             outputs: Any = network(inputs)
-    except (ValueError, TypeError, RuntimeError, IndexError) as error:
+    except Exception as error:
         raise FixedError(f"{text} does not fit: {type(error).__name__}: {error}") from error
     finally:
         network.train()

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from gradbench import tuning
 from gradbench.architectures import FixedError, build
 from gradbench.case import Case
@@ -80,7 +82,8 @@ def _refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
     if item.architecture is None:
         return None
     try:
-        build(scenario, item.architecture)
+        with torch.random.fork_rng(devices=[]):
+            build(scenario, item.architecture)
     except FixedError as error:
         return str(error)
     return None

@@ -119,13 +119,16 @@ def _with(factory: Factory, part: Spec) -> Factory:
         _check_keywords(part, inspect.signature(named), first=not schedules.is_own(named))
         try:
             added = factory.schedules.with_(schedules.built(named, part.arguments))
-        except (ValueError, TypeError) as error:
-            raise SpecError(f"{part.text!r}: {error}") from None
+            added.tried()
+        except Exception as error:  # noqa: BLE001  # it would end every trial
+            text = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SpecError(f"{part.text!r}: {text}") from None
         return replace(factory, schedules=added)
     outer = _class(part)
     _check_keywords(part, inspect.signature(outer))
     try:
-        cls = wrappers.wrapped(factory.cls, factory.needs, outer, part.arguments)
+        within = factory.spec.arguments
+        cls = wrappers.wrapped(factory.cls, factory.needs, outer, part.arguments, within)
     except ValueError as error:
         raise SpecError(f"{factory.spec.text!r}: {error}") from None
     inner = replace(factory.needs, model=factory.needs.model or wrappers.takes_model(outer))

@@ -84,11 +84,14 @@ class Options:
         specs = [spec.text for spec in self.architectures if spec is not None]
         networks |= {f"-{label}": text for label, text in zip(named, specs, strict=True)}
         optimizers = zip(labels(list(self.optimizers)), self.optimizers, strict=True)
-        return {
-            label + network: Contestant(spec.text, text)
-            for label, spec in optimizers
-            for network, text in networks.items()
-        }
+        found: dict[str, Contestant] = {}
+        for label, spec in optimizers:
+            for network, text in networks.items():
+                name, number = label + network, 2
+                while name in found:
+                    name, number = f"{label}{network}-{number}", number + 1
+                found[name] = Contestant(spec.text, text)
+        return found
 
 
 def add(parser: pytest.Parser) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from torch.optim import Optimizer, lr_scheduler
+import torch
+from torch.optim import SGD, Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 Put = Callable[[Optimizer], LRScheduler]
@@ -47,6 +48,11 @@ class Linear(Warmup):
 
     warmup: float = 0.0
     end: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.end >= 0:
+            raise ValueError(f"end is a share of the rate, from 0 on: {self.end}")
 
     def decay(self, done: float) -> float:
         """Return the factor at a share of what comes after the rise."""
@@ -113,6 +119,14 @@ class Schedules:
         if found.own and found.others:
             raise ValueError(f"{', '.join(OWN)} do not mix with a schedule that counts steps")
         return found
+
+    def tried(self) -> None:
+        """Put them on a toy and step once; raises whatever they raise."""
+        toy = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+        put = self.put(toy, lambda: 1, 10)
+        toy.step()
+        for schedule in put:
+            schedule.step()
 
     def put(self, optimizer: Optimizer, spent: Callable[[], int], budget: int) -> list[LRScheduler]:
         """Put them on an optimizer; `spent` tells the evaluations of the budget that are gone."""

@@ -12,7 +12,7 @@ from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
 from gradbench.options import Contestant, Options
-from gradbench.record import Record, to_json
+from gradbench.record import Record, contestants, to_json
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
 from gradbench.spec import SpecError
@@ -185,6 +185,7 @@ class Session:
         finally:
             self.live.clear()
         self.folder.add(record)
+        record = contestants([record])[0]
         node.user_properties.append((LINE, line(record)))
         asked.clock.replay(results, benchmark)
         judge(node, record, self.options.gate)

@@ -15,7 +15,7 @@ from typing import Any
 from scipy.stats.qmc import Sobol
 
 ATTRIBUTE = "gradbench_space"
-SCALES = ("linear", "log")
+SCALES = ("linear", "log", "int")
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,15 @@ class Axis:
     high: float
     scale: str = "linear"
 
-    def at(self, share: float) -> float:
+    def at(self, share: float) -> float | int:
         """Return the value at a share of the range, between 0 and 1, to six digits."""
         if self.scale == "log":
             value = self.low * (self.high / self.low) ** share
         else:
             value = self.low + (self.high - self.low) * share
+        if self.scale == "int":
+            whole: int = round(value)
+            return whole
         return float(f"{value:.6g}")
 
 
@@ -49,7 +52,8 @@ def declared(cls: type) -> tuple[Axis, ...]:
         good = False
     if not good:
         raise ValueError(
-            f'{ATTRIBUTE} of {cls.__name__} maps names to (low, high) or (low, high, "log"), '
+            f"{ATTRIBUTE} of {cls.__name__} maps names to (low, high) or "
+            '(low, high, "log" or "int"), '
             "low below high, above 0 for log"
         )
     if axes and "lr" not in {axis.name for axis in axes}:
@@ -63,7 +67,7 @@ def _good(axis: Axis) -> bool:
         finite
         and axis.low < axis.high
         and axis.scale in SCALES
-        and (axis.scale == "linear" or axis.low > 0)
+        and (axis.scale != "log" or axis.low > 0)
     )
 
 

@@ -64,7 +64,7 @@ def _parts(text: str) -> list[str]:
             depth += 1
         elif letter in ")]}":
             depth -= 1
-        elif depth == 0 and _JOINT.match(text, index):
+        elif depth == 0 and _JOINT.match(text, index) and _SPEC.fullmatch(text[begin:index]):
             parts.append(text[begin:index])
             begin = index + 1
     return [*parts, text[begin:]]

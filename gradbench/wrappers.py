@@ -5,8 +5,9 @@ parameters and the class to build (`SAM(params, base_optimizer=AdamW, lr=...)`).
 argument names say which.
 """
 
+import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -18,22 +19,33 @@ INSTANCE, CLASS, MODEL = "optimizer", "base_optimizer", "model"
 
 
 def wrapped(
-    inner: type[Optimizer], needs: Needs, outer: type[Optimizer], given: Mapping[str, Any]
+    inner: type[Optimizer],
+    needs: Needs,
+    outer: type[Optimizer],
+    given: Mapping[str, Any],
+    within: Iterable[str],
 ) -> type[Optimizer]:
     """Return the class that is built as the inner one is, and wraps it in the outer one.
 
-    Raises ValueError where the outer one wraps nothing, or where the inner one has methods that a
-    wrapper would hide.
+    `given` are the outer one's arguments, `within` the names of the inner one's. Raises ValueError
+    where the outer one wraps nothing, where one name would be an argument of both, or where the
+    inner one has methods that a wrapper would hide.
     """
     takes = _takes(outer)
     if INSTANCE not in takes and CLASS not in takes:
         raise ValueError(f"{outer.__name__} wraps no optimizer: it takes {', '.join(takes)}")
+    both = sorted(set(within) & (set(takes) | set(given))) if CLASS in takes else []
+    if both or ("lr" in given and "lr" not in takes):
+        raise ValueError(
+            f"{outer.__name__} hands its arguments on, so {', '.join(both) or 'lr'} "
+            "is the inner one's: write it before the + alone"
+        )
     own = [name for name, has in (("train()", needs.modes), ("fused_backward", needs.fused)) if has]
     if own and not (needs.modes and callable(getattr(outer, "train", None))):
         raise ValueError(f"{inner.__name__} has {own[0]}, which {outer.__name__} would hide")
 
     def build(self: Optimizer, params: Any, **arguments: Any) -> None:  # noqa: ANN401
-        more = dict(given)
+        more = copy.deepcopy(dict(given))
         if MODEL in takes:
             more[MODEL] = params
         if CLASS in takes:

@@ -521,3 +521,19 @@ def test_a_wrong_architecture_is_one_line(pytester, suite, spec, told):
     result = suite()(ADAM, f"--architecture={spec}")
     assert result.ret == 4
     result.stderr.fnmatch_lines([told])
+
+
+def test_contestants_whose_names_would_be_alike_all_run(pytester, suite):
+    (pytester.path / "net.py").write_text(
+        "import torch\n"
+        "def linear(input_shape, output_size):\n"
+        "    return torch.nn.Linear(*input_shape, output_size)\n"
+        "def wrong(input_shape, output_size):\n"
+        "    return undefined\n"
+    )
+    networks = ["paper", "./net.py:linear", "./net.py:wrong"]
+    given = [f"--architecture={spec}" for spec in networks]
+    result = suite(ladder=[(5, 2, "may")])("--optimizer=sgd", "--optimizer=sgd+linear", *given)
+    kept = records(pytester)
+    assert len({(r.optimizer, r.architecture) for r in kept}) == len(kept) == 6
+    result.stdout.fnmatch_lines(["*sgd on net.py:linear*", "*NameError*"])

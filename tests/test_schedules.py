@@ -65,10 +65,10 @@ def test_warm_up_comes_before_the_fall_and_the_fall_ends_with_the_budget():
 
 
 def test_it_goes_by_evaluations_not_by_steps():
-    found, spent = rates("lbfgs:lr=1.0+linear", steps=2, budget=100)
-    first = spent / 2 if found[1] == 0.5 else round((1 - found[1]) * 100)
-    assert found[1] == pytest.approx(1 - first / 100)
-    assert first > 1
+    (_, second), spent = rates("lbfgs:lr=1.0,max_iter=3+linear", steps=2, budget=100)
+    _, first = rates("lbfgs:lr=1.0,max_iter=3+linear", steps=1, budget=100)
+    assert 1 < first < spent
+    assert second == pytest.approx(1 - first / 100)
 
 
 def test_two_of_them_multiply():
@@ -94,6 +94,9 @@ def test_a_schedule_from_a_file(tmp_path):
         ("sgd+cosine:warmup=1.5", "share of the budget"),
         ("sgd+cosine:start=1", "it takes warmup, end"),
         ("sgd+StepLR", "step_size"),
+        ("sgd+StepLR:step_size=0", "zero"),
+        ("sgd+ReduceLROnPlateau", "metrics"),
+        ("sgd+cosine:end=-1", "from 0 on"),
         ("sgd+cosine+StepLR:step_size=3", "do not mix"),
         ("sgd+", "no optimizer spec"),
         ("sgd+nosuch", "unknown optimizer 'nosuch'"),

@@ -110,3 +110,9 @@ def test_everyone_s_sweep_records_its_cost_and_its_best_of_k():
     assert [entry["k"] for entry in record.tuning_cost["best_of"]] in ([1, 2, 3], [1, 2, 3, 4])
     falls = [entry["evaluations"] for entry in record.tuning_cost["best_of"]]
     assert falls == sorted(falls, reverse=True)
+
+
+def test_a_whole_number_stays_one():
+    values = {p["k"] for p in points((Axis("lr", 0.1, 1.0), Axis("k", 1, 5, "int")), 30)[1:]}
+    assert values == {1, 2, 3, 4, 5}
+    assert all(isinstance(value, int) for value in values)

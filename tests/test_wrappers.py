@@ -85,6 +85,10 @@ def test_what_cannot_be_wrapped_says_why(mine):
         resolve(f"{mine}:Moody+{mine}:Around")
     with pytest.raises(SpecError, match="unexpected keyword argument 'rh'"):
         resolve(f"adam+{mine}:Sharp:rh=1")
+    with pytest.raises(SpecError, match="rho is the inner one's"):
+        resolve(f"adadelta:rho=0.7+{mine}:Sharp:rho=0.05")
+    with pytest.raises(SpecError, match="lr is the inner one's"):
+        resolve(f"adamw+{mine}:Sharp:lr=0.1")
 
 
 def test_a_plus_in_a_number_a_bracket_or_a_string_joins_nothing():
@@ -92,6 +96,7 @@ def test_a_plus_in_a_number_a_bracket_or_a_string_joins_nothing():
     assert spec.arguments == {"lr": 10.0, "momentum": 0.5}
     assert [part.text for part in spec.added] == ["lookahead:k=3"]
     assert parse("a:x='b+c',y=('d+e',)").arguments == {"x": "b+c", "y": ("d+e",)}
+    assert parse("lab/c++/opt.py:A+cosine").source == "lab/c++/opt.py"
     assert parse("sgd+lookahead:k=3").slug == "sgd-lookahead-k-3"
 
 
