@@ -225,6 +225,8 @@ class _Attempt:
         rate = self.factory.rate
         if rate is None:
             self.record.notes.append("not tuned: its constructor takes no lr")
+        if self.factory.schedules.sets_rates:
+            self.record.notes.append("not tuned: its schedule sets the learning rate")
         if rate is None or not self.factory.tunable:
             return {}
         if self.factory.space:

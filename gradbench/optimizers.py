@@ -47,7 +47,8 @@ class Factory:
     @property
     def tunable(self) -> bool:
         """Whether a sweep may choose the learning rate."""
-        return self.rate is not None and "lr" not in self.spec.arguments
+        fixed = "lr" in self.spec.arguments or self.schedules.sets_rates
+        return self.rate is not None and not fixed
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

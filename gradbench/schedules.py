@@ -120,13 +120,22 @@ class Schedules:
             raise ValueError(f"{', '.join(OWN)} do not mix with a schedule that counts steps")
         return found
 
-    def tried(self) -> None:
-        """Put them on a toy and step once; raises whatever they raise."""
-        toy = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    def tried(self, rate: float = 0.1) -> float:
+        """Put them on a toy of this rate and step once; raises whatever they raise.
+
+        Returns the rate afterwards.
+        """
+        toy = SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate, momentum=0.9)
         put = self.put(toy, lambda: 1, 10)
         toy.step()
         for schedule in put:
             schedule.step()
+        return float(toy.param_groups[0]["lr"])
+
+    @property
+    def sets_rates(self) -> bool:
+        """Whether they set rates of their own (OneCycleLR does), whatever the optimizer's is."""
+        return bool(self.others) and self.tried(0.1) == self.tried(0.2)
 
     def put(self, optimizer: Optimizer, spent: Callable[[], int], budget: int) -> list[LRScheduler]:
         """Put them on an optimizer; `spent` tells the evaluations of the budget that are gone."""

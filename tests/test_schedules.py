@@ -71,6 +71,12 @@ def test_it_goes_by_evaluations_not_by_steps():
     assert second == pytest.approx(1 - first / 100)
 
 
+def test_a_schedule_that_sets_rates_of_its_own_leaves_nothing_to_tune():
+    assert not resolve("sgd+OneCycleLR:max_lr=0.1,total_steps=60").tunable
+    assert resolve("sgd+StepLR:step_size=3").tunable
+    assert resolve("sgd+cosine").tunable
+
+
 def test_two_of_them_multiply():
     both, _ = rates("sgd:lr=0.2+linear+warmup:warmup=0.5")
     fall, rise = rates("sgd:lr=1.0+linear")[0], rates("sgd:lr=0.2+warmup:warmup=0.5")[0]
