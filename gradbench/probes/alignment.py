@@ -5,8 +5,8 @@ has many equal solutions, since the known one is only one of them. In function s
 of what a step changes in the outputs, J step, with (solution's outputs - outputs): it knows no
 names of weights, and any answer that is code will do as a solution.
 
-Errors are over batches of as many examples, from each example's influence on the cosine (the delta
-method): on the sums that make it up and, where the step is the batch's own gradient, on the step.
+Errors come from each example's influence on the cosine (the delta method): in function space, over
+the inputs on which a given step is seen; in parameters, over the batches that made the gradient.
 """
 
 import copy
@@ -49,30 +49,30 @@ def alignment_in_function(
 def gradient_alignment(
     network: nn.Module, loss: Loss, solution: nn.Module, batch: Batch
 ) -> tuple[Reading, Reading]:
-    """Return the alignment of the batch's negative gradient, in function space and in parameters.
+    """Return the alignment of a batch's negative gradient, in function space and in parameters.
 
-    The gradient is that of the batch on which function space looks: its noise counts as alignment
-    (under the square loss it never turns away from what it has seen).
+    The gradient is that of the batch's first half. Function space looks on the second half, since
+    a gradient looks aligned on what made it: the reading is of this one step, and its interval is
+    over inputs. The interval in parameters is over batches as large as the half.
+
+    Raises ValueError for fewer than four examples.
     """
-    view = _View(twin(network, loss), batch)
-    outputs_way, weights_way = view.way(solution), _way(network, solution)
-    in_function = nothing(IN_FUNCTION, "the known solution answers in another form")
-    in_parameters = nothing(IN_PARAMETERS, "the known solution is another network")
-    step, n = view.descent, len(view.outputs)
-    if outputs_way is not None:
-        way, change = outputs_way, view.forward(step).flatten(1)
-        in_function = _cosine(IN_FUNCTION, change.flatten(), way.flatten(), 6 * n)
-        if in_function.value is not None:
-            normal = _normal(change, way, in_function.value)
-            direction = view.back(normal.view_as(view.outputs))
-            influences = _influences(change, way) + view.along(direction)
-            in_function = _with(in_function, influences)
-    if weights_way is not None:
-        way = weights_way.to(step)
-        in_parameters = _cosine(IN_PARAMETERS, step, way, 2 * n)
-        if in_parameters.value is not None:
-            direction = _normal(step, way, in_parameters.value)
-            in_parameters = _with(in_parameters, view.along(direction))
+    inputs, labels = batch
+    half = len(inputs) // 2
+    if half < 2:
+        raise ValueError(f"need at least 4 examples, two for the gradient: {len(inputs)}")
+    view = _View(twin(network, loss), (inputs[:half], labels[:half]))
+    step = view.descent
+    fresh = (inputs[half:], labels[half:])
+    in_function = alignment_in_function(network, loss, solution, fresh, step)
+    way = _way(network, solution)
+    if way is None:
+        return in_function, nothing(IN_PARAMETERS, "the known solution is another network")
+    way = way.to(step)
+    in_parameters = _cosine(IN_PARAMETERS, step, way, 3 * half)
+    if in_parameters.value is not None:
+        direction = _normal(step, way, in_parameters.value)
+        in_parameters = _with(in_parameters, view.along(direction))
     return in_function, in_parameters
 
 

@@ -134,7 +134,7 @@ def look(
     names = list(names)
     generator = torch.Generator().manual_seed(seed)
     # alignment takes ten gradients' worth of the batch; the other probes share what is left
-    size = max(2, min(BATCH, examples // 32))
+    size = max(4, min(BATCH, examples // 32))
     batch = scenario.sample(target, size, generator)
     share = max(size, (examples - 10 * size * ("alignment" in names)) // max(1, len(names) - 1))
     view = View(scenario, target, network, batch, share, seed, update)
