@@ -27,8 +27,8 @@ GROUPS = 16
 EXAMPLES = 1024
 LEAST = 16
 """Fewest batches whose spread says how far they may be off: the 95 % interval of 16 or 32 holds the
-truth in 90 to 99.3 % of 1,000 repetitions (the least where one direction has half of a strong
-gradient's variance, the most where a weak gradient lies across the noise's main directions)."""
+truth in 90 to 99 % of 1,000 repetitions over five noises (the least where one direction has half of
+a strong gradient's variance, the most where a weak gradient lies across the noise's main ones)."""
 
 
 SHARE = 0.75
