@@ -14,9 +14,13 @@ from collections.abc import Callable
 import torch
 from tabulate import tabulate
 
-from gradbench import Trial, runner
+from gradbench import Trial
+from gradbench.batches import CHUNK
 from gradbench.engine import one_thread
+from gradbench.record import Status, TrialResult
 from gradbench.scenarios.parity import Parity
+from gradbench.training import Training
+from gradbench.trial import looks
 
 STEPS = 640
 PAIRS = 15
@@ -30,10 +34,10 @@ def by_hand(trial: Trial, build: Callable[..., torch.optim.Optimizer]) -> float:
     optimizer = build(network.parameters())
     begin = time.process_time()
     for step in range(STEPS):
-        if step % runner.CHUNK == 0:
-            x, y = trial.scenario.sample(target, runner.CHUNK * trial.batch, data)
+        if step % CHUNK == 0:
+            x, y = trial.scenario.sample(target, CHUNK * trial.batch, data)
             batches = list(zip(x.split(trial.batch), y.split(trial.batch), strict=True))
-        inputs, labels = batches[step % runner.CHUNK]
+        inputs, labels = batches[step % CHUNK]
         optimizer.zero_grad()
         loss = (1 - labels * network(inputs)[:, 0]).clamp(min=0).mean()
         loss.backward()
@@ -43,11 +47,11 @@ def by_hand(trial: Trial, build: Callable[..., torch.optim.Optimizer]) -> float:
 
 def by_runner(trial: Trial) -> float:
     """Train by the runner's own loop, its looks left out; return the CPU seconds."""
-    result = runner.TrialResult(trial.seed, runner.Status.UNSOLVED)
-    training = runner.Training(trial, result)
+    result = TrialResult(trial.seed, Status.UNSOLVED)
+    training = Training(trial, result).equip()
     begin = time.process_time()
-    for look in runner.looks(STEPS):
-        training._advance(look)  # noqa: SLF001
+    for look in looks(STEPS):
+        training.advance(look)
     return time.process_time() - begin
 
 

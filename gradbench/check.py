@@ -13,9 +13,10 @@ import torch
 
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
-from gradbench.runner import Training, run_trial
+from gradbench.runner import run_trial
 from gradbench.scenarios.saturation import Saturation
 from gradbench.streams import isolated
+from gradbench.training import Training
 from gradbench.trial import Trial
 
 STEPS = 60
@@ -89,7 +90,7 @@ def counts_evaluations(spec: str) -> str:
     with isolated(_trial(spec)):
         result = TrialResult(0, Status.UNSOLVED)
         try:
-            training = Training(_trial(spec), result)
+            training = Training(_trial(spec), result).equip()
         except UnsupportedError as error:
             raise NotCheckedError(f"unsupported: {error}") from None
         passes = 0
@@ -135,7 +136,8 @@ def resumes(spec: str) -> str:
     """Go on from its `state_dict` to the same numbers to the bit."""
     with isolated(_trial(spec)):
         try:
-            whole, again = (Training(_trial(spec), TrialResult(0, Status.UNSOLVED)) for _ in "ab")
+            results = (TrialResult(0, Status.UNSOLVED) for _ in "ab")
+            whole, again = (Training(_trial(spec), result).equip() for result in results)
         except UnsupportedError as error:
             raise NotCheckedError(f"unsupported: {error}") from None
         for training in (whole, again):

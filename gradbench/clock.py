@@ -12,10 +12,22 @@ if TYPE_CHECKING:
     import torch
 
 
+LAUNCH_BOUND = 0.95
+"""Share of the device's time that the host takes to enqueue it, from which on the host is late."""
+
+
 class Clock(Protocol):
     """Times blocks of steps; `name` says by what."""
 
     name: str
+
+    def said(self) -> dict[str, Any]:
+        """Return what else the clock saw, as plain data; waits for the device.
+
+        `wall_seconds`: the host's time for the same blocks. `cpu_share`: how much of it this
+        process computed; well below 1, others had the core. `launch_bound`: whether the host took
+        as long to enqueue the steps as the device to run them. None where it cannot be told.
+        """
 
     def start(self) -> None:
         """Begin a block."""
@@ -34,15 +46,23 @@ class HostClock:
 
     def __init__(self) -> None:
         self._blocks: list[tuple[float, int]] = []
-        self._begin = 0.0
+        self._begin = self._computed = self._computing = 0.0
 
     def start(self) -> None:
         """Begin a block."""
+        self._computing = time.process_time()
         self._begin = time.perf_counter()
 
     def stop(self, steps: int) -> None:
         """End the block, which held that many steps."""
         self._blocks.append((time.perf_counter() - self._begin, steps))
+        self._computed += time.process_time() - self._computing
+
+    def said(self) -> dict[str, Any]:
+        """Return the wall time and the share of it that was computed."""
+        wall = sum(seconds for seconds, _ in self._blocks)
+        share = min(1.0, self._computed / wall) if wall else None
+        return {"wall_seconds": wall, "cpu_share": share, "launch_bound": None}
 
     def blocks(self) -> list[tuple[float, int]]:
         """Return `(seconds, steps)` of every block so far."""
@@ -58,6 +78,7 @@ class EventClock:
         self._blocks: list[tuple[float, int]] = []
         self._waiting: list[tuple[Any, Any, int]] = []
         self._begin: Any = None
+        self._entered = self._called = self._enqueued = self._wall = 0.0
 
     def _mark(self) -> Any:  # noqa: ANN401
         import torch
@@ -68,19 +89,31 @@ class EventClock:
 
     def start(self) -> None:
         """Begin a block."""
+        self._entered = time.perf_counter()
+        if not self._waiting:
+            self._called = self._entered
         self._begin = self._mark()
 
     def stop(self, steps: int) -> None:
         """End the block, which held that many steps."""
         self._waiting.append((self._begin, self._mark(), steps))
+        self._enqueued += time.perf_counter() - self._entered
 
     def blocks(self) -> list[tuple[float, int]]:
         """Return `(seconds, steps)` of every block so far; waits for the device."""
         for begin, end, steps in self._waiting:
             end.synchronize()
             self._blocks.append((begin.elapsed_time(end) / 1000, steps))
+        if self._waiting:
+            self._wall += time.perf_counter() - self._called
         self._waiting.clear()
         return self._blocks
+
+    def said(self) -> dict[str, Any]:
+        """Return the wall time, from the first block to its end on the device, and who waited."""
+        ran = sum(seconds for seconds, _ in self.blocks())
+        bound = self._enqueued >= LAUNCH_BOUND * ran if ran else None
+        return {"wall_seconds": self._wall, "cpu_share": None, "launch_bound": bound}
 
 
 def clock_for(device: "torch.device") -> Clock:

@@ -1,29 +1,72 @@
-"""Where items run. Inline: here, when their turn comes."""
+"""Where items run: here, when their turn comes, or in processes of their own."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from gradbench.item import Item, Tell, run_item
-from gradbench.record import Record, TrialResult
+from gradbench.item import Item, run_item
 
 
-@dataclass(frozen=True)
 class Inline:
     """Runs each item in this process, with one thread on a CPU: small networks are slower on two.
 
     One thread also makes a trial's numbers independent of the machine's number of cores.
     """
 
-    name: str = "inline"
+    def __init__(self, tell: Callable[[int, str], None]) -> None:
+        self.tell, self.submitted = tell, 0
 
-    def run(self, item: Item, tell: Tell) -> tuple[Record, list[TrialResult]]:
+    def submit(self, item: Item) -> Future[Any]:
         """Run one item to its end."""
+        place, self.submitted = self.submitted, self.submitted + 1
+        future: Future[Any] = Future()
         with one_thread():
-            return run_item(item, tell)
+            future.set_result(run_item(item, lambda text: self.tell(place, text)))
+        return future
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+ITEMS_EACH = 4
+"""A process must have so many items to be worth the seconds that its start takes."""
+
+
+def workers(engine: str, items: int, device: str) -> list[str]:
+    """Return the device of each process; empty where the items run in this one.
+
+    `processes:N` is taken at its word. `auto` and `processes` take one for each core on a CPU, one
+    for each device of an accelerator; auto only as many as have four items each, and none for
+    one.
+    """
+    kind = torch.device(device)
+    name, _, count = engine.partition(":")
+    if name == "inline":
+        return []
+    if kind.type == "cpu" or kind.index is not None:
+        devices = [device]
+        found = cores() if kind.type == "cpu" else 1
+    else:
+        number = torch.get_device_module(kind).device_count()
+        devices = [f"{kind.type}:{index}" for index in range(number)]
+        found = number
+    found = int(count or found)
+    if name == "auto":
+        found = min(found, items // ITEMS_EACH)
+        if found < 2:
+            return []
+    return [devices[index % len(devices)] for index in range(found)]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -53,6 +53,9 @@ class Needs:
     """Its `train()` and `eval()` are called around training and evaluation."""
     fused: bool = False
     """`fused_backward(loss, rate)` takes the place of backward and step."""
+    elementwise: bool | None = None
+    """Each number's step hangs on that number's own history alone, so that one optimizer can train
+    many networks; None: its steps are looked at."""
 
     def construct(
         self, build: Build, network: nn.Module, arguments: dict[str, Any], steps: int, examples: int
@@ -136,6 +139,7 @@ def _around(outer: Needs, inner: Needs) -> Needs:
         field.name: getattr(outer, field.name) or getattr(inner, field.name)
         for field in fields(Needs)
     }
+    merged["elementwise"] = None  # a wrapper may couple what is within
     return Needs(**merged)
 
 

@@ -1,8 +1,15 @@
 """The paper's networks. Weights are drawn from torch's global generator, which a trial seeds."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
+
+Weights = dict[str, Tensor]
+"""A module's own parameters in a stack of trials, each with a leading dimension of trials."""
+
+Parts = dict[str, Callable[[Tensor], Tensor]]
+"""A module's children in a stack of trials."""
 
 
 class Constant(nn.Module):

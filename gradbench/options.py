@@ -1,5 +1,6 @@
 """The command line's options and their ini twins, read and checked without torch."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROBES = ("none", "default", "all")
+STACK = ("auto", "on", "off")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 # option without dashes: metavar, default, help
@@ -32,6 +34,16 @@ _SINGLE = {
         "WHICH",
         "default",
         "how informative the gradients are, on the first seed: " + ", ".join(PROBES),
+    ),
+    "gb-engine": (
+        "ENGINE",
+        "auto",
+        "where cases run: inline, processes or processes:N; auto is one for each core or device",
+    ),
+    "gb-stack": (
+        "WHEN",
+        "auto",
+        "whether a case's trials train together: auto (where that is faster), on, off",
     ),
     "gb-baseline": ("FILE", "", "recorded run to hold this one against; fails what got worse"),
     "gb-time-against": (
@@ -70,6 +82,8 @@ class Options:
     dtype: str
     gate: str
     probes: str
+    stack: str
+    engine: str
     report_dir: Path
     baseline: Path | None
     update_baseline: bool
@@ -150,6 +164,8 @@ def read(config: pytest.Config) -> Options:
         dtype=_choice(config, "gb-dtype", DTYPES),
         gate=_choice(config, "gb-gate", tuple(GATES)),
         probes=_choice(config, "gb-probes", PROBES),
+        stack=_choice(config, "gb-stack", STACK),
+        engine=_engine(config),
         report_dir=config.invocation_params.dir
         / Path(_value(config, "gb-report-dir")).expanduser(),
         baseline=_baseline(config),
@@ -206,6 +222,15 @@ def _choice(config: pytest.Config, name: str, allowed: tuple[str, ...]) -> str:
     value = _value(config, name)
     if value not in allowed:
         raise pytest.UsageError(f"--{name}={value}: choose from {', '.join(allowed)}")
+    return value
+
+
+def _engine(config: pytest.Config) -> str:
+    value = _value(config, "gb-engine")
+    if not re.fullmatch(r"auto|inline|processes(:[1-9]\d{0,3})?", value):
+        raise pytest.UsageError(
+            f"--gb-engine={value}: choose from auto, inline, processes and processes:N"
+        )
     return value
 
 

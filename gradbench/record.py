@@ -14,7 +14,7 @@ from typing import Any, Self
 from gradbench.shape import problem
 
 SCHEMA = 1
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the rules by which trials are run; only runs of equal protocol compare."""
 
 
@@ -65,8 +65,9 @@ class TrialResult:
 
     `curve` holds `(gradient evaluations, score, loss)` per look, on the held-out set.
     `informativeness` holds the probes' readings, where the trial was probed; the record keeps them.
-    `blocks` holds `(seconds, steps)` per timed stretch of the training loop; records keep only
-    its summary.
+    `path` is alone, stacked (beside other trials, one optimizer for all) or stacked apart (an
+    optimizer each). `blocks` holds `(seconds, steps)` per timed stretch of the training loop and
+    `timed` what else the clock saw; records keep only their summary.
     """
 
     seed: int
@@ -84,14 +85,19 @@ class TrialResult:
     notes: list[str] = field(default_factory=list)
     informativeness: list[dict[str, Any]] = field(default_factory=list)
     probe_seconds: float = 0.0
+    path: str = "alone"
     clock: str = ""
+    timed: dict[str, Any] = field(default_factory=dict)
     blocks: list[tuple[float, int]] = field(default_factory=list)
     peak_memory_bytes: int | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return the fields that the record's `trials` keep."""
         data = asdict(self)
-        kept_apart = ("informativeness", "probe_seconds", "clock", "blocks", "peak_memory_bytes")
+        kept_apart = (
+            *("informativeness", "probe_seconds", "path", "clock", "timed", "blocks"),
+            "peak_memory_bytes",
+        )
         for name in kept_apart:
             del data[name]
         return data

@@ -14,8 +14,9 @@ Batch = tuple[Tensor, Tensor]
 
 Factory = Callable[..., nn.Module]
 
-EVALUATION_CHUNK = 512
-"""Examples evaluated at once: larger activations are given back to the system at every free."""
+EVALUATION_NUMBERS = 150_000
+"""Size of the widest activation when evaluating: larger ones are given back to the system at every
+free, and much smaller ones cost more calls than arithmetic."""
 
 
 @runtime_checkable
@@ -128,9 +129,9 @@ class Scenario(ABC):
         """Return the normalised score and the mean loss over the examples."""
         inputs, labels = examples
         scores, losses = [], []
-        for x, y in zip(
-            inputs.split(EVALUATION_CHUNK), labels.split(EVALUATION_CHUNK), strict=True
-        ):
+        widest = max((side for p in network.parameters() for side in p.shape), default=1)
+        at_once = max(500, EVALUATION_NUMBERS // widest)
+        for x, y in zip(inputs.split(at_once), labels.split(at_once), strict=True):
             outputs = network(x)
             scores.append(self.score(outputs, y))
             losses.append(self.loss(outputs, y))

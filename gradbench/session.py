@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from gradbench.dispatch import Dispatch
 from gradbench.folder import HELD, RunFolder
 from gradbench.gate import Gate
 from gradbench.judge import judge
@@ -51,7 +52,7 @@ class Session:
         self.has_cases = False
         self.updated: str | None = None
         self.reports: list[str] = []
-        self.live = LiveLine(silent=config.option.verbose > 0)
+        self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_header(self) -> Generator[None, list[str], list[str]]:
@@ -70,6 +71,26 @@ class Session:
         self.has_cases = bool(wanted)
         if not wanted or self.config.option.collectonly or not self.options.optimizers:
             return
+        described = self._resolve(wanted)
+        if self.options.dry_run:
+            return
+        self.gate.begin()
+        self.dispatch.choose(self.options.engine, len(wanted), self.device)
+        try:
+            self.folder = RunFolder.create(self.options.report_dir, list(self.options.contestants))
+            self.run = self._describe(self.folder, described)
+            self.gate.records, self.gate.device = self.folder.records, self.device
+            self.gate.cases = [asked.case for item in wanted if (asked := _asked(item))]
+            self.screen.active = True
+        except OSError as error:
+            raise pytest.UsageError(
+                f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
+                "name another folder with --gb-report-dir"
+            ) from None
+        self.dispatch.begin([(node.name, self._item(a)) for node in wanted if (a := _asked(node))])
+
+    def _resolve(self, wanted: list[pytest.Item]) -> dict[str, Any]:
+        """Resolve every name and the device; return what decides the run's numbers."""
         from gradbench import architectures
         from gradbench.engine import device_name, environment
         from gradbench.optimizers import resolve
@@ -85,23 +106,9 @@ class Session:
             if self.options.time_against is not None:
                 resolve(self.options.time_against.text)
             self.device = device_name(self.options.device)
-            described = environment(self.device, self.options.dtype)
+            return environment(self.device, self.options.dtype)
         except (SpecError, ValueError) as error:
             raise pytest.UsageError(_first_line(error)) from None
-        if self.options.dry_run:
-            return
-        self.gate.begin()
-        try:
-            self.folder = RunFolder.create(self.options.report_dir, list(self.options.contestants))
-            self.run = self._describe(self.folder, described)
-            self.gate.records, self.gate.device = self.folder.records, self.device
-            self.gate.cases = [asked.case for item in wanted if (asked := _asked(item))]
-            self.screen.active = True
-        except OSError as error:
-            raise pytest.UsageError(
-                f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
-                "name another folder with --gb-report-dir"
-            ) from None
 
     def _describe(self, folder: RunFolder, environment: dict[str, Any]) -> dict[str, Any]:
         return folder.describe(
@@ -112,11 +119,12 @@ class Session:
                 "tuning": self.options.tuning,
                 "gate": self.options.gate,
                 "probes": self.options.probes,
+                "stack": self.options.stack,
                 "optimizers": [spec.text for spec in self.options.optimizers],
                 "architectures": [
                     "paper" if spec is None else spec.text for spec in self.options.architectures
                 ],
-                "engine": "inline",
+                "engine": self.dispatch.name,
                 **environment,
             }
         )
@@ -134,7 +142,7 @@ class Session:
             *textwrap.wrap(f"gradbench: {', '.join(run['optimizers'])}{on}", 100),
             (
                 f"{run['preset']} preset, {run['seeds']} seeds, {sweep}; {run['device']['type']} "
-                f"({device}), {run['threads']} thread, torch {run['versions']['torch']}"
+                f"({device}), {run['engine']}, torch {run['versions']['torch']}"
             ),
         ]
 
@@ -168,22 +176,17 @@ class Session:
             device=self.device,
             dtype=self.options.dtype,
             probes=self.options.probes,
+            stack=self.options.stack,
         )
 
     def attempt(self, node: pytest.Item, benchmark: Any = None) -> Record:  # noqa: ANN401
         """Run an item, keep its record, and raise what its outcome calls for."""
-        from gradbench.engine import Inline
         from gradbench.report.terminal import line
 
         asked = _asked(node)
         if asked is None or self.folder is None:
             raise pytest.UsageError("attempt() is for functions marked gradbench(cases=...)")
-        try:
-            record, results = Inline().run(
-                self._item(asked), lambda text: self.live.say(f"{node.name} {text}")
-            )
-        finally:
-            self.live.clear()
+        record, results = self.dispatch.result(node.name, self._item(asked))
         self.folder.add(record)
         record = contestants([record])[0]
         node.user_properties.append((LINE, line(record)))
@@ -195,7 +198,7 @@ class Session:
 
     def pytest_sessionfinish(self) -> None:
         """Write the report of what has been recorded, also after an interruption."""
-        self.live.close()
+        self.dispatch.close()
         if self.folder is None:
             return
         from gradbench.report import html

@@ -10,7 +10,6 @@ from gradbench.architectures import FixedError, build, names, resolve
 from gradbench.case import Case
 from gradbench.item import Item, run_item
 from gradbench.record import Expectation, Outcome, Status, TrialResult
-from gradbench.runner import Training
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves
 from gradbench.scenarios.line_tuples import LineTuples
@@ -19,6 +18,7 @@ from gradbench.scenarios.periodic import Periodic
 from gradbench.scenarios.saturation import Saturation
 from gradbench.scenarios.steps import Steps
 from gradbench.spec import SpecError
+from gradbench.training import Training
 
 OPEN = [
     Parity(d=5, weight=2),

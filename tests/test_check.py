@@ -4,6 +4,7 @@ import pytest
 
 from gradbench.check import CHECKS, parametrize_with_checks, run_checks
 from gradbench.cli import main
+from gradbench.training import Training
 
 BROKEN = """
 import torch
@@ -100,9 +101,7 @@ def test_each_check_fails_on_what_breaks_it(file, name, check, says):
 
 
 def test_passes_that_are_not_counted_are_found(monkeypatch):
-    from gradbench import runner
-
-    prepare = runner.Training._prepare
+    prepare = Training._prepare
 
     def twice(self):
         step, needs = prepare(self)
@@ -113,7 +112,7 @@ def test_passes_that_are_not_counted_are_found(monkeypatch):
 
         return hidden, needs
 
-    monkeypatch.setattr(runner.Training, "_prepare", twice)
+    monkeypatch.setattr(Training, "_prepare", twice)
     assert "10 passes through the network, 5 counted" in failed("adam")["counts evaluations"]
 
 

@@ -8,9 +8,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from gradbench import Trial, run_trial
 from gradbench.record import Status, TrialResult
-from gradbench.runner import Training
 from gradbench.scenarios.saturation import Saturation
 from gradbench.streams import isolated, seed_globals
+from gradbench.training import Training
 from gradbench.trial import looks
 
 BUDGET = 200

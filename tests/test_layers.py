@@ -38,9 +38,11 @@ ALLOWED = {
     "optimizers": {"imports", "needs", "schedules", "space", "spec", "tuning", "wrappers", "zoo"},
     "watching": {"probes", "record", "scenario", "trial"},
     "streams": {"trial"},
-    "runner": {
+    "batches": {"scenario", "streams", "trial"},
+    "training": {
         *(
             "architectures",
+            "batches",
             "clock",
             "needs",
             "optimizers",
@@ -51,6 +53,7 @@ ALLOWED = {
             "watching",
         ),
     },
+    "runner": {"architectures", "optimizers", "record", "streams", "training", "trial"},
     "item": {
         *(
             "architectures",
@@ -66,7 +69,7 @@ ALLOWED = {
     },
     "proof": {"case", "record", "runner", "scenario", "trial"},
     "engine": {"item", "record"},
-    "check": {"optimizers", "record", "runner", "scenarios", "streams", "trial"},
+    "check": {"optimizers", "record", "runner", "scenarios", "streams", "training", "trial"},
     "steptime": {"case", "record", "runner", "statistics", "trial"},
     "folder": {"record", ""},
     "compare": {"record", "statistics"},

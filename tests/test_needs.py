@@ -144,14 +144,14 @@ def test_gradients_that_come_first_are_counted_and_fresh(file):
 
 
 def _sharp_by_hand():
-    from gradbench.runner import _Batches
+    from gradbench.batches import Batches
     from gradbench.streams import generator
 
     asked = trial("sgd")
     scenario = asked.scenario
     target = scenario.draw_target(generator(asked, "target", "cpu"))
     examples = scenario.held_out(target, generator(asked, "evaluation", "cpu"))
-    batches = _Batches(asked, target)
+    batches = Batches(asked, target)
     torch.manual_seed(asked.stream("initialisation"))
     network = scenario.network()
     parameters = list(network.parameters())

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gradbench.runner import CHUNK, run, run_trial
+from gradbench.batches import CHUNK
+from gradbench.runner import run, run_trial
 from gradbench.scenarios.parity import Parity
 from gradbench.trial import Trial, looks
 

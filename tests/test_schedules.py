@@ -7,10 +7,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 from gradbench import Trial, run_trial
 from gradbench.optimizers import resolve
 from gradbench.record import Status, TrialResult
-from gradbench.runner import Training
 from gradbench.scenarios.saturation import Saturation
 from gradbench.schedules import Cosine, Linear, Warmup
 from gradbench.spec import SpecError
+from gradbench.training import Training
 
 BUDGET = 40
 
@@ -18,7 +18,7 @@ BUDGET = 40
 def rates(spec, *, steps=BUDGET, budget=BUDGET):
     scenario = Saturation(approach="dying", n=4, bias=0.0)
     trial = Trial(scenario=scenario, optimizer=spec, budget=budget, batch=8)
-    training = Training(trial, TrialResult(0, Status.UNSOLVED))
+    training = Training(trial, TrialResult(0, Status.UNSOLVED)).equip()
     found = []
     for inputs, labels in training.batches.take(steps):
         found.append(training.optimizer.param_groups[0]["lr"])

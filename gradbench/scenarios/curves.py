@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Constant, relu_network
+from gradbench.networks import Constant, Parts, Weights, relu_network
 from gradbench.scenario import Batch, Factory, Scenario, Target
 from gradbench.scenarios.knots import KNOTS, KnotCode
 
@@ -213,6 +213,13 @@ class Filter(nn.Module):
         """Return the filtered curves, shape `(n, length)`."""
         rows = f.unfold(1, 3, 1) @ self.conditioner @ self.weight
         return nn.functional.pad(rows, (2, 0))
+
+    def stacked(self, f: Tensor, weights: Weights, _: Parts) -> Tensor:
+        """As `forward`, for curves of shape `(trials, n, length)`."""
+        trials, n, length = f.shape
+        values = f.unfold(2, 3, 1).reshape(trials, -1, 3) @ self.conditioner
+        rows = torch.bmm(weights["weight"][:, None], values.mT)  # the cheaper way round, backward
+        return nn.functional.pad(rows.view(trials, n, length - 2), (2, 0))
 
 
 def slopes_to_values(n: int) -> Tensor:

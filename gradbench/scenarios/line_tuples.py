@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Constant, relu_network
+from gradbench.networks import Constant, Parts, Weights, relu_network
 from gradbench.scenario import Batch, Factory, Scenario, Target
 
 APPROACHES = ("end-to-end", "decomposition")
@@ -177,6 +177,12 @@ class TupleNetwork(nn.Module):
         n, k = images.shape[:2]
         scores = self.n1(images.reshape(n * k, -1)).view(n, k)
         return torch.cat((self.n2(scores.sigmoid()), scores), dim=1)
+
+    def stacked(self, images: Tensor, _: Weights, parts: Parts) -> Tensor:
+        """As `forward`, for images of shape `(trials, n, k, 784)`."""
+        trials, n, k = images.shape[:3]
+        scores = parts["n1"](images.reshape(trials, n * k, -1)).view(trials, n, k)
+        return torch.cat((parts["n2"](scores.sigmoid()), scores), dim=2)
 
 
 def _convolution() -> nn.Module:

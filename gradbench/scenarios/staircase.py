@@ -1,5 +1,6 @@
 """The staircase u of section 5: forward, with any gain backward, and smooth in its place."""
 
+import functools
 from typing import Any
 
 import torch
@@ -12,15 +13,25 @@ LEVELS: list[float] = sorted(
 zero in the non-flat approximation."""
 
 
+@functools.cache
+def _levels(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(LEVELS, dtype=dtype, device=device)
+
+
+def levels_like(values: Tensor) -> Tensor:
+    """Return the levels, shape `(52,)`, in the type and on the device of these values."""
+    return _levels(values.dtype, values.device)
+
+
 def index(values: Tensor) -> Tensor:
     """Return the number of the level that each value rounds down to."""
-    levels = values.new_tensor(LEVELS)
+    levels = levels_like(values)
     return (torch.bucketize(values.detach().contiguous(), levels, right=True) - 1).clamp(min=0)
 
 
 def staircase(z: Tensor) -> Tensor:
     """u(z): the highest level that is not above z; below all levels, the lowest."""
-    return z.new_tensor(LEVELS)[index(z)]
+    return levels_like(z)[index(z)]
 
 
 class Staircase(torch.autograd.Function):
@@ -46,7 +57,7 @@ class Staircase(torch.autograd.Function):
 
 
 def _gaps(z: Tensor) -> tuple[Tensor, Tensor]:
-    levels = z.new_tensor(LEVELS)
+    levels = levels_like(z)
     return levels[1:], levels.diff()
 
 

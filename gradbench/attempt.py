@@ -1,0 +1,208 @@
+"""One item under way: its sweep, the choice of a point, and the evaluation trials."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gradbench import tuning
+from gradbench.optimizers import Factory, resolve
+from gradbench.record import Record, Status, TrialResult
+from gradbench.runner import run, time_trial
+from gradbench.scenario import Scenario
+from gradbench.space import Axis, points
+from gradbench.trial import Trial
+
+if TYPE_CHECKING:
+    from gradbench.item import Item
+
+Tell = Callable[[str], None]
+"""Is told, in a few words, what is being done."""
+
+Planned = tuple[dict[str, float], int]
+"""Hyperparameters and a seed."""
+
+PROBE_SHARE = 10
+"""The probes take at most one gradient evaluation for so many in the case's evaluation trials."""
+
+
+class Attempt:
+    """One item under way."""
+
+    def __init__(
+        self, item: "Item", scenario: Scenario, spec: str | None, record: Record, tell: Tell
+    ) -> None:
+        self.item, self.scenario, self.spec = item, scenario, spec
+        self.record, self.tell = record, tell
+        self.factory: Factory | None = None if spec is None else resolve(spec)
+        self.defaults = {} if self.factory is None else self.factory.hyperparameters
+        self.points: list[tuning.Point] = []
+        self.stack, self.guarded = item.stack, False
+
+    def trials(
+        self, planned: Sequence[Planned], what: str, probes: str = "none"
+    ) -> list[TrialResult]:
+        """Run trials of these hyperparameters and seeds; the first is probed.
+
+        Once one ran alone all do, so that a record has one path.
+        """
+        case, item = self.item.case, self.item
+        trials = [
+            Trial(
+                scenario=self.scenario,
+                optimizer=self.spec,
+                seed=seed,
+                budget=case.budget,
+                batch=case.batch,
+                target_score=case.target_score,
+                hyperparameters=hyperparameters,
+                preset=item.preset,
+                device=item.device,
+                dtype=item.dtype,
+                architecture=item.architecture,
+                probes="none" if number else probes,
+                probe_budget=case.budget * item.seeds // PROBE_SHARE,
+            )
+            for number, (hyperparameters, seed) in enumerate(planned)
+        ]
+        best = -math.inf
+
+        def watch(spent: int, score: float) -> None:
+            nonlocal best
+            best = max(best, score)
+            self.tell(f"{what}, {spent}/{case.budget} evaluations, best score {best:.2f}")
+
+        results = run(trials, [watch] * len(trials), stack=self.stack, guard=not self.guarded)
+        self.guarded = True
+        if any(result.path == "alone" for result in results):
+            self.stack = "off"
+        return results
+
+    def evaluate(self, hyperparameters: dict[str, float], seeds: list[int]) -> list[TrialResult]:
+        """Run the evaluation seeds."""
+        rates = "".join(f", {name} {value:g}" for name, value in hyperparameters.items())
+        planned = [(hyperparameters, seed) for seed in seeds]
+        return self.trials(planned, f"{len(seeds)} seeds{rates}", self.item.probes)
+
+    def sweep(self) -> dict[str, float]:
+        """Try the rates on the tuning seeds and return the best one, where there is a choice."""
+        if self.factory is None or self.item.tuning == 0 or self.item.optimizer == "paper":
+            return {}
+        rate = self.factory.rate
+        if rate is None:
+            self.record.notes.append("not tuned: its constructor takes no lr")
+        if self.factory.schedules.sets_rates:
+            self.record.notes.append("not tuned: its schedule sets the learning rate")
+        if rate is None or not self.factory.tunable:
+            return {}
+        if self.factory.space:
+            chosen, values = self._search(self.factory.space)
+        else:
+            chosen, values = self._rates(rate)
+        self.record.tuning_cost["best_of"] = tuning.best_of(self.points, self.item.case.budget)
+        if chosen is None:
+            self.record.notes.append("every learning rate of the sweep failed")
+            return {"lr": rate}
+        return values
+
+    def _rates(self, default: float) -> tuple[tuning.Point | None, dict[str, float]]:
+        """Try everyone's rates, and one beyond the edge where the best lies on it."""
+
+        def attempt(offsets: Sequence[float]) -> list[tuning.Point]:
+            values = [{"lr": tuning.rate(default, offset)} for offset in offsets]
+            return self._points(values, offsets)
+
+        self.points = attempt(tuning.offsets(self.item.tuning))
+        chosen = tuning.best(self.points)
+        further = None if chosen is None else tuning.beyond(self.points, chosen)
+        if further is not None:
+            self.points += attempt([further])
+            chosen = tuning.best(self.points)
+            if chosen is self.points[-1]:
+                self.record.notes.append("the best learning rate lies on the sweep's edge")
+        return chosen, {} if chosen is None else {"lr": tuning.rate(default, chosen.offset)}
+
+    def _search(self, axes: tuple[Axis, ...]) -> tuple[tuning.Point | None, dict[str, float]]:
+        """Try points of the space that the optimizer's class declares, as many as the rates."""
+        values = points(axes, self.item.tuning)
+        self.points = self._points(values, range(len(values)))
+        chosen = tuning.best(self.points)
+        names = ", ".join(axis.name for axis in axes)
+        self.record.notes.append(f"searched the space that its class declares: {names}")
+        return chosen, {} if chosen is None else values[self.points.index(chosen)]
+
+    def _points(
+        self, values: Sequence[dict[str, float]], offsets: Sequence[float]
+    ) -> list[tuning.Point]:
+        """Run the tuning seeds at these points, all points beside each other."""
+        seeds = tuning.seeds(self.item.preset)
+        planned = [(each, seed) for each in values for seed in seeds]
+        results = self.trials(planned, f"sweep, {len(values)} points")
+        parts = [results[i : i + len(seeds)] for i in range(0, len(results), len(seeds))]
+        return [self._point(*each) for each in zip(values, offsets, parts, strict=True)]
+
+    def _point(
+        self, values: dict[str, float], offset: float, results: list[TrialResult]
+    ) -> tuning.Point:
+        """Record what a point came to."""
+        cost = self.record.tuning_cost
+        for name in ("gradient_evaluations", "forward_evaluations", "seconds"):
+            spent = sum(getattr(result, name) or 0 for result in results)
+            cost[name] = cost.get(name, 0) + spent
+        self.record.tuning += [
+            {
+                "lr": (self.defaults | values)["lr"],
+                "hyperparameters": self.defaults | values,
+                "seed": result.seed,
+                "score": result.final_score,
+                "status": result.status.value,
+                "reason": result.reason,
+                "evaluations_to_target": result.evaluations_to_target,
+                "gradient_evaluations": result.gradient_evaluations,
+            }
+            for result in results
+        ]
+        broken = {Status.DIVERGED, Status.CRASHED, Status.UNSUPPORTED}
+        budget = self.item.case.budget
+        return tuning.Point(
+            offset,
+            solved=sum(r.status is Status.SOLVED for r in results),
+            evaluations=sum(r.evaluations_to_target or budget for r in results) / len(results),
+            score=sum(r.final_score or 0.0 for r in results) / len(results),
+            failed=any(r.status in broken for r in results),
+        )
+
+    def timed(
+        self, hyperparameters: dict[str, float], results: list[TrialResult]
+    ) -> list[TrialResult]:
+        """Return results of which the step time is that of one trial alone.
+
+        Trials that trained beside others have no time of their own: one is run again for a while,
+        and theirs are what so many of its steps take.
+        """
+        if results[0].path == "alone":
+            return results
+        case, item = self.item.case, self.item
+        timed = time_trial(
+            Trial(
+                scenario=self.scenario,
+                optimizer=self.spec,
+                budget=case.budget,
+                batch=case.batch,
+                hyperparameters=hyperparameters,
+                preset=item.preset,
+                device=item.device,
+                dtype=item.dtype,
+                architecture=item.architecture,
+            )
+        )
+        steps = sum(count for _, count in timed.blocks)
+        if steps:
+            step = (timed.seconds or 0.0) / steps
+            for result in results:
+                result.seconds = step * result.gradient_evaluations
+                if result.evaluations_to_target is not None:
+                    result.seconds_to_target = step * result.evaluations_to_target
+            cost = self.record.tuning_cost
+            if cost:
+                cost["seconds"] = step * cost["gradient_evaluations"]
+        return [timed]

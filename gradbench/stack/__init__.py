@@ -1,0 +1,1 @@
+"""Many trials of one case trained together, each to the numbers that it has in any other stack."""

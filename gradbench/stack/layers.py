@@ -1,0 +1,166 @@
+"""The forward pass of a stack: each layer on all rows of a block at once."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Layer = Callable[[Tensor], Tensor]
+Place = Callable[[Tensor], tuple[Tensor, Tensor, bool]]
+"""Returns a parameter of all rows, its gradient's place, and whether both lie transposed."""
+
+POINTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity)
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A module that says itself how it works on a stack."""
+
+    def stacked(
+        self, inputs: Tensor, weights: dict[str, Tensor], parts: dict[str, Layer]
+    ) -> Tensor:
+        """Return `forward` for inputs with a leading dimension of trials.
+
+        `weights` holds the module's own parameters with that dimension, `parts` its children.
+        """
+
+
+def can_stack(network: nn.Module) -> bool:
+    """Whether every layer is one that a stack knows, and has parameters of its own to train."""
+    parameters = list(network.parameters())
+    every = [p for module in network.modules() for p in module.parameters(recurse=False)]
+    return (
+        bool(parameters)
+        and len(every) == len(parameters)  # none is shared between two modules
+        and all(p.requires_grad for p in parameters)
+        and _known(network)
+    )
+
+
+def _known(module: nn.Module) -> bool:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)  # noqa: SLF001
+    if any(hooks) or (type(module) in {*POINTWISE, nn.Linear}):
+        return not any(hooks)
+    if type(module) is nn.Sequential or isinstance(module, Stackable):
+        return all(map(_known, module.children()))
+    return _flattens(module)
+
+
+def _flattens(module: nn.Module) -> bool:
+    return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+
+
+def forward(network: nn.Module, place: Place) -> Layer:
+    """Return the network's forward pass on a block: inputs `(rows, n, ...)` to `(rows, n, k)`.
+
+    Going backward through it puts each parameter's gradient in its place, whatever was there.
+    """
+    anchor = torch.zeros((), requires_grad=True)
+    return _layer(network, place, anchor)
+
+
+def _layer(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
+    if type(module) is nn.Sequential:
+        return _chain(module, place, anchor)
+    if type(module) is nn.Linear:
+        return _dense(module, place, anchor, relu=False)
+    if type(module) is nn.Flatten:
+        return lambda x: x.flatten(2)
+    if isinstance(module, Stackable):
+        return _own(module, place, anchor)
+    return module
+
+
+def _chain(modules: nn.Sequential, place: Place, anchor: Tensor) -> Layer:
+    layers: list[Layer] = []
+    waiting = list(modules.children())
+    while waiting:
+        module = waiting.pop(0)
+        if type(module) is nn.Sequential:
+            waiting = [*module.children(), *waiting]
+        elif type(module) is nn.Linear:
+            relu = bool(waiting) and type(waiting[0]) is nn.ReLU
+            waiting = waiting[relu:]
+            layers.append(_dense(module, place, anchor, relu=relu))
+        else:
+            layers.append(_layer(module, place, anchor))
+
+    def run(x: Tensor) -> Tensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return run
+
+
+def _own(module: Any, place: Place, anchor: Tensor) -> Layer:  # noqa: ANN401
+    parts = {name: _layer(child, place, anchor) for name, child in module.named_children()}
+    places = {name: place(p) for name, p in module.named_parameters(recurse=False)}
+
+    def run(x: Tensor) -> Tensor:
+        weights = {name: _Weight.apply(anchor, at) for name, at in places.items()}
+        out: Tensor = module.stacked(x, weights, parts)
+        return out
+
+    return run
+
+
+def _dense(module: nn.Linear, place: Place, anchor: Tensor, *, relu: bool) -> Layer:
+    weight, weight_grad, flipped = place(module.weight)
+    bias, bias_grad = None, None
+    if module.bias is not None:
+        bias, bias_grad, _ = place(module.bias)
+    at = (weight, weight_grad, flipped, bias, bias_grad, relu)
+    return lambda x: _Dense.apply(x, anchor, at)
+
+
+class _Weight(torch.autograd.Function):
+    """A parameter of all rows; its gradient goes into its place."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, at: tuple[Tensor, Tensor, bool]) -> Tensor:  # noqa: ANN401, ARG004
+        value, ctx.grad, flipped = at
+        ctx.flipped = flipped
+        return value.mT.detach() if flipped else value.detach()
+
+    @staticmethod
+    def backward(ctx: Any, message: Tensor) -> tuple[None, None]:  # noqa: ANN401
+        ctx.grad.copy_(message.mT if ctx.flipped else message)
+        return None, None
+
+
+class _Dense(torch.autograd.Function):
+    """x W^T + b on every row, with a ReLU or without; gradients go straight into their places.
+
+    `anchor` requires a gradient and gets none: it has autograd come by, whatever x is.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, at: tuple[Any, ...]) -> Tensor:  # noqa: ANN401, ARG004
+        weight, _, flipped, bias, _, relu = at
+        by = weight if flipped else weight.mT
+        out = torch.bmm(x, by) if bias is None else torch.baddbmm(bias[:, None], x, by)
+        if relu:
+            out.relu_()
+        ctx.at = at
+        ctx.save_for_backward(x, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, message: Tensor) -> tuple[Tensor | None, None, None]:  # noqa: ANN401
+        x, out = ctx.saved_tensors
+        weight, weight_grad, flipped, _, bias_grad, relu = ctx.at
+        if relu:
+            message = torch.ops.aten.threshold_backward(message, out, 0)
+        if flipped:
+            torch.bmm(x.mT, message, out=weight_grad)
+        else:
+            torch.bmm(message.mT, x, out=weight_grad)
+        if bias_grad is not None:
+            torch.sum(message, 1, out=bias_grad)
+        if not ctx.needs_input_grad[0]:
+            return None, None, None
+        if weight.shape[-2] == 1 and not flipped:
+            return message * weight, None, None  # one output: cheaper than a product of matrices
+        return torch.bmm(message, weight.mT if flipped else weight), None, None

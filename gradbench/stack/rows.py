@@ -1,0 +1,79 @@
+"""One row per trial: parameters and gradients of equal networks, side by side in two buffers."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+PAD = 16
+"""Rows are padded to so many numbers: kernels then treat every row's last numbers alike."""
+
+
+class Rows:
+    """The parameters of equal networks as rows of one buffer, their gradients as rows of another.
+
+    Each network's parameters become views of its row, so the network goes on working by itself.
+    A weight of shape `(out, in)` with out >= in lies transposed in its row, which is the layout
+    whose gradient, inputs' times outputs', costs less.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        self.networks = list(networks)
+        first = list(networks[0].parameters())
+        self.shapes = [p.shape for p in first]
+        self.flipped = [_flips(p) for p in first]
+        self.starts = [0]
+        for p in first:
+            self.starts.append(self.starts[-1] + p.numel())
+        width = -(-self.starts[-1] // PAD) * PAD
+        self.values = first[0].new_zeros(len(self.networks), width, requires_grad=False)
+        self.grads = torch.zeros_like(self.values)
+        for row, network in enumerate(self.networks):
+            for index, parameter in enumerate(network.parameters()):
+                self.view(self.values, index)[row].copy_(parameter.detach())
+        self._attach()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Let go of all rows but these; the others' networks keep what they had."""
+        left = [n for i, n in enumerate(self.networks) if i not in set(rows)]
+        for network in left:
+            for parameter in network.parameters():
+                parameter.data, parameter.grad = parameter.detach().clone(), None
+        self.networks = [self.networks[row] for row in rows]
+        index = torch.tensor(rows, device=self.values.device)
+        self.values, self.grads = self.values[index], self.grads[index]
+        self._attach()
+
+    def stored(self, index: int, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return a parameter of these rows and its gradient, each `(rows, *shape as stored)`."""
+        found = (self.view(each, index, stored=True)[rows] for each in (self.values, self.grads))
+        value, grad = found
+        return value, grad
+
+    def attach_grads(self) -> None:
+        """Give every parameter its gradient's place, which an optimizer may have taken away."""
+        for parameters, grads in zip(self._parameters, self._grads, strict=True):
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad = grad
+
+    def _attach(self) -> None:
+        views = [self.view(self.values, i) for i in range(len(self.shapes))]
+        grads = [self.view(self.grads, i) for i in range(len(self.shapes))]
+        self._parameters = [list(network.parameters()) for network in self.networks]
+        self._grads = [[grad[row] for grad in grads] for row in range(len(self.networks))]
+        for row, parameters in enumerate(self._parameters):
+            for parameter, view in zip(parameters, views, strict=True):
+                parameter.data = view[row]
+        self.attach_grads()
+
+    def view(self, buffer: Tensor, index: int, *, stored: bool = False) -> Tensor:
+        """Return a parameter's numbers in a buffer, `(rows, *shape)`, or as they are stored."""
+        shape, part = self.shapes[index], slice(self.starts[index], self.starts[index + 1])
+        if not self.flipped[index]:
+            return buffer[:, part].view(-1, *shape)
+        transposed = buffer[:, part].view(-1, *shape[::-1])
+        return transposed if stored else transposed.mT
+
+
+def _flips(parameter: Tensor) -> bool:
+    return parameter.ndim == 2 and parameter.shape[0] >= parameter.shape[1]

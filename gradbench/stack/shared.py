@@ -1,0 +1,40 @@
+"""One optimizer over the rows of several trials."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradbench.stack.rows import Rows
+
+
+class Shared:
+    """An element-wise optimizer over some rows as one tensor; `members` are their places."""
+
+    def __init__(self, rows: Rows, members: range, build: Callable[[nn.Module], Optimizer]) -> None:
+        self.members = list(members)
+        holder = nn.Module()
+        self.parameter = nn.Parameter(rows.values[members.start : members.stop])
+        holder.register_parameter("rows", self.parameter)
+        self.optimizer = build(holder)
+        self.grads = rows.grads[members.start : members.stop]
+
+    def step(self) -> None:
+        """Step all rows along the gradients in their places."""
+        self.parameter.grad = self.grads
+        self.optimizer.step()
+
+    def keep(self, rows: Rows, left: Sequence[int]) -> None:
+        """Let go of all rows but those of the places `left`, which `rows` has already kept."""
+        index = [i for i, place in enumerate(self.members) if place in set(left)]
+        self.members = [new for new, place in enumerate(left) if place in set(self.members)]
+        if not self.members:
+            return
+        state = self.optimizer.state[self.parameter]
+        chosen = torch.tensor(index, device=self.parameter.device)
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == self.parameter.shape:
+                state[name] = value[chosen]
+        part = slice(self.members[0], self.members[-1] + 1)
+        self.parameter.data, self.grads = rows.values[part], rows.grads[part]

@@ -1,0 +1,226 @@
+"""The training loop of a stack: one forward and backward pass for all its trials."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby, pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from gradbench.optimizers import UnsupportedError, resolve
+from gradbench.record import Status
+from gradbench.scenario import Batch
+from gradbench.stack.layers import Layer, forward
+from gradbench.stack.rows import Rows
+from gradbench.stack.shared import Shared
+from gradbench.training import Training, Watch, one_line
+from gradbench.trial import Trial, looks
+
+BLOCK_BYTES = 2**20
+"""Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
+
+GUARD = 50
+"""Steps after which a trial is held against the same one trained apart."""
+
+
+Owner = tuple[Shared, list[LRScheduler]]
+
+
+class Stack:
+    """Trials of one case that train in step, each of their rows by itself.
+
+    With `together`, trials of equal hyperparameters share one optimizer over their rows, which must
+    be element-wise; otherwise each has its own, on views of its row. There are always two rows or
+    more, since a lone one would meet other kernels: a lone trial comes twice, and of the last two
+    one stays on when it has ended.
+    """
+
+    def __init__(self, trainings: Sequence[Training], *, together: bool) -> None:
+        self.trainings = sorted(trainings, key=_rates)
+        self.trial, self.scenario = trainings[0].trial, trainings[0].scenario
+        self.spent = 0
+        self.rows = Rows([training.network for training in self.trainings])
+        self.batches = {training.trial.seed: training.batches for training in self.trainings}
+        self.live = [True] * len(self.trainings)
+        self.guarded = self.trainings[self.trial.stream("guard") % len(self.trainings)]
+        self.kept: tuple[int, Tensor] | None = None
+        if together:
+            self.owners: list[Owner] | None = self._share()
+        else:
+            self.owners = None
+            for training in self.trainings:
+                _try([training], training.equip)
+        self._bind()
+
+    def run(self, watches: dict[int, Watch]) -> None:
+        """Train to the budget, looking on the way; `watches` by the training's `id`."""
+        for look in looks(self.trial.budget):
+            self.advance(look)
+            ended = []
+            for row, training in enumerate(self.trainings):
+                if self.live[row] and self._look(training, watches.get(id(training))):
+                    ended.append(row)
+            if self._drop(ended):
+                return
+
+    def _look(self, training: Training, watch: Watch | None) -> bool:
+        """Look at one trial; return whether it has ended."""
+        ended = False
+
+        def look() -> None:
+            nonlocal ended
+            ended = training.look(watch)
+            if ended:
+                training.finish()
+
+        if _trains(training):
+            _try([training], look)
+        return ended or not _trains(training)
+
+    def advance(self, look: int) -> None:
+        """Train all rows until that many evaluations are spent."""
+        while self.spent < look:
+            count = look - self.spent
+            if self.spent < GUARD:
+                count = min(count, GUARD - self.spent)
+            watching = [t.watching for t in self.trainings if t.watching.active]
+            if watching:  # stop once more before the last step, to see what it changes
+                count = max(1, count - 1)
+                for each in watching:
+                    each.keep()
+            drawn = {seed: batches.take(count) for seed, batches in self.batches.items()}
+            steps = len(next(iter(drawn.values())))
+            for step in range(steps):
+                self._step({seed: batches[step] for seed, batches in drawn.items()})
+            if self.spent == GUARD:
+                self._keep(self.guarded)
+
+    def row(self, training: Training) -> Tensor:
+        """Return a copy of a trial's parameters as they lie in its row."""
+        return self.rows.values[self.trainings.index(training)].clone()
+
+    def _step(self, batches: dict[int, Batch]) -> None:
+        for part, layer in self.blocks:
+            chosen = [batches[seed] for seed in self.seeds[part]]
+            inputs = torch.stack([x for x, _ in chosen])
+            labels = torch.stack([y for _, y in chosen])
+            losses = self.scenario.loss(layer(inputs).flatten(0, 1), labels.flatten(0, 1))
+            losses.backward(torch.full_like(losses, 1 / labels.shape[1]))
+        self.spent += 1
+        for each in filter(_trains, self.trainings):
+            each.spent = each.result.gradient_evaluations = self.spent
+        if self.owners is not None:
+            for owner, schedules in self.owners:
+                members = [self.trainings[row] for row in owner.members]
+                if training := list(filter(_trains, members)):
+                    _try(training, owner.step, *[each.step for each in schedules])
+            return
+        self.rows.attach_grads()
+        for each in filter(_trains, self.trainings):
+            _try([each], each.optimizer.step, *[schedule.step for schedule in each.schedules])
+
+    def _share(self) -> list[Owner]:
+        """Give each run of rows of equal hyperparameters an optimizer."""
+        factory = resolve(self.trial.optimizer or "")
+        found: list[Owner] = []
+        start = 0
+        for _, group in groupby(self.trainings, key=_rates):
+            members = list(group)
+            trial, end = members[0].trial, start + len(members)
+
+            def build(holder: nn.Module, trial: Trial = trial) -> Optimizer:
+                given = {"steps": trial.budget, "examples": trial.budget * trial.batch}
+                return factory.build(holder, trial.hyperparameters, **given)
+
+            def make(part: range = range(start, end), trial: Trial = trial) -> None:
+                owner = Shared(self.rows, part, build)
+                put = factory.schedules.put(owner.optimizer, lambda: self.spent, trial.budget)
+                found.append((owner, put if factory.schedules else []))
+
+            _try(members, make)
+            start = end
+        return found
+
+    def _keep(self, training: Training) -> None:
+        if self.kept is None and training in self.trainings:
+            self.kept = self.spent, self.row(training)
+
+    def _drop(self, ended: Sequence[int]) -> bool:
+        """Let trials that have ended leave; return whether none is left."""
+        if not ended:
+            return False
+        for row in ended:
+            self.live[row] = False
+            if self.trainings[row] is self.guarded:
+                self._keep(self.guarded)
+        left = [row for row, live in enumerate(self.live) if live]
+        if not left:
+            return True
+        if len(left) == 1:  # keep it company
+            other = next(row for row in range(len(self.live)) if row not in left)
+            left = sorted([*left, other])
+        if len(left) == len(self.trainings):
+            return False
+        self.rows.keep(left)
+        if self.owners is not None:
+            for owner, _ in self.owners:
+                owner.keep(self.rows, left)
+            self.owners = [(owner, each) for owner, each in self.owners if owner.members]
+        self.trainings = [self.trainings[row] for row in left]
+        self.live = [self.live[row] for row in left]
+        self._bind()
+        return False
+
+    def _bind(self) -> None:
+        """Make the blocks' forward passes anew."""
+        self.seeds = [training.trial.seed for training in self.trainings]
+        self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
+        places = {id(p): i for i, p in enumerate(self.rows.networks[0].parameters())}
+        self.blocks: list[tuple[slice, Layer]] = []
+        for part in _blocks(len(self.trainings), self._largest()):
+
+            def place(p: Tensor, part: slice = part) -> tuple[Tensor, Tensor, bool]:
+                index = places[id(p)]
+                return *self.rows.stored(index, part), self.rows.flipped[index]
+
+            self.blocks.append((part, forward(self.rows.networks[0], place)))
+
+    def _largest(self) -> int:
+        """Return about how many bytes the largest activation of one trial takes."""
+        widths = [
+            m.out_features for m in self.rows.networks[0].modules() if isinstance(m, nn.Linear)
+        ]
+        return self.trial.batch * max([1, *widths]) * self.rows.values.element_size()
+
+
+def _trains(training: Training) -> bool:
+    return training.result.status is Status.UNSOLVED
+
+
+def _try(trainings: list[Training], *calls: Callable[[], object]) -> None:
+    """Call one after another; what is raised ends these trials, as it would end them alone."""
+    try:
+        for call in calls:
+            call()
+    except UnsupportedError as error:
+        for training in trainings:
+            training.result.status, training.result.reason = Status.UNSUPPORTED, str(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        for training in trainings:
+            training.result.status, training.result.reason = Status.CRASHED, one_line(error)
+
+
+def _rates(training: Training) -> list[tuple[str, str]]:
+    return sorted((name, repr(value)) for name, value in training.trial.hyperparameters.items())
+
+
+def _blocks(rows: int, largest: int) -> list[slice]:
+    """Cut so many rows, of which one's largest activation has so many bytes, into equal blocks.
+
+    None has fewer than two rows.
+    """
+    at_most = max(2, BLOCK_BYTES // max(1, largest))
+    count = max(1, min(-(-rows // at_most), rows // 2))
+    edges = [rows * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
