@@ -2,18 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from gradbench import tuning
+from gradbench.item import Item
 from gradbench.optimizers import Factory, resolve
 from gradbench.record import Record, Status, TrialResult
 from gradbench.runner import run, time_trial
 from gradbench.scenario import Scenario
 from gradbench.space import Axis, points
 from gradbench.trial import Trial
-
-if TYPE_CHECKING:
-    from gradbench.item import Item
 
 Tell = Callable[[str], None]
 """Is told, in a few words, what is being done."""
@@ -29,7 +26,7 @@ class Attempt:
     """One item under way."""
 
     def __init__(
-        self, item: "Item", scenario: Scenario, spec: str | None, record: Record, tell: Tell
+        self, item: Item, scenario: Scenario, spec: str | None, record: Record, tell: Tell
     ) -> None:
         self.item, self.scenario, self.spec = item, scenario, spec
         self.record, self.tell = record, tell

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from gradbench.engine import one_thread
-from gradbench.item import Item, estimate
+from gradbench.item import Item
+from gradbench.running import estimate
 
 
 def dry_run(items: Sequence[tuple[str, Item]], write: Callable[[str], None]) -> None:

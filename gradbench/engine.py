@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from gradbench.item import Item, run_item
+from gradbench.item import Item
+from gradbench.running import run_item
 
 
 class Inline:

@@ -1,31 +1,9 @@
-"""The unit of work: one case with one optimizer, from the learning-rate sweep to the record."""
+"""The unit of work: one case with one optimizer, as plain data."""
 
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-import torch
-
-from gradbench import tuning
-from gradbench.architectures import FixedError, build
-from gradbench.attempt import PROBE_SHARE, Attempt, Tell
 from gradbench.case import Case
-from gradbench.optimizers import resolve
-from gradbench.record import Expectation, Record, Status, TrialResult
-from gradbench.runner import run_trial
 from gradbench.scenario import Scenario
-from gradbench.statistics import summary
-from gradbench.trial import Trial
-from gradbench.verdict import outcome
-
-NOTHING_PUBLISHED = "the paper trained nothing here"
-
-OWN_CORE = 0.9
-"""Share of the wall time that a process computes when it has its core to itself, at the least."""
-
-ESTIMATE = 40
-"""Evaluations run to estimate what one costs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,50 +28,6 @@ class Item:
     architecture: str | None = None
 
 
-def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[TrialResult]]:
-    """Sweep, choose the rate, run the evaluation seeds; return the record.
-
-    And the results from whose blocks its step time comes: of trials that ran alone.
-    """
-    scenario = item.case.build()
-    record = _blank(item, scenario)
-    seeds = list(range(item.seeds))
-    spec = optimizer_of(item, scenario)
-    if reason := _refusal(item, scenario, spec):
-        results = [TrialResult(seed, Status.UNSUPPORTED, reason) for seed in seeds]
-        timed = results
-    else:
-        attempt = Attempt(item, scenario, spec, record, tell)
-        hyperparameters = attempt.sweep()
-        results = attempt.evaluate(hyperparameters, seeds)
-        timed = attempt.timed(hyperparameters, results)
-        record.hyperparameters = attempt.defaults | hyperparameters
-    record.trials = [result.plain() for result in results]
-    record.solved = sum(result.status is Status.SOLVED for result in results)
-    record.seeds = len(results)
-    record.outcome = outcome(record.expectation, record.statuses).value
-    record.path = results[0].path
-    record.timing = timing(timed, item.device)
-    record.timing["probe_seconds"] = sum(result.probe_seconds for result in results)
-    record.informativeness = [entry for result in results for entry in result.informativeness]
-    record.notes += sorted({note for result in results for note in result.notes})
-    return record, timed
-
-
-def _refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
-    """Return why the item need not be tried; None where it is to be."""
-    if spec is None and item.case.takes_optimizer:
-        return NOTHING_PUBLISHED
-    if item.architecture is None:
-        return None
-    try:
-        with torch.random.fork_rng(devices=[]):
-            build(scenario, item.architecture)
-    except FixedError as error:
-        return str(error)
-    return None
-
-
 def optimizer_of(item: Item, scenario: Scenario) -> str | None:
     """Return the spec of the optimizer that attempts the item.
 
@@ -102,92 +36,3 @@ def optimizer_of(item: Item, scenario: Scenario) -> str | None:
     if not item.case.takes_optimizer:
         return None
     return scenario.published if item.optimizer == "paper" else item.optimizer
-
-
-def estimate(item: Item) -> tuple[int, float, str | None]:
-    """Return the most gradient evaluations that the item may take, about how many seconds, and
-    what is wrong where it cannot run.
-
-    The seconds are measured: a few steps are run here.
-    """  # noqa: D205
-    case, scenario = item.case, item.case.build()
-    spec = optimizer_of(item, scenario)
-    if reason := _refusal(item, scenario, spec):
-        return 0, 0.0, f"{Status.UNSUPPORTED}: {reason}"
-    sweeps = bool(item.tuning and spec and resolve(spec).tunable and item.optimizer != "paper")
-    points = item.tuning + (item.tuning > 1) if sweeps else 0
-    evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
-    if item.probes != "none" and case.takes_optimizer:
-        evaluations += case.budget * item.seeds // PROBE_SHARE
-    trial = Trial(
-        scenario=scenario,
-        optimizer=spec,
-        budget=ESTIMATE,
-        batch=case.batch,
-        target_score=float("inf"),
-        device=item.device,
-        dtype=item.dtype,
-        architecture=item.architecture,
-    )
-    run_trial(trial)  # the first steps are slower than the rest
-    result = run_trial(trial)
-    spent = result.gradient_evaluations + result.forward_evaluations
-    seconds = sum(seconds for seconds, _ in result.blocks)
-    broken = result.status in {Status.CRASHED, Status.UNSUPPORTED}
-    trouble = f"{result.status}: {result.reason}" if broken else None
-    return evaluations, evaluations * seconds / max(1, spent), trouble
-
-
-def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
-    """Summarise the seconds of the trials' blocks; each trial's first block is its first step."""
-    rest = [s / n for result in results for s, n in result.blocks[1:]]
-    weights = [n for result in results for _, n in result.blocks[1:]]
-    first = [result.blocks[0][0] for result in results if result.blocks]
-    peaks = [r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None]
-    return {
-        "clock": results[0].clock,
-        "device": device,
-        "seconds_per_step": summary(rest, weights),
-        "first_step_seconds": summary(first)["median"],
-        "wall_seconds": sum(r.timed.get("wall_seconds") or 0.0 for r in results),
-        "contended": _contended(results),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "launch_bound": _all(result.timed.get("launch_bound") for result in results),
-        "peak_memory_bytes": max(peaks, default=None),
-    }
-
-
-def _contended(results: Sequence[TrialResult]) -> bool | None:
-    """Return whether others had this process's core; None where the clock cannot tell."""
-    shares = [result.timed.get("cpu_share") for result in results]
-    known = [share for share in shares if share is not None]
-    return min(known) < OWN_CORE if known else None
-
-
-def _all(answers: Iterable[bool | None]) -> bool | None:
-    known = [answer for answer in answers if answer is not None]
-    return all(known) if known else None
-
-
-def _blank(item: Item, scenario: Scenario) -> Record:
-    case = item.case
-    return Record(
-        case=case.id,
-        family=scenario.family,
-        scenario=scenario.name,
-        section=scenario.section,
-        setting={name: value for name, value in asdict(scenario).items() if name != "approach"},
-        approach=getattr(scenario, "approach", ""),
-        optimizer=item.optimizer,
-        expectation=_expectation(item).value,
-        architecture=item.architecture,
-        budget=case.budget,
-        batch=case.batch,
-        target_score=case.target_score,
-        ladder=list(scenario.ladder),
-    )
-
-
-def _expectation(item: Item) -> Expectation:
-    """Return what is asked: of a network that nobody has measured, nothing."""
-    return item.case.expectation if item.architecture is None else Expectation.MAY

@@ -128,7 +128,7 @@ def work(pipe: Connection, path: Sequence[str], folder: str) -> None:
     keep_memory()
     import torch
 
-    from gradbench.item import run_item
+    from gradbench.running import run_item
 
     torch.set_num_threads(1)
 

@@ -8,8 +8,9 @@ import torch
 from gradbench import Trial, gallery, run_trial
 from gradbench.architectures import FixedError, build, names, resolve
 from gradbench.case import Case
-from gradbench.item import Item, run_item
+from gradbench.item import Item
 from gradbench.record import Expectation, Outcome, Status, TrialResult
+from gradbench.running import run_item
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves
 from gradbench.scenarios.line_tuples import LineTuples

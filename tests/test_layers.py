@@ -53,22 +53,25 @@ ALLOWED = {
             "watching",
         ),
     },
-    "runner": {"architectures", "optimizers", "record", "streams", "training", "trial"},
-    "item": {
-        *(
-            "architectures",
-            "case",
-            "optimizers",
-            "record",
-            "runner",
-            "scenario",
-            "statistics",
-            "trial",
-        ),
-        *("space", "tuning", "verdict"),
+    "stack": {
+        *("needs", "optimizers", "record", "scenario", "stack", "streams", "training", "trial"),
+    },
+    "runner": {
+        *("architectures", "clock", "optimizers", "record", "stack", "streams", "training"),
+        "trial",
+    },
+    "item": {"case", "scenario"},
+    "attempt": {
+        *("item", "optimizers", "record", "runner", "scenario", "space", "trial", "tuning"),
+    },
+    "running": {
+        *("architectures", "attempt", "item", "optimizers", "record", "runner", "scenario"),
+        *("statistics", "trial", "tuning", "verdict"),
     },
     "proof": {"case", "record", "runner", "scenario", "trial"},
-    "engine": {"item", "record"},
+    "processes": {"item", "running"},
+    "dispatch": {"engine", "item", "live", "processes", "record"},
+    "engine": {"attempt", "item", "running"},
     "check": {"optimizers", "record", "runner", "scenarios", "streams", "training", "trial"},
     "steptime": {"case", "record", "runner", "statistics", "trial"},
     "folder": {"record", ""},
@@ -86,11 +89,12 @@ ALLOWED = {
     "judge": {"record", "verdict"},
     "replay": {"record"},
     "screen": set(),
-    "dryrun": {"engine", "item"},
+    "dryrun": {"engine", "item", "running"},
     "session": {
         *(
             "architectures",
             "case",
+            "dispatch",
             "dryrun",
             "engine",
             "folder",

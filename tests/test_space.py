@@ -5,9 +5,10 @@ import itertools
 import pytest
 
 from gradbench.case import Case
-from gradbench.item import Item, run_item
+from gradbench.item import Item
 from gradbench.optimizers import resolve
 from gradbench.record import Expectation
+from gradbench.running import run_item
 from gradbench.space import Axis, points
 from gradbench.spec import SpecError
 from gradbench.tuning import Point, best_of
