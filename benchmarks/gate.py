@@ -16,9 +16,9 @@ from tabulate import tabulate
 from gradbench import Trial, baseline, run_trial
 from gradbench.case import Case
 from gradbench.discover import cases, suites
-from gradbench.engine import one_thread
 from gradbench.record import Record
 from gradbench.statistics import wilson
+from gradbench.streams import one_thread
 
 SEEDS = 5
 PAIRS = 200

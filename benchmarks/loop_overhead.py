@@ -16,9 +16,9 @@ from tabulate import tabulate
 
 from gradbench import Trial
 from gradbench.batches import CHUNK
-from gradbench.engine import one_thread
 from gradbench.record import Status, TrialResult
 from gradbench.scenarios.parity import Parity
+from gradbench.streams import one_thread
 from gradbench.training import Training
 from gradbench.trial import looks
 

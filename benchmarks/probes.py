@@ -15,7 +15,6 @@ import torch
 from tabulate import tabulate
 
 from gradbench import Scenario
-from gradbench.engine import one_thread
 from gradbench.probes import plan
 from gradbench.probes.gradients import each_gradient, twin
 from gradbench.probes.reading import Reading
@@ -25,6 +24,7 @@ from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 from gradbench.scenarios.saturation import Saturation
+from gradbench.streams import one_thread
 
 BATCH = 128
 EXAMPLES = 16 * BATCH

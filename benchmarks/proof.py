@@ -11,8 +11,8 @@ import time
 from tabulate import tabulate
 
 from gradbench.discover import cases, suites
-from gradbench.engine import one_thread
 from gradbench.proof import prove
+from gradbench.streams import one_thread
 
 HEADERS = ("case", "target", "null, best", "solution, worst", "chance", "untrained", "seconds")
 

@@ -132,7 +132,7 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
 def check(specs: Sequence[str]) -> int:
     """Print what each check says of each optimizer; return 1 where one does not hold."""
     from gradbench.check import run_checks
-    from gradbench.engine import one_thread
+    from gradbench.streams import one_thread
 
     words = {True: "ok", False: "FAIL", None: "-"}
     failed = 0

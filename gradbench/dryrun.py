@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from gradbench.engine import one_thread
 from gradbench.item import Item
 from gradbench.running import estimate
+from gradbench.streams import one_thread
 
 
 def dry_run(items: Sequence[tuple[str, Item]], write: Callable[[str], None]) -> None:

@@ -1,15 +1,15 @@
 """Where items run: here, when their turn comes, or in processes of their own."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from gradbench.item import Item
 from gradbench.running import run_item
+from gradbench.streams import one_thread
 
 
 class Inline:
@@ -68,17 +68,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Have torch compute on one thread, and as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def device_name(spec: str) -> str:

@@ -160,8 +160,8 @@ class Gate:
 
     def time(self, optimizer: str) -> str:
         """Raise Regressed where a step takes longer than the older version's; else say how long."""
-        from gradbench.engine import one_thread
         from gradbench.steptime import LIMIT, step_time
+        from gradbench.streams import one_thread
 
         if self.options.time_against is None:
             pytest.skip("no older version")

@@ -7,6 +7,7 @@ import pytest
 
 from gradbench import options
 from gradbench.case import LEARNER
+from gradbench.costs import CostTable
 from gradbench.discover import suites
 from gradbench.options import Contestant
 from gradbench.replay import ReplayClock
@@ -31,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "gradbench(cases): run the function once per case and optimizer; cases(preset) yields them",
+    )
+    config.addinivalue_line(
+        "markers", "step_cost: times an optimizer's step by itself; run with -m step_cost"
     )
     config.addinivalue_line(
         "markers", "claim: trains by the paper's settings and asserts its claim; run with -m claim"
@@ -59,18 +63,22 @@ def pytest_collection_modifyitems(
     if ours.gate.wanted and any(Asked.KEY in item.stash for item in items):
         named = {label: each.name for label, each in ours.options.contestants.items()}
         items += ours.gate.items(session, named)
-    if "claim" in config.option.markexpr:
-        return
-    waiting = [item for item in items if _waits(item, config.args)]
+    waiting = [item for item in items if _waits(item, config)]
     if waiting:
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item not in waiting]
 
 
-def _waits(item: pytest.Item, named: list[str]) -> bool:
-    """Whether an item is one of our claims, and nobody named it."""
+WAITING = ("claim", "step_cost")
+"""Marks of what runs only where `-m` speaks of it, or where it is named."""
+
+
+def _waits(item: pytest.Item, config: pytest.Config) -> bool:
+    """Whether an item is one of ours that waits to be asked for, and nobody did."""
+    marks = [mark for mark in WAITING if item.get_closest_marker(mark)]
+    named = config.args
     return (
-        item.get_closest_marker("claim") is not None
+        any(mark not in config.option.markexpr for mark in marks)
         and item.path.is_relative_to(suites())
         and not any("::" in name and item.name.startswith(name.split("::")[-1]) for name in named)
     )
@@ -143,6 +151,22 @@ def _items(
                 item.fixturenames.append("benchmark")
             item.stash[Asked.KEY] = Asked(case, contestant, clock)
             yield item
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for an `optimizer_spec` once per optimizer."""
+    if "optimizer_spec" in metafunc.fixturenames:
+        options = metafunc.config.stash[_SESSION].options
+        specs = {label: each.optimizer for label, each in options.contestants.items()}
+        skipped = pytest.param("", marks=pytest.mark.skip(reason=NO_OPTIMIZER), id="none")
+        values = [pytest.param(spec, id=label) for label, spec in specs.items()]
+        metafunc.parametrize("optimizer_spec", values or [skipped])
+
+
+@pytest.fixture
+def cost_table(request: pytest.FixtureRequest) -> CostTable:
+    """Return the session's table of step costs."""
+    return request.config.stash[_SESSION].costs
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from gradbench.costs import CostTable
 from gradbench.dispatch import Dispatch
 from gradbench.folder import HELD, RunFolder
 from gradbench.gate import Gate
@@ -50,6 +51,7 @@ class Session:
         self.gate = Gate(options)
         self.device = options.device
         self.has_cases = False
+        self.costs = CostTable()
         self.updated: str | None = None
         self.reports: list[str] = []
         self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0))
@@ -69,10 +71,13 @@ class Session:
         """Resolve the names and make the run's folder, unless nothing of ours will run."""
         wanted = [item for item in session.items if _asked(item)]
         self.has_cases = bool(wanted)
-        if not wanted or self.config.option.collectonly or not self.options.optimizers:
+        costs = [item for item in session.items if item.get_closest_marker("step_cost")]
+        idle = self.config.option.collectonly or not self.options.optimizers
+        if idle or not (wanted or costs):
             return
         described = self._resolve(wanted)
-        if self.options.dry_run:
+        self.costs.device = self.device
+        if self.options.dry_run or not wanted:
             return
         self.gate.begin()
         self.dispatch.choose(self.options.engine, len(wanted), self.device)
@@ -220,6 +225,9 @@ class Session:
         """Write the table, the news, and where the report lies."""
         if self.has_cases and not self.options.optimizers:
             terminalreporter.write_line(f"gradbench: {NO_OPTIMIZER}")
+        if self.costs.rows:
+            terminalreporter.section("step cost")
+            terminalreporter.write_line(self.costs.text())
         if self.folder is None:
             return
         from gradbench.report.rows import news

@@ -23,7 +23,7 @@ SEEDS = (0, 1)
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Train as a case does: on one thread of a CPU."""
-    from gradbench.engine import one_thread
+    from gradbench.streams import one_thread
 
     with one_thread():
         yield

@@ -43,7 +43,7 @@ def whole_torch():
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    from gradbench.engine import one_thread
+    from gradbench.streams import one_thread
 
     with one_thread():
         yield

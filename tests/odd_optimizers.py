@@ -1,7 +1,10 @@
 """Optimizers that misbehave, each in one way; named in specs as `tests/odd_optimizers.py:Name`."""
 
+import os
 import random
+import signal
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -170,3 +173,97 @@ class PassesOn(torch.optim.Adam):
 
 class NotAnOptimizer:
     """No torch.optim.Optimizer."""
+
+
+class Renamed(Optimizer):
+    """Gradient descent, by one number after another."""
+
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(self.change(p, group["lr"] * p.grad))
+
+    def change(self, p, change):
+        return change
+
+
+class CrashesAtHighRates(Renamed):
+    """Cannot be built at 0.01 and fails in its third step at 0.1."""
+
+    def __init__(self, params, lr=1e-3):
+        if lr == 1e-2:
+            raise ValueError("not at this rate")
+        super().__init__(params, lr)
+        self.taken = 0
+
+    def step(self, closure=None):
+        self.taken += 1
+        if self.taken == 3 and self.param_groups[0]["lr"] == 0.1:
+            raise RuntimeError("the rate is too high")
+        super().step()
+
+
+class SlowOnLargeTensors(Renamed):
+    """Halves its steps on tensors of more than 200 numbers."""
+
+    def change(self, p, change):
+        return change / 2 if p.numel() > 200 else change
+
+
+class ClipsTheNorm(Renamed):
+    """Shortens each tensor's step to length 1."""
+
+    def change(self, p, change):
+        return change / change.norm().clamp(min=1)
+
+
+class ByShape(Renamed):
+    """Decays matrices only."""
+
+    def change(self, p, change):
+        return change + 0.1 * p if p.ndim == 2 and len(p) == 3 and p.shape[1] < 10 else change
+
+
+class AfterTenSteps(Renamed):
+    """Turns from gradient descent to a normalised one."""
+
+    def change(self, p, change):
+        self.state[p]["taken"] = self.state[p].get("taken", 0) + 1
+        return change / change.norm() if self.state[p]["taken"] > 10 else change
+
+
+class Declared(Renamed):
+    """Writes by a mask, which no audit lets pass, and says that it is element-wise."""
+
+    gradbench_needs: ClassVar = {"elementwise": True}
+
+    def change(self, p, change):
+        change[change > 1] = 1.0
+        return change
+
+
+class DeclaredCoupled(Renamed):
+    """Gradient descent that says it is not element-wise."""
+
+    gradbench_needs: ClassVar = {"elementwise": False}
+
+
+class KillsItsProcess(Renamed):
+    """Ends the process that it runs in, once a training has begun."""
+
+    def step(self, closure=None):
+        if len(self.param_groups[0]["params"][0]) > 3:  # no toy
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().step()
+
+
+class TakesMemory(Renamed):
+    """Fills 64 MB in each step, and gives them back."""
+
+    def step(self, closure=None):
+        torch.ones(2**24)
+        super().step()

@@ -16,6 +16,8 @@ ALLOWED = {
     "record": {"shape"},
     "statistics": set(),
     "clock": set(),
+    "costs": {"optimizers"},
+    "stepcost": {"clock", "optimizers"},
     "spec": set(),
     "tuning": set(),
     "live": set(),
@@ -71,15 +73,15 @@ ALLOWED = {
     "proof": {"case", "record", "runner", "scenario", "trial"},
     "processes": {"item", "running"},
     "dispatch": {"engine", "item", "live", "processes", "record"},
-    "engine": {"attempt", "item", "running"},
+    "engine": {"attempt", "item", "running", "streams"},
     "check": {"optimizers", "record", "runner", "scenarios", "streams", "training", "trial"},
     "steptime": {"case", "record", "runner", "statistics", "trial"},
     "folder": {"record", ""},
     "compare": {"record", "statistics"},
     "baseline": {"compare", "record", "statistics"},
     "gate": {
-        *("baseline", "case", "compare", "engine", "judge", "options", "record", "screen"),
-        "steptime",
+        *("baseline", "case", "compare", "judge", "options", "record", "screen"),
+        *("steptime", "streams"),
     },
     "runs": {"compare", "folder", "record"},
     "history": {"compare", "record", "runs", "statistics"},
@@ -89,11 +91,12 @@ ALLOWED = {
     "judge": {"record", "verdict"},
     "replay": {"record"},
     "screen": set(),
-    "dryrun": {"engine", "item", "running"},
+    "dryrun": {"item", "running", "streams"},
     "session": {
         *(
             "architectures",
             "case",
+            "costs",
             "dispatch",
             "dryrun",
             "engine",
@@ -107,7 +110,9 @@ ALLOWED = {
         ),
         *("record", "replay", "report", "screen", "spec"),
     },
-    "plugin": {"discover", "options", "replay", "screen", "session", "spec", "case", "record"},
+    "plugin": {
+        *("case", "costs", "discover", "options", "record", "replay", "screen", "session", "spec"),
+    },
     "cli": {
         *(
             "",
@@ -116,11 +121,10 @@ ALLOWED = {
             "check",
             "compare",
             "discover",
-            "engine",
             "history",
             "optimizers",
         ),
-        *("record", "report", "runs"),
+        *("record", "report", "runs", "streams"),
     },
 }
 

@@ -164,11 +164,12 @@ def test_looks_are_a_grid_of_ratio_five_quarters_and_the_budget():
 def test_same_spec_and_seed_give_the_same_bits_in_any_company():
     wanted = trial(seed=3, budget=200, target_score=math.inf)
     others = [trial(seed=s, optimizer=o) for s in (0, 3) for o in ("sgd:lr=0.1", "lbfgs", "adam")]
-    alone = run_trial(wanted).curve
+    alone = run([wanted])[0].curve
     assert run([*others, wanted])[-1].curve == alone
     assert run([wanted, *others])[0].curve == alone
     torch.manual_seed(99)
-    assert run_trial(wanted).curve == alone
+    assert run([wanted])[0].curve == alone
+    assert run_trial(wanted).curve == run_trial(wanted).curve
 
 
 def test_an_optimizer_that_draws_random_numbers_repeats_itself(odd):

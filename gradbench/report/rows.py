@@ -45,9 +45,10 @@ def to_target(record: Record) -> str:
 
 
 def milliseconds(record: Record) -> str:
-    """Return the median step in milliseconds."""
+    """Return the median step in milliseconds, with ~ where others had the device too."""
     seconds = (record.timing.get("seconds_per_step") or {}).get("median")
-    return "-" if seconds is None else f"{seconds * 1000:.3g}"
+    beside = "~" if record.timing.get("contended") else ""
+    return "-" if seconds is None else f"{beside}{seconds * 1000:.3g}"
 
 
 def reading(entry: dict[str, Any]) -> str:
@@ -79,7 +80,10 @@ def remarks(record: Record) -> list[str]:
     odd = [s for s in record.statuses if s not in (Status.SOLVED, Status.UNSOLVED)]
     ends = [f"{odd.count(kind)} {kind}" for kind in dict.fromkeys(odd)]
     why = f": {record.reason}" if record.reason else ""
-    return [*([", ".join(ends) + why] if ends else []), *record.notes]
+    waits = ["launch-bound: the device waits for the host"] * bool(
+        record.timing.get("launch_bound")
+    )
+    return [*([", ".join(ends) + why] if ends else []), *record.notes, *waits]
 
 
 def cells(record: Record) -> list[str]:
@@ -105,7 +109,9 @@ def legend(records: list[Record]) -> str:
     heads = {r.family: r.informativeness[0]["probe"] for r in records if r.informativeness}
     parts = [f"{probe} ({family})" for family, probe in heads.items()]
     seconds = sum(record.timing.get("probe_seconds") or 0.0 for record in records)
-    told = f"\nsignal at the start of seed 0 (all looks took {seconds:.1f} s): " if parts else ""
+    beside = any(record.timing.get("contended") for record in records)
+    told = "\n~: beside other work on the device, left out of comparisons" if beside else ""
+    told += f"\nsignal at the start of seed 0 (all looks took {seconds:.1f} s): " if parts else ""
     told += ",\n  ".join(parts)
     return (
         "solved: evaluation seeds, with the Wilson 95 % interval in percent; target: median\n"

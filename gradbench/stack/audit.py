@@ -9,6 +9,7 @@ tensor's shape does. A class that declares `elementwise` in `gradbench_needs` is
 
 import functools
 import random
+import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
@@ -50,7 +51,8 @@ def audit(text: str, dtype: torch.dtype) -> tuple[Sharing, str]:
     for name in ("closure", "create_graph", "fused", "modes"):
         if getattr(needs, name):
             return Sharing.ALONE, f"its steps need {name}"
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
         try:
             return _audit(factory, dtype)

@@ -29,7 +29,8 @@ class Stackable(Protocol):
 def can_stack(network: nn.Module) -> bool:
     """Whether every layer is one that a stack knows, and has parameters of its own to train."""
     parameters = list(network.parameters())
-    every = [p for module in network.modules() for p in module.parameters(recurse=False)]
+    named = network.named_modules(remove_duplicate=False)
+    every = [p for _, module in named for p in module.parameters(recurse=False)]
     return (
         bool(parameters)
         and len(every) == len(parameters)  # none is shared between two modules

@@ -20,6 +20,9 @@ from gradbench.trial import Trial, looks
 BLOCK_BYTES = 2**20
 """Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
 
+AGREEMENT = 1e-3
+"""How far a gradient may lie from the plain network's, relative to its length."""
+
 GUARD = 50
 """Steps after which a trial is held against the same one trained apart."""
 
@@ -52,6 +55,20 @@ class Stack:
             for training in self.trainings:
                 _try([training], training.equip)
         self._bind()
+
+    def agrees(self) -> bool:
+        """Whether the first trial's gradient is the one that its network has by itself.
+
+        A module that says how it works on a stack may say it wrongly.
+        """
+        training = self.trainings[0]
+        batch = [part[: self.trial.batch] for part in training.held_out]
+        loss = self.scenario.loss(training.network(batch[0]), batch[1]).mean()
+        self._backward(dict.fromkeys(self.batches, (batch[0], batch[1])))
+        ours = torch.cat([p.grad.flatten() for p in training.parameters if p.grad is not None])
+        plain = torch.autograd.grad(loss, training.parameters)
+        theirs = torch.cat([grad.flatten() for grad in plain])
+        return bool((ours - theirs).norm() <= AGREEMENT * theirs.norm())
 
     def run(self, watches: dict[int, Watch]) -> None:
         """Train to the budget, looking on the way; `watches` by the training's `id`."""
@@ -100,13 +117,16 @@ class Stack:
         """Return a copy of a trial's parameters as they lie in its row."""
         return self.rows.values[self.trainings.index(training)].clone()
 
-    def _step(self, batches: dict[int, Batch]) -> None:
+    def _backward(self, batches: dict[int, Batch]) -> None:
         for part, layer in self.blocks:
             chosen = [batches[seed] for seed in self.seeds[part]]
             inputs = torch.stack([x for x, _ in chosen])
             labels = torch.stack([y for _, y in chosen])
             losses = self.scenario.loss(layer(inputs).flatten(0, 1), labels.flatten(0, 1))
             losses.backward(torch.full_like(losses, 1 / labels.shape[1]))
+
+    def _step(self, batches: dict[int, Batch]) -> None:
+        self._backward(batches)
         self.spent += 1
         for each in filter(_trains, self.trainings):
             each.spent = each.result.gradient_evaluations = self.spent

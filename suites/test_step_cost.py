@@ -1,0 +1,46 @@
+"""What an optimizer's step itself costs, on parameters of real sizes: `-m step_cost`.
+
+    pytest suites -m step_cost --optimizer=adam --optimizer=adam:fused=True
+
+These are ordinary pytest-benchmark cases, so its options apply (`--benchmark-json=FILE`,
+`--benchmark-compare`): they neither pass nor fail by a time. A step that leaves a parameter where
+it was fails, since it was not measured then.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gradbench.costs import CostTable
+
+ROUNDS, SECONDS = (3, 50), 2.0
+"""Fewest and most steps that are timed, and about how long they may take together."""
+
+
+@pytest.mark.step_cost
+@pytest.mark.parametrize("parameters", ["resnet", "gpt", "matrix", "many"])
+def test_step_cost(
+    parameters: str,
+    optimizer_spec: str,
+    benchmark: Any,  # noqa: ANN401
+    cost_table: "CostTable",
+) -> None:
+    """Its steps are timed one by one, each on fresh gradients, on one thread."""
+    from gradbench.stepcost import SETS, StepCost, told
+    from gradbench.streams import one_thread
+
+    with one_thread():
+        cost = cost_table.build(StepCost, optimizer_spec, SETS[parameters]())
+        cost.refresh()
+        cost.step()
+        cost.refresh()
+        once = cost.measure()  # a second step: the first makes the state
+        rounds = int(min(max(SECONDS / once, ROUNDS[0]), ROUNDS[1]))
+        benchmark.group = f"step: {parameters}"
+        benchmark.pedantic(cost.step, setup=cost.refresh, rounds=rounds)
+        assert cost.moved(), "a step left a parameter where it was"
+        seconds = once if benchmark.stats is None else benchmark.stats.stats.median
+        said = told(cost, seconds)
+    benchmark.extra_info.update(said)
+    cost_table.add(optimizer_spec, parameters, said)

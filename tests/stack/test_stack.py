@@ -1,0 +1,235 @@
+"""A trial's numbers in a stack: the same to the bit in any, and the plain module's in float64."""
+
+import math
+import random
+
+import pytest
+import torch
+
+from gradbench import Trial
+from gradbench.record import Status, TrialResult
+from gradbench.runner import run, run_trial
+from gradbench.scenarios.allocation import Allocation
+from gradbench.scenarios.curves import Curves
+from gradbench.scenarios.line_tuples import LineTuples
+from gradbench.scenarios.parity import Parity
+from gradbench.scenarios.saturation import Saturation
+from gradbench.scenarios.steps import Steps
+from gradbench.stack import training as stacked
+from gradbench.stack.training import Stack
+from gradbench.streams import isolated
+from gradbench.training import Training
+
+RATES = (1e-1, 1e-2, 1e-3)
+SEEDS = (0, 1, 2)
+PARITY = Parity(d=5, weight=2)
+
+NETWORKS = {
+    "one layer": Allocation(d=20, k=3),
+    "no bias": Curves(approach="linear", n=12),
+    "filter": Curves(approach="convolution", n=12),
+    "conditioned": Curves(approach="conditioned", n=12),
+    "narrow within": Curves(approach="autoencoder", data="real", n=12),
+    "tuples": LineTuples(k=2),
+    "parity": PARITY,
+    "sigmoids": Saturation(depth=3),
+    "one unit": Steps(n=10),
+    "many outputs": Steps(approach="multi-class", n=10),
+}
+
+
+def trials(scenario, optimizer="adam", *, budget=30, target=math.inf, **settings):
+    settings = {"batch": 16, **settings}
+    return [
+        Trial(
+            scenario=scenario,
+            optimizer=optimizer,
+            seed=seed,
+            budget=budget,
+            target_score=target,
+            hyperparameters={"lr": rate},
+            **settings,
+        )
+        for rate in RATES
+        for seed in SEEDS
+    ]
+
+
+def rows(chosen, *, together=True, steps=30):
+    """Train for so many steps without a look; return each trial's row."""
+    with isolated(chosen[0]):
+        trainings = [Training(t, TrialResult(t.seed, Status.UNSOLVED)) for t in chosen]
+        stack = Stack(trainings, together=together)
+        stack.advance(steps)
+        return [stack.row(training) for training in trainings]
+
+
+def curves(chosen, **how):
+    return [repr(result.curve) for result in run(chosen, stack="on", **how)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_curve_is_the_same_to_the_bit_in_any_stack(name, monkeypatch):
+    chosen = trials(NETWORKS[name])
+    wanted = dict(zip(map(repr, chosen), curves(chosen), strict=True))
+
+    def same(some):
+        return [wanted[repr(trial)] for trial in some] == curves(some, guard=False)
+
+    assert same(chosen[::-1])
+    assert same(random.Random(1).sample(chosen, 5))
+    assert same(chosen[4:6])
+    assert same(chosen[3:4])  # a lone one is padded to two
+    monkeypatch.setattr(stacked, "BLOCK_BYTES", 1)
+    assert same(chosen)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_does_not_hang_on_the_number_of_threads(name):
+    chosen = trials(NETWORKS[name])
+    wanted = curves(chosen)
+    torch.set_num_threads(2)
+    assert curves(chosen) == wanted
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_float64_it_is_the_plain_modules(name):
+    for trial in trials(NETWORKS[name], "adam", dtype="float64", budget=100)[:9:4]:
+        (row,) = rows([trial, trial], steps=100)[:1]
+        with isolated(trial):
+            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).equip()
+            training.advance(100)
+            again = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
+            apart = Stack([training, again], together=False)  # lays the numbers out alike
+            plain = apart.row(training)
+        assert (row - plain).norm() <= 1e-9 * plain.norm()
+
+
+ELEMENTWISE = (
+    "sgd",
+    "sgd:momentum=0.9,nesterov=True,weight_decay=0.01",
+    *("adam", "adam:foreach=True", "adamw", "nadam", "adagrad", "rmsprop"),
+)
+
+
+@pytest.mark.parametrize("spec", ELEMENTWISE)
+def test_one_optimizer_for_all_equals_one_for_each_over_300_steps(spec):
+    chosen = trials(PARITY, spec, budget=300)
+    pairs = zip(rows(chosen, steps=300), rows(chosen, steps=300, together=False), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("spec", ["lamb", "prodigy", "dadaptadam", "rprop"])
+def test_coupled_optimizers_beside_each_other_equal_separate_runs(spec):
+    chosen = trials(PARITY, spec, budget=60)
+    results = run(chosen, stack="on")
+    assert {result.path for result in results} == {"stacked apart"}
+    for trial, result in list(zip(chosen, results, strict=True))[::4]:
+        (alone,) = run([trial], stack="on", guard=False)
+        assert repr(alone.curve) == repr(result.curve)
+
+
+@pytest.mark.parametrize("spec", ["lbfgs", "adam+sam", "schedulefreeadamw", "muon", "es"])
+def test_what_asks_for_more_than_a_step_runs_alone_and_to_the_same_numbers(spec):
+    chosen = trials(Saturation(depth=1, n=3), spec, budget=20)[:2]
+    results = run(chosen, stack="on")
+    for trial, result in zip(chosen, results, strict=True):
+        assert result.path == "alone"
+        assert repr(result.curve) == repr(run_trial(trial).curve)
+
+
+def test_schedules_go_by_the_trials_own_budget():
+    chosen = trials(PARITY, "adam+cosine:warmup=0.1", dtype="float64", budget=40)
+    for trial, result in zip(chosen, run(chosen, stack="on"), strict=True):
+        losses = [loss for _, _, loss in run_trial(trial).curve]
+        assert [loss for _, _, loss in result.curve] == pytest.approx(losses, rel=1e-9)
+
+
+def test_what_ends_leaves_and_the_others_keep_their_numbers():
+    """At rate 0.1 all are solved soon, at 1e-3 late; each curve is that of a stack of its own."""
+    chosen = trials(PARITY, budget=400, target=0.9, batch=128)
+    results = run(chosen, stack="on")
+    lengths = {result.gradient_evaluations for result in results}
+    assert len(lengths) > 2
+    assert all(result.status is Status.SOLVED for result in results)
+    for trial, result in list(zip(chosen, results, strict=True))[::2]:
+        assert repr(run([trial], stack="on", guard=False)[0].curve) == repr(result.curve)
+        assert result.evaluations_to_target == run_trial(trial).evaluations_to_target
+
+
+def test_one_that_diverges_leaves_the_others_untouched():
+    calm = trials(PARITY, "sgd", budget=60)
+    wild = [
+        Trial(
+            scenario=PARITY,
+            optimizer="sgd",
+            budget=60,
+            batch=16,
+            target_score=math.inf,
+            hyperparameters={"lr": 1e30},
+        )
+    ]
+    results = run([*calm, *wild], stack="on")
+    assert results[-1].status is Status.DIVERGED
+    assert results[-1].gradient_evaluations < 60
+    assert [repr(result.curve) for result in results[:-1]] == curves(calm)
+
+
+def test_one_that_crashes_or_cannot_be_built_leaves_alone(odd):
+    chosen = trials(PARITY, f"{odd}:CrashesAtHighRates", budget=30)
+    for result, trial in zip(run(chosen, stack="on"), chosen, strict=True):
+        alone = run_trial(trial)
+        assert (result.status, result.reason) == (alone.status, alone.reason)
+        assert result.gradient_evaluations == alone.gradient_evaluations
+    statuses = [result.status for result in run(chosen, stack="on")]
+    assert statuses == 3 * [Status.CRASHED] + 3 * [Status.UNSUPPORTED] + 3 * [Status.UNSOLVED]
+
+
+def test_the_guard_finds_what_the_audit_missed(odd):
+    """An optimizer whose rate hangs on its tensor's size, beyond the sizes that the audit saw."""
+    chosen = trials(PARITY, f"{odd}:SlowOnLargeTensors", budget=60)
+    results = run(chosen, stack="on")
+    assert {result.path for result in results} == {"alone"}
+    assert all("on a stack" in result.notes[-1] for result in results)
+    assert repr(results[0].curve) == repr(run_trial(chosen[0]).curve)
+
+
+def test_results_come_in_the_trials_order_whatever_the_case():
+    chosen = trials(PARITY, budget=10)[:3] + trials(Steps(n=10), budget=20)[:3]
+    mixed = [chosen[i] for i in (0, 3, 1, 4, 2, 5)]
+    assert [r.curve[-1][0] for r in run(mixed)] == [10, 20, 10, 20, 10, 20]
+    assert [repr(r.curve) for r in run(mixed)] == [repr(r.curve) for t in mixed for r in run([t])]
+
+
+def test_probes_change_nothing():
+    plain = trials(PARITY, budget=60)
+    probed = trials(PARITY, budget=60, probes="all", probe_budget=30)
+    results = run(probed, stack="on")
+    assert all(result.informativeness for result in results)
+    assert [repr(result.curve) for result in results] == curves(plain)
+
+
+def test_a_stack_off_is_one_trial_after_another():
+    chosen = trials(PARITY)[:2]
+    for trial, result in zip(chosen, run(chosen, stack="off"), strict=True):
+        assert result.path == "alone"
+        assert result.blocks
+        assert repr(result.curve) == repr(run_trial(trial).curve)
+
+
+def test_memory_is_bounded_by_several_stacks(monkeypatch):
+    from gradbench import runner
+
+    chosen, made = trials(PARITY), []
+    wanted = curves(chosen)
+    monkeypatch.setattr(runner, "MOST_BYTES", 4 * 16 * 351)  # d=5: 351 numbers, so four trials
+
+    class Counted(Stack):
+        def __init__(self, trainings, **how):
+            made.append(len(trainings))
+            super().__init__(trainings, **how)
+
+    monkeypatch.setattr(runner, "Stack", Counted)
+    assert curves(chosen, guard=False) == wanted
+    assert made == [4, 4, 2]  # the last is one, padded
