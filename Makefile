@@ -8,7 +8,7 @@ PRESET ?= quick
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
 
-.PHONY: bench test proof browser lint expectations overhead clean
+.PHONY: bench test proof browser lint expectations overhead speed clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
@@ -39,6 +39,11 @@ expectations: $(VENV)/.installed
 
 overhead: $(VENV)/.installed
 	$(BIN)/python benchmarks/loop_overhead.py
+
+# The figures of docs/speed.md, on a machine with nothing else to do: three quarters of an hour.
+speed: overhead
+	$(BIN)/python benchmarks/quick.py
+	for what in quick many scaling; do $(BIN)/python benchmarks/stacking.py $$what; done
 
 # The stamp is newer than what it was made from, so a second call installs nothing.
 $(VENV)/.installed: pyproject.toml constraints.txt

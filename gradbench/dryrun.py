@@ -18,7 +18,7 @@ def dry_run(items: Sequence[tuple[str, Item]], write: Callable[[str], None]) -> 
             said = trouble or f"{evaluations:>12,} {_duration(seconds):>10}"
             write(f"{name:<48} {said}")
     write(
-        f"{'at most, in gradient evaluations and time here':<48} "
+        f"{'at most; time of one trial after another here':<48} "
         f"{total_evaluations:>12,} {_duration(total_seconds):>10}"
     )
 

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import relu_network
+from gradbench.networks import Parts, Weights, relu_network
 
 
 def mlp(
@@ -121,6 +121,11 @@ class Residual(nn.Module):
         added: Tensor = x + self.branch(self.norm(x))
         return added
 
+    def stacked(self, x: Tensor, _: Weights, parts: Parts) -> Tensor:
+        """As `forward`, with a leading dimension of trials."""
+        added: Tensor = x + parts["branch"](parts["norm"](x))
+        return added
+
 
 class Sine(nn.Module):
     """sin(frequency x)."""
@@ -132,6 +137,10 @@ class Sine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the sines, in the input's shape."""
         return (self.frequency * x).sin()
+
+    def stacked(self, x: Tensor, _: Weights, __: Parts) -> Tensor:
+        """As `forward`, with a leading dimension of trials."""
+        return self.forward(x)
 
 
 class Patches(nn.Module):

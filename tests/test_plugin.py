@@ -306,7 +306,7 @@ def test_a_dry_run_counts_and_runs_nothing(pytester, suite):
         [
             "parity-d5-weight2[[]adam-lr-0-01[]] * 88 * s",
             "parity-d5-weight2[[]sgd[]] * 328 * s",
-            "at most, in gradient evaluations and time here * 832 * s",
+            "at most; time of one trial after another here * 832 * s",
         ]
     )
     assert not (pytester.path / "reports").exists()

@@ -10,7 +10,8 @@ Layer = Callable[[Tensor], Tensor]
 Place = Callable[[Tensor], tuple[Tensor, Tensor, bool]]
 """Returns a parameter of all rows, its gradient's place, and whether both lie transposed."""
 
-POINTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity)
+POINTWISE = {nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU}
+"""Modules that work on every number by itself, so that one more dimension changes nothing."""
 
 
 @runtime_checkable
@@ -41,8 +42,12 @@ def can_stack(network: nn.Module) -> bool:
 
 def _known(module: nn.Module) -> bool:
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)  # noqa: SLF001
-    if any(hooks) or (type(module) in {*POINTWISE, nn.Linear}):
-        return not any(hooks)
+    if any(hooks):
+        return False
+    if type(module) in POINTWISE:  # in place, they would overwrite what a layer has kept
+        return type(module) is nn.ReLU or not getattr(module, "inplace", False)
+    if type(module) is nn.Linear:
+        return True
     if type(module) is nn.Sequential or isinstance(module, Stackable):
         return all(map(_known, module.children()))
     return _flattens(module)

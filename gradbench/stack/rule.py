@@ -9,9 +9,10 @@ from gradbench.stack.audit import Sharing, audit
 from gradbench.stack.layers import can_stack
 from gradbench.trial import Trial
 
-CPU_NUMBERS = 8_000_000
-"""Most weights times examples of a batch with which a stack pays on a CPU, where wide layers fill
-the processor by themselves (measured by `benchmarks/stacking.py`; figures in docs/speed.md)."""
+CPU_NUMBERS = 15_000_000
+"""Most weights times examples of a batch with which a stack pays on a CPU: wider layers fill the
+processor by themselves. Measured by `benchmarks/stacking.py cut` at five trials: up to 13 million
+it was never slower, at 28 million by chance (docs/speed.md). Part of the protocol."""
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,16 @@ NETWORKS = {
     "narrow within": Curves(approach="autoencoder", data="real", n=12),
     "tuples": LineTuples(k=2),
     "parity": PARITY,
+    "sines": PARITY,
+    "residual": PARITY,
     "sigmoids": Saturation(depth=3),
     "one unit": Steps(n=10),
     "many outputs": Steps(approach="multi-class", n=10),
+}
+
+ON = {
+    "sines": {"architecture": "sinusoidal:width=9"},
+    "residual": {"architecture": "residual:width=8"},
 }
 
 
@@ -70,7 +77,7 @@ def curves(chosen, **how):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_curve_is_the_same_to_the_bit_in_any_stack(name, monkeypatch):
-    chosen = trials(NETWORKS[name])
+    chosen = trials(NETWORKS[name], **ON.get(name, {}))
     wanted = dict(zip(map(repr, chosen), curves(chosen), strict=True))
 
     def same(some):
@@ -86,7 +93,7 @@ def test_a_curve_is_the_same_to_the_bit_in_any_stack(name, monkeypatch):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_does_not_hang_on_the_number_of_threads(name):
-    chosen = trials(NETWORKS[name])
+    chosen = trials(NETWORKS[name], **ON.get(name, {}))
     wanted = curves(chosen)
     torch.set_num_threads(2)
     assert curves(chosen) == wanted
@@ -95,7 +102,7 @@ def test_training_does_not_hang_on_the_number_of_threads(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_in_float64_it_is_the_plain_modules(name):
-    for trial in trials(NETWORKS[name], "adam", dtype="float64", budget=100)[:9:4]:
+    for trial in trials(NETWORKS[name], dtype="float64", budget=100, **ON.get(name, {}))[:9:4]:
         (row,) = rows([trial, trial], steps=100)[:1]
         with isolated(trial):
             training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).equip()
@@ -105,6 +112,39 @@ def test_in_float64_it_is_the_plain_modules(name):
             plain = apart.row(training)
         assert (row - plain).norm() <= 1e-9 * plain.norm()
 
+
+def test_the_audit_of_networks_is_by_what_a_stack_knows():
+    for architecture, path in (("mlp", "stacked"), ("normalised", "alone")):
+        chosen = trials(PARITY, budget=5, architecture=architecture)
+        assert {result.path for result in run(chosen, stack="on")} == {path}
+
+
+def test_a_module_that_says_it_wrongly_is_found(tmp_path):
+    """The stack's gradient is held against the plain network's."""
+    (tmp_path / "net.py").write_text(WRONG)
+    chosen = trials(PARITY, budget=5, architecture=f"{tmp_path}/net.py:make")
+    results = run(chosen, stack="on")
+    assert {result.path for result in results} == {"alone"}
+    assert repr(results[0].curve) == repr(run_trial(chosen[0]).curve)
+
+
+WRONG = """
+from torch import nn
+
+class Wrong(nn.Module):
+    def __init__(self, size, outputs):
+        super().__init__()
+        self.layer = nn.Linear(size, outputs)
+
+    def forward(self, x):
+        return self.layer(x)
+
+    def stacked(self, x, weights, parts):
+        return parts["layer"](2 * x)
+
+def make(input_shape, output_size):
+    return Wrong(input_shape[0], output_size)
+"""
 
 ELEMENTWISE = (
     "sgd",

@@ -1,0 +1,208 @@
+"""Stacked trials against one after another, in one process on one thread; and the rule's cut.
+
+    python benchmarks/stacking.py [quick | standard | paper | cut | many | scaling]
+
+`quick`, `standard` and `paper` print, for one case of each network of a preset, how much faster
+its sweep (five rates on a seed) and its evaluation (five seeds at a rate) train together, with
+plain SGD and Adam, by one optimizer for all and by one for each. `cut` does so for wider and wider
+layers. `many` holds 70 trials, seven rates on ten seeds, looks included, against 70 sequential
+runs. `scaling` prints the time per trial and step from 10 to 10,000 trials. The two alternate, and
+each number is a median of paired ratios.
+"""
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from tabulate import tabulate
+
+from gradbench import Trial
+from gradbench.case import Case
+from gradbench.discover import cases, suites
+from gradbench.record import Status, TrialResult
+from gradbench.runner import run
+from gradbench.scenario import Scenario
+from gradbench.scenarios.curves import Curves
+from gradbench.scenarios.parity import Parity
+from gradbench.scenarios.steps import Steps
+from gradbench.stack.layers import can_stack
+from gradbench.stack.training import Stack
+from gradbench.streams import isolated, one_thread
+from gradbench.training import Training
+
+RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+STEPS = 64
+PAIRS = 3
+
+
+def networks(preset: str) -> Iterator[tuple[Case, int]]:
+    """Yield one case per network that can be stacked, and its weights times examples."""
+    seen = set()
+    for case in cases([suites()], preset):
+        if not case.takes_optimizer:
+            continue
+        network = case.build().network()
+        key = (case.scenario, case.batch, tuple(p.shape for p in network.parameters()))
+        if key not in seen and can_stack(network):
+            seen.add(key)
+            yield case, case.batch * sum(p.numel() for p in network.parameters())
+
+
+def trials(  # noqa: PLR0913, PLR0917  # all that a trial has
+    scenario: Scenario, spec: str, batch: int, rates: Sequence[float], seeds: range, on: str = ""
+) -> list[Trial]:
+    """Return a trial per rate and seed that no score ends."""
+    return [
+        Trial(
+            scenario=scenario,
+            optimizer=spec,
+            seed=seed,
+            budget=10 * STEPS,
+            batch=batch,
+            target_score=math.inf,
+            hyperparameters={"lr": rate},
+            architecture=on or None,
+        )
+        for rate in rates
+        for seed in seeds
+    ]
+
+
+def alone(chosen: list[Trial]) -> float:
+    """Train one after another without looks; return the seconds of the steps."""
+    seconds = 0.0
+    for trial in chosen:
+        with isolated(trial):
+            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).equip()
+            begin = time.perf_counter()
+            training.advance(STEPS)
+            seconds += time.perf_counter() - begin
+    return seconds
+
+
+def stacked(chosen: list[Trial], *, together: bool) -> float:
+    """Train together without looks; return the seconds of the steps."""
+    with isolated(chosen[0]):
+        every = [Training(trial, TrialResult(trial.seed, Status.UNSOLVED)) for trial in chosen]
+        stack = Stack(every, together=together)
+        begin = time.perf_counter()
+        stack.advance(STEPS)
+        return time.perf_counter() - begin
+
+
+def compared(chosen: dict[str, list[Trial]]) -> list[str]:
+    """Return how much faster each list of trials is by one optimizer for all, and by one each."""
+    row = []
+    for each in chosen.values():
+        pairs = []
+        for _ in range(PAIRS):
+            one = alone(each)
+            both = [stacked(each, together=together) for together in (True, False)]
+            pairs.append([one / both[0], one / both[1]])
+        row += [f"{statistics.median(column):.2f}" for column in zip(*pairs, strict=True)]
+    return row
+
+
+HEADERS = ["case", "optimizer", "M numbers", "sweep", "one each", "seeds", "one each"]
+
+
+def by_network(preset: str) -> None:
+    """Print how much faster the sweep and the evaluation train together."""
+    rows = []
+    for case, numbers in networks(preset):
+        for spec in ("sgd", "adam"):
+            scenario = case.build()
+            chosen = {
+                "sweep": trials(scenario, spec, case.batch, RATES, range(1)),
+                "seeds": trials(scenario, spec, case.batch, (1e-3,), range(5)),
+            }
+            rows.append([case.id, spec, f"{numbers / 1e6:.2f}", *compared(chosen)])
+            print(*rows[-1], file=sys.stderr, flush=True)
+    print(tabulate(rows, HEADERS, tablefmt="github"))
+
+
+def cut() -> None:
+    """Print the same for wider and wider layers: where a stack stops to pay."""
+    rows = []
+    for width in (50, 100, 200, 300, 450, 700):
+        for spec in ("sgd", "adam"):
+            on = f"mlp:width={width},depth=2"
+            chosen = {
+                "sweep": trials(Parity(d=30, weight=15), spec, 128, RATES, range(1), on),
+                "seeds": trials(Parity(d=30, weight=15), spec, 128, (1e-3,), range(5), on),
+            }
+            numbers = 128 * (31 * width + (width + 1) * width + width + 1)
+            rows.append([f"30-{width}-{width}-1", spec, f"{numbers / 1e6:.1f}", *compared(chosen)])
+            print(*rows[-1], file=sys.stderr, flush=True)
+    print(tabulate(rows, HEADERS, tablefmt="github"))
+
+
+def many() -> None:
+    """Print 70 trials together against 70 sequential runs, looks included."""
+    problems = {
+        "parity d = 10": (Parity(d=10, weight=5), 128),
+        "parity d = 30": (Parity(d=30, weight=15), 128),
+        "three-tap filter": (Curves(approach="convolution"), 128),
+        "MLP 100-100-100-100-1": (Steps(approach="end-to-end"), 256),
+    }
+    rates = tuple(10.0**-k for k in range(1, 8))
+    rows = []
+    for name, (scenario, batch) in problems.items():
+        for spec in ("sgd", "adam"):
+            chosen = [
+                Trial(
+                    scenario=scenario,
+                    optimizer=spec,
+                    seed=seed,
+                    budget=1500,
+                    batch=batch,
+                    target_score=math.inf,
+                    hyperparameters={"lr": rate},
+                )
+                for rate in rates
+                for seed in range(10)
+            ]
+            pairs = []
+            for _ in range(PAIRS if "MLP" not in name else 1):
+                begin = time.perf_counter()
+                run(chosen[::10], stack="off")  # seven of the 70, whose mean is that of all
+                one = 10 * (time.perf_counter() - begin)
+                begin = time.perf_counter()
+                run(chosen, stack="on")
+                pairs.append((one, time.perf_counter() - begin))
+            ratio = statistics.median(one / together for one, together in pairs)
+            one, together = pairs[-1]
+            rows.append([name, spec, f"{one:.0f}", f"{together:.1f}", f"{ratio:.1f}"])
+            print(*rows[-1], file=sys.stderr, flush=True)
+    print(
+        tabulate(rows, ["case", "optimizer", "70 runs, s", "stack, s", "ratio"], tablefmt="github")
+    )
+
+
+def scaling() -> None:
+    """Print the time of a step per trial, from 10 to 10,000 trials of a parity of 5 bits."""
+    rows = []
+    for count in (10, 100, 1000, 10_000):
+        chosen = trials(Parity(d=5, weight=2), "adam", 128, (1e-3,), range(count))
+        begin = time.perf_counter()
+        with isolated(chosen[0]):
+            for trial in chosen:
+                Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
+        made = time.perf_counter() - begin
+        seconds = stacked(chosen, together=True)
+        row = [count, f"{seconds / count / STEPS * 1e6:.1f}", f"{made / count * 1e3:.2f}"]
+        rows.append(row)
+        print(*row, file=sys.stderr, flush=True)
+    print(
+        tabulate(rows, ["trials", "us per trial and step", "ms to set one up"], tablefmt="github")
+    )
+
+
+if __name__ == "__main__":
+    what = (sys.argv[1:] or ["quick"])[0]
+    torch.manual_seed(0)
+    with one_thread():
+        {"cut": cut, "many": many, "scaling": scaling}.get(what, lambda: by_network(what))()
