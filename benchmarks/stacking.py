@@ -1,6 +1,6 @@
 """Stacked trials against one after another, in one process on one thread; and the rule's cut.
 
-    python benchmarks/stacking.py [quick | standard | paper | cut | many | scaling]
+    python benchmarks/stacking.py [quick | standard | paper | cut | many | scaling] [DEVICE]
 
 `quick`, `standard` and `paper` print, for one case of each network of a preset, how much faster
 its sweep (five rates on a seed) and its evaluation (five seeds at a rate) train together, with
@@ -36,6 +36,7 @@ from gradbench.training import Training
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 STEPS = 64
 PAIRS = 3
+DEVICE = (sys.argv[2:] or ["cpu"])[0]
 
 
 def networks(preset: str) -> Iterator[tuple[Case, int]]:
@@ -65,6 +66,7 @@ def trials(  # noqa: PLR0913, PLR0917  # all that a trial has
             target_score=math.inf,
             hyperparameters={"lr": rate},
             architecture=on or None,
+            device=DEVICE,
         )
         for rate in rates
         for seed in seeds
@@ -79,8 +81,15 @@ def alone(chosen: list[Trial]) -> float:
             training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).equip()
             begin = time.perf_counter()
             training.advance(STEPS)
+            wait()
             seconds += time.perf_counter() - begin
     return seconds
+
+
+def wait() -> None:
+    """Wait for the device, where it is not the host itself."""
+    if DEVICE != "cpu":
+        torch.accelerator.synchronize()
 
 
 def stacked(chosen: list[Trial], *, together: bool) -> float:
@@ -90,6 +99,7 @@ def stacked(chosen: list[Trial], *, together: bool) -> float:
         stack = Stack(every, together=together)
         begin = time.perf_counter()
         stack.advance(STEPS)
+        wait()
         return time.perf_counter() - begin
 
 
@@ -161,6 +171,7 @@ def many() -> None:
                     batch=batch,
                     target_score=math.inf,
                     hyperparameters={"lr": rate},
+                    device=DEVICE,
                 )
                 for rate in rates
                 for seed in range(10)

@@ -86,6 +86,8 @@ class Processes:
                     break
                 except (EOFError, OSError):
                     pipe = None
+                    if self._closed:
+                        return
             else:
                 process = self._processes[number]
                 process.join(timeout=5)

@@ -76,3 +76,49 @@ def test_the_event_clock_waits_for_the_device_only_when_read(monkeypatch):
 def test_a_cpu_keeps_no_peak_of_device_memory():
     clock.reset_peak_memory(torch.device("cpu"))
     assert clock.peak_memory(torch.device("cpu")) is None
+
+
+def test_the_host_clock_says_how_much_of_its_time_was_computed():
+    timer = clock.clock_for(torch.device("cpu"))
+    timer.start()
+    time.sleep(0.05)  # as if another process had the core
+    timer.stop(1)
+    said = timer.said()
+    assert said["cpu_share"] < 0.5
+    assert said["wall_seconds"] == sum(seconds for seconds, _ in timer.blocks())
+    assert said["launch_bound"] is None
+    busy = clock.clock_for(torch.device("cpu"))
+    busy.start()
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    busy.stop(1)
+    assert busy.said()["cpu_share"] > said["cpu_share"]
+
+
+def test_launch_bound_is_where_the_host_takes_as_long_as_the_device(monkeypatch):
+    """The host sleeps for 20 ms in each block; the device is busy for less, or for much more."""
+    monkeypatch.setattr(torch, "Event", FakeEvent)
+    for device_seconds, bound in ((0.02, True), (0.5, False)):
+        timer = clock.clock_for(torch.device("meta"))
+        timer.start()
+        time.sleep(0.02)
+        FakeEvent.now += device_seconds
+        timer.stop(2)
+        said = timer.said()
+        assert said["launch_bound"] is bound
+        assert said["wall_seconds"] >= 0.02
+
+
+def test_a_contended_timing_is_said_and_left_out():
+    from gradbench.record import Status, TrialResult
+    from gradbench.running import timing
+
+    def result(share):
+        timed = {"wall_seconds": 1.0, "cpu_share": share, "launch_bound": None}
+        return TrialResult(0, Status.UNSOLVED, clock="perf_counter", timed=timed)
+
+    assert timing([result(0.99)], "cpu")["contended"] is False
+    assert timing([result(0.99), result(0.5)], "cpu")["contended"] is True
+    assert timing([result(None)], "cpu")["contended"] is None
+    assert timing([result(0.99)], "cpu")["load"] >= 0

@@ -62,7 +62,8 @@ def forward(network: nn.Module, place: Place) -> Layer:
 
     Going backward through it puts each parameter's gradient in its place, whatever was there.
     """
-    anchor = torch.zeros((), requires_grad=True)
+    device = next(network.parameters()).device
+    anchor = torch.zeros((), device=device, requires_grad=True)
     return _layer(network, place, anchor)
 
 
