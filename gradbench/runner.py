@@ -7,9 +7,11 @@ from dataclasses import replace
 import torch
 
 from gradbench import architectures
+from gradbench.batches import CHUNK
 from gradbench.clock import reset_peak_memory
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
+from gradbench.stack.agreement import agrees
 from gradbench.stack.audit import Sharing
 from gradbench.stack.rule import Way, way
 from gradbench.stack.training import GUARD, Stack
@@ -18,7 +20,7 @@ from gradbench.training import Training, Watch, one_line
 from gradbench.trial import Trial
 
 MOST_BYTES = 2**28
-"""About what a stack's parameters, gradients and an optimizer's two moments may take."""
+"""About what a stack may take."""
 
 TIMED = 16
 """Blocks of a timing run, of eight steps each, after the first step."""
@@ -139,11 +141,18 @@ def _way(trial: Trial, stack: str) -> tuple[Way, int]:
     """Return the way of trials like this one, and how many a stack may hold."""
     with isolated(trial):
         try:
-            network = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).network
+            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
         except Exception:  # noqa: BLE001  # each trial will say so itself
             return Way(Sharing.ALONE, "its network cannot be built"), 1
-    numbers = sum(p.numel() for p in network.parameters())
-    return way(trial, network, stack), max(2, MOST_BYTES // max(1, 16 * numbers))
+    return way(trial, training.network, stack), max(2, MOST_BYTES // trial_bytes(training))
+
+
+def trial_bytes(training: Training) -> int:
+    """Return about what a trial of a stack takes: weights four times over, and its data."""
+    weights = sum(p.nbytes for p in training.parameters)
+    held_out = sum(part.nbytes for part in training.held_out)
+    chunk = held_out * CHUNK * training.trial.batch // len(training.held_out[0])
+    return 4 * weights + held_out + chunk
 
 
 def _run_stack(
@@ -154,11 +163,11 @@ def _run_stack(
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
     with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
         trainings = [Training(trial, r) for (trial, _), r in zip(chosen, results, strict=True)]
+        if guard and not _agrees(trainings[0]):
+            return None
         watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
         try:
             stack = Stack(_two(trainings), together=together)
-            if guard and not stack.agrees():
-                return None
             stack.run(watches)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # of the network: all have it
             for result in results:
@@ -167,6 +176,12 @@ def _run_stack(
         if guard and stack.kept is not None and not _holds(stack):
             return None
     return results
+
+
+def _agrees(training: Training) -> bool:
+    size = training.trial.batch
+    batch = (training.held_out[0][:size], training.held_out[1][:size])
+    return agrees(training.scenario, training.network, batch)
 
 
 def _two(trainings: list[Training]) -> list[Training]:

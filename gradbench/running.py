@@ -54,7 +54,8 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     record.timing = timing(timed, item.device)
     record.timing["probe_seconds"] = sum(result.probe_seconds for result in results)
     record.informativeness = [entry for result in results for entry in result.informativeness]
-    record.notes += sorted({note for result in results for note in result.notes})
+    notes = {note for result in results for note in result.notes} - set(record.notes)
+    record.notes += sorted(notes)
     return record, timed
 
 

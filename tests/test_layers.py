@@ -59,8 +59,8 @@ ALLOWED = {
         *("needs", "optimizers", "record", "scenario", "stack", "streams", "training", "trial"),
     },
     "runner": {
-        *("architectures", "clock", "optimizers", "record", "stack", "streams", "training"),
-        "trial",
+        *("architectures", "batches", "clock", "optimizers", "record", "stack", "streams"),
+        *("training", "trial"),
     },
     "item": {"case", "scenario"},
     "attempt": {

@@ -1,6 +1,6 @@
 """One row per trial: parameters and gradients of equal networks, side by side in two buffers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +44,20 @@ class Rows:
         self.values, self.grads = self.values[index], self.grads[index]
         self._attach()
 
-    def stored(self, index: int, rows: slice) -> tuple[Tensor, Tensor]:
-        """Return a parameter of these rows and its gradient, each `(rows, *shape as stored)`."""
-        found = (self.view(each, index, stored=True)[rows] for each in (self.values, self.grads))
-        value, grad = found
-        return value, grad
+    def place(self, rows: slice) -> Callable[[Tensor], tuple[Tensor, Tensor, bool]]:
+        """Return what finds a parameter of the first network: its numbers in all these rows.
+
+        It returns the numbers, their gradients' place, and whether both lie transposed.
+        """
+        places = {id(p): index for index, p in enumerate(self.networks[0].parameters())}
+
+        def found(parameter: Tensor) -> tuple[Tensor, Tensor, bool]:
+            index = places[id(parameter)]
+            values = self.view(self.values, index, stored=True)[rows]
+            grads = self.view(self.grads, index, stored=True)[rows]
+            return values, grads, self.flipped[index]
+
+        return found
 
     def attach_grads(self) -> None:
         """Give every parameter its gradient's place, which an optimizer may have taken away."""

@@ -20,9 +20,6 @@ from gradbench.trial import Trial, looks
 BLOCK_BYTES = 2**20
 """Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
 
-AGREEMENT = 1e-3
-"""How far a gradient may lie from the plain network's, relative to its length."""
-
 GUARD = 50
 """Steps after which a trial is held against the same one trained apart."""
 
@@ -55,20 +52,6 @@ class Stack:
             for training in self.trainings:
                 _try([training], training.equip)
         self._bind()
-
-    def agrees(self) -> bool:
-        """Whether the first trial's gradient is the one that its network has by itself.
-
-        A module that says how it works on a stack may say it wrongly.
-        """
-        training = self.trainings[0]
-        batch = [part[: self.trial.batch] for part in training.held_out]
-        loss = self.scenario.loss(training.network(batch[0]), batch[1]).mean()
-        self._backward(dict.fromkeys(self.batches, (batch[0], batch[1])))
-        ours = torch.cat([p.grad.flatten() for p in training.parameters if p.grad is not None])
-        plain = torch.autograd.grad(loss, training.parameters)
-        theirs = torch.cat([grad.flatten() for grad in plain])
-        return bool((ours - theirs).norm() <= AGREEMENT * theirs.norm())
 
     def run(self, watches: dict[int, Watch]) -> None:
         """Train to the budget, looking on the way; `watches` by the training's `id`."""
@@ -196,15 +179,10 @@ class Stack:
         """Make the blocks' forward passes anew."""
         self.seeds = [training.trial.seed for training in self.trainings]
         self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
-        places = {id(p): i for i, p in enumerate(self.rows.networks[0].parameters())}
-        self.blocks: list[tuple[slice, Layer]] = []
-        for part in _blocks(len(self.trainings), self._largest()):
-
-            def place(p: Tensor, part: slice = part) -> tuple[Tensor, Tensor, bool]:
-                index = places[id(p)]
-                return *self.rows.stored(index, part), self.rows.flipped[index]
-
-            self.blocks.append((part, forward(self.rows.networks[0], place)))
+        self.blocks: list[tuple[slice, Layer]] = [
+            (part, forward(self.rows.networks[0], self.rows.place(part)))
+            for part in _blocks(len(self.trainings), self._largest())
+        ]
 
     def _largest(self) -> int:
         """Return about how many bytes the largest activation of one trial takes."""

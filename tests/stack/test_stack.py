@@ -263,7 +263,9 @@ def test_memory_is_bounded_by_several_stacks(monkeypatch):
 
     chosen, made = trials(PARITY), []
     wanted = curves(chosen)
-    monkeypatch.setattr(runner, "MOST_BYTES", 4 * 16 * 351)  # d=5: 351 numbers, so four trials
+    one = runner.trial_bytes(Training(chosen[0], TrialResult(0, Status.UNSOLVED)))
+    assert one >= 4 * 4 * 351 + 4 * 6 * (32 + 64 * 16)  # weights; held out and drawn: d + 1 numbers
+    monkeypatch.setattr(runner, "MOST_BYTES", 4 * one)
 
     class Counted(Stack):
         def __init__(self, trainings, **how):

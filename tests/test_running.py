@@ -1,0 +1,73 @@
+"""An item's record: one path, timings of single trials."""
+
+import math
+
+import pytest
+
+from gradbench import Trial, runner
+from gradbench.case import Case
+from gradbench.item import Item
+from gradbench.record import Expectation
+from gradbench.runner import TIMED, time_trial
+from gradbench.running import run_item
+from gradbench.scenarios.parity import Parity
+
+
+def item(optimizer="adam", *, budget=60, **changes):
+    case = Case(
+        id="a",
+        scenario="gradbench.scenarios.parity:Parity",
+        setting={"d": 5, "weight": 2},
+        budget=budget,
+        batch=16,
+        expectation=Expectation.MAY,
+    )
+    return Item(case=case, optimizer=optimizer, **{"seeds": 2, "tuning": 3, **changes})
+
+
+def test_a_stacks_step_time_is_that_of_a_trial_alone():
+    record, timed = run_item(item())
+    assert record.path == "stacked"
+    assert len(timed) == 1
+    assert sum(steps for _, steps in timed[0].blocks) == 60  # no more than the budget
+    step = timed[0].seconds / 60
+    for trial in record.trials:
+        assert trial["seconds"] == pytest.approx(step * trial["gradient_evaluations"])
+    cost = record.tuning_cost
+    assert cost["seconds"] == pytest.approx(step * cost["gradient_evaluations"])
+    assert record.timing["first_step_seconds"] == timed[0].blocks[0][0]
+
+
+def test_trials_alone_are_timed_themselves():
+    record, timed = run_item(item(stack="off"))
+    assert record.path == "alone"
+    assert [result.seed for result in timed] == [0, 1]
+    for trial, result in zip(record.trials, timed, strict=True):
+        assert trial["seconds"] == sum(seconds for seconds, _ in result.blocks)
+
+
+def test_a_timing_run_is_a_first_step_and_blocks_of_eight():
+    trial = Trial(scenario=Parity(d=5, weight=2), optimizer="sgd", budget=1000, batch=4)
+    result = time_trial(trial)
+    steps = [count for _, count in result.blocks]
+    assert steps[0] == 1
+    assert sum(steps) == 1 + 8 * TIMED
+    assert all(count <= 8 for count in steps)
+    assert result.curve == []
+
+
+def test_once_a_stack_is_refused_the_whole_item_is_alone(odd, monkeypatch):
+    """The sweep's guard finds it; the evaluation does not try again."""
+    stacks = []
+
+    class Counted(runner.Stack):
+        def __init__(self, trainings, **how):
+            stacks.append(len(trainings))
+            super().__init__(trainings, **how)
+
+    monkeypatch.setattr(runner, "Stack", Counted)
+    record, _ = run_item(item(f"{odd}:SlowOnLargeTensors"))
+    assert record.path == "alone"
+    assert stacks == [3, 2]  # the sweep, and the trial that the guard trained apart
+    assert math.isfinite(record.trials[0]["final_score"])
+    assert record.notes.count(runner.UNEQUAL) == 1
