@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gradbench.live import LiveLine
@@ -69,6 +70,10 @@ class Dispatch:
             self._futures[name] = self._engine.submit(item)
 
     def _tell(self, place: int, text: str) -> None:
+        with suppress(Exception):  # a line that cannot be shown ends nothing
+            self._show(place, text)
+
+    def _show(self, place: int, text: str) -> None:
         done = sum(future.done() for future in self._futures.values())
         count = f"{done}/{len(self._futures)} done, " if self.name != "inline" else ""
         self.live.say(f"{count}{self._names[place]} {text}")

@@ -79,8 +79,8 @@ class Processes:
                 continue
             item = replace(item, device=self.devices[number])
             for _ in range(TRIES):
-                pipe = pipe or self._start(number)
                 try:
+                    pipe = pipe or self._start(number)
                     pipe.send(item)
                     self._settle(future, place, pipe)
                     break
@@ -88,12 +88,22 @@ class Processes:
                     pipe = None
                     if self._closed:
                         return
+                    self._end(number)
+                except Exception as error:  # noqa: BLE001  # it cannot be sent; the next one may
+                    future.set_exception(WorkerError(f"{type(error).__name__}: {error}"))
+                    break
             else:
-                process = self._processes[number]
-                process.join(timeout=5)
+                code = self._processes[number].exitcode
                 future.set_exception(
-                    WorkerError(f"its process died {TRIES} times (exit code {process.exitcode})")
+                    WorkerError(f"its process died {TRIES} times (exit code {code})")
                 )
+
+    def _end(self, number: int) -> None:
+        """Have a process that is gone, or does not answer, be gone."""
+        if (process := self._processes.get(number)) is not None:
+            process.join(timeout=1)
+            process.kill()
+            process.join(timeout=5)
 
     def _settle(self, future: "Future[Any]", place: int, pipe: Connection) -> None:
         """Pass on what the process says, until the item has ended."""
@@ -113,17 +123,22 @@ class Processes:
     def _start(self, number: int) -> Connection:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=work, args=(theirs, sys.path, str(Path.cwd())), daemon=True
-        )
+        import torch
+
+        flags = (torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled())
+        arguments = (theirs, sys.path, str(Path.cwd()), flags)
+        process = context.Process(target=work, args=arguments, daemon=True)
         process.start()
         theirs.close()
         self._processes[number] = process
         return ours
 
 
-def work(pipe: Connection, path: Sequence[str], folder: str) -> None:
-    """Run items that come through a pipe, until it is closed."""
+def work(pipe: Connection, path: Sequence[str], folder: str, flags: tuple[str, bool]) -> None:
+    """Run items that come through a pipe, until it is closed.
+
+    `flags` are the controller's precision of matrix products and whether it is deterministic.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller ends this process
     os.chdir(folder)
     sys.path[:] = path
@@ -133,6 +148,8 @@ def work(pipe: Connection, path: Sequence[str], folder: str) -> None:
     from gradbench.running import run_item
 
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision(flags[0])
+    torch.use_deterministic_algorithms(flags[1])
 
     def tell(text: str) -> None:
         pipe.send(("tell", text))

@@ -25,7 +25,7 @@ MOST_BYTES = 2**28
 TIMED = 16
 """Blocks of a timing run, of eight steps each, after the first step."""
 
-UNEQUAL = "on a stack a trial had not the numbers that it has apart: run one at a time"
+UNEQUAL = "on a stack a trial failed or had other numbers than apart: run one at a time"
 
 
 def run(
@@ -85,9 +85,11 @@ def time_trial(trial: Trial) -> TrialResult:
         try:
             training = Training(replace(trial, probes="none"), result).equip()
             reset_peak_memory(training.device)
-            for block in range(TIMED + 1):
-                training.advance(min(1 + 8 * block, trial.budget))
-            training.keep_timing()
+            try:
+                for block in range(TIMED + 1):
+                    training.advance(min(1 + 8 * block, trial.budget))
+            finally:
+                training.keep_timing()
         except (Exception, SystemExit) as error:  # noqa: BLE001  # it may come late in training
             result.status, result.reason = Status.CRASHED, one_line(error)
     return result
@@ -163,16 +165,14 @@ def _run_stack(
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
     with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
         trainings = [Training(trial, r) for (trial, _), r in zip(chosen, results, strict=True)]
-        if guard and not _agrees(trainings[0]):
-            return None
         watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
         try:
+            if guard and not _agrees(trainings[0]):
+                return None
             stack = Stack(_two(trainings), together=together)
             stack.run(watches)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # of the network: all have it
-            for result in results:
-                result.status, result.reason = Status.CRASHED, one_line(error)
-            return results
+        except (Exception, SystemExit):  # noqa: BLE001  # in a pass over all: whose, shows alone
+            return None
         if guard and stack.kept is not None and not _holds(stack):
             return None
     return results

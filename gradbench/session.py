@@ -77,6 +77,8 @@ class Session:
             return
         described = self._resolve(wanted)
         self.costs.device = self.device
+        if costs and any(spec.text == "paper" for spec in self.options.optimizers):
+            raise pytest.UsageError("-m step_cost: paper is another optimizer in every case")
         if self.options.dry_run or not wanted:
             return
         self.gate.begin()

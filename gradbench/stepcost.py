@@ -112,9 +112,9 @@ class StepCost:
         self._wait()
 
     def moved(self) -> bool:
-        """Whether the last step moved every parameter."""
+        """Whether the last step moved every parameter, to numbers."""
         pairs = zip(self.parameters, self.before, strict=True)
-        return all(not torch.equal(p.detach(), before) for p, before in pairs)
+        return all(bool(p.isfinite().all()) and not torch.equal(p, b) for p, b in pairs)
 
     def state_bytes(self) -> int:
         """Return the bytes of all tensors that the optimizer keeps between steps."""
@@ -122,7 +122,8 @@ class StepCost:
 
         def collect(value: object) -> None:
             if isinstance(value, Tensor):
-                seen[value.untyped_storage().data_ptr()] = value.numel() * value.element_size()
+                storage = value.untyped_storage()
+                seen[storage.data_ptr()] = storage.nbytes()
             elif isinstance(value, dict):
                 for each in value.values():
                     collect(each)

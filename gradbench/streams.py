@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ def isolated(trial: Trial) -> Iterator[None]:
     forked = {} if device.type == "cpu" else {"device_type": device.type}
     devices = [device.index or 0] if forked else []
     dtype, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices, **forked), torch.enable_grad():
+    with torch.random.fork_rng(devices, **forked), torch.enable_grad(), current(device):
         torch.set_default_dtype(getattr(torch, trial.dtype))
         try:
             yield
@@ -37,6 +38,14 @@ def isolated(trial: Trial) -> Iterator[None]:
             torch.set_default_dtype(dtype)
             random.setstate(python)
             np.random.set_state(legacy)  # noqa: NPY002
+
+
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """Have a numbered device be the current one, on whose stream events are recorded."""
+    if device.type == "cpu" or device.index is None:
+        return nullcontext()
+    guard: AbstractContextManager[Any] = torch.get_device_module(device).device(device)
+    return guard
 
 
 @contextmanager

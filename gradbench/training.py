@@ -228,6 +228,7 @@ class Training:
 
     def _evaluate(self) -> float:
         """Evaluate on the held-out set and settle the status."""
+        blocks = self.clock.blocks()  # on an accelerator, waits for the steps so far
         self.mode("eval")
         self.network.eval()
         score, loss = self.scenario.evaluate(self.network, self.held_out)
@@ -244,7 +245,7 @@ class Training:
         self.reached = self.reached + 1 if score >= self.trial.target_score else 0
         if self.reached == 1 and self.spent <= self.trial.budget:
             result.evaluations_to_target = self.spent
-            result.seconds_to_target = sum(seconds for seconds, _ in self.clock.blocks())
+            result.seconds_to_target = sum(seconds for seconds, _ in blocks) if blocks else None
         if self.reached == CONFIRMATIONS and result.evaluations_to_target is not None:
             result.status = Status.SOLVED
         elif self.reached == 0 or self.spent >= self.trial.budget:

@@ -71,8 +71,12 @@ def _audit(factory: Factory, dtype: torch.dtype) -> tuple[Sharing, str]:
     if not torch.equal(_apart(factory, dtype), wanted):
         return Sharing.ALONE, "its steps on a stack's views are others"
     needs = factory.needs
-    if needs.model or needs.groups or needs.matrices or needs.elementwise is False:
-        return Sharing.APART, "it is told of its parameters"
+    searched = any(axis.name != "lr" for axis in factory.space) and not needs.elementwise
+    if searched or needs.model or needs.groups or needs.matrices or needs.elementwise is False:
+        return (
+            Sharing.APART,
+            "it is told of its parameters, or other points of its space may couple",
+        )
     seen = _Operations()
     try:
         found = _together(factory, dtype, seen)
@@ -111,9 +115,12 @@ class _Operations(TorchDispatchMode):
 
 
 def _free(name: str) -> bool:
-    if name.startswith("_foreach_"):
-        return "norm" not in name and "max" not in name.removeprefix("_foreach_maximum")
-    return name.startswith("_fused_") or name.removesuffix("_") in FREE
+    base = name.removeprefix("_foreach_").removesuffix("_")
+    if base in FREE or name.startswith("_fused_"):
+        return True
+    packet = getattr(torch.ops.aten, base, None) if name.startswith("_foreach_") else None
+    kinds = [getattr(packet, each).tags for each in packet.overloads()] if packet else []
+    return any(torch.Tag.pointwise in tags for tags in kinds)
 
 
 def _networks(dtype: torch.dtype) -> list[nn.Module]:

@@ -76,6 +76,8 @@ def _layer(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
         return lambda x: x.flatten(2)
     if isinstance(module, Stackable):
         return _own(module, place, anchor)
+    if type(module) is nn.ReLU:  # not in place, whatever it says: the layer before keeps its input
+        return torch.relu
     return module
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-PAD = 16
-"""Rows are padded to so many numbers: kernels then treat every row's last numbers alike."""
+LANES = 32
+"""Numbers that a kernel takes at once, at the most. Each trial's part of every tensor holds a
+multiple of so many: what is left over, or begins between two lanes, would take another path."""
 
 
 class Rows:
@@ -25,7 +26,7 @@ class Rows:
         self.starts = [0]
         for p in first:
             self.starts.append(self.starts[-1] + p.numel())
-        width = -(-self.starts[-1] // PAD) * PAD
+        width = -(-self.starts[-1] // LANES) * LANES
         self.values = first[0].new_zeros(len(self.networks), width, requires_grad=False)
         self.grads = torch.zeros_like(self.values)
         for row, network in enumerate(self.networks):

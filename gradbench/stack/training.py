@@ -12,7 +12,7 @@ from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status
 from gradbench.scenario import Batch
 from gradbench.stack.layers import Layer, forward
-from gradbench.stack.rows import Rows
+from gradbench.stack.rows import LANES, Rows
 from gradbench.stack.shared import Shared
 from gradbench.training import Training, Watch, one_line
 from gradbench.trial import Trial, looks
@@ -103,10 +103,14 @@ class Stack:
     def _backward(self, batches: dict[int, Batch]) -> None:
         for part, layer in self.blocks:
             chosen = [batches[seed] for seed in self.seeds[part]]
-            inputs = torch.stack([x for x, _ in chosen])
-            labels = torch.stack([y for _, y in chosen])
+            inputs = torch.stack([_filled(x) for x, _ in chosen])
+            labels = torch.stack([_filled(y) for _, y in chosen])
             losses = self.scenario.loss(layer(inputs).flatten(0, 1), labels.flatten(0, 1))
-            losses.backward(torch.full_like(losses, 1 / labels.shape[1]))
+            size = len(chosen[0][0])
+            weights = torch.full_like(losses, 1 / size)
+            if size < labels.shape[1]:  # what only fills the lanes counts for nothing
+                weights.view(labels.shape[:2])[:, size:] = 0.0
+            losses.backward(weights)
 
     def _step(self, batches: dict[int, Batch]) -> None:
         self._backward(batches)
@@ -207,6 +211,15 @@ def _try(trainings: list[Training], *calls: Callable[[], object]) -> None:
     except (Exception, SystemExit) as error:  # noqa: BLE001
         for training in trainings:
             training.result.status, training.result.reason = Status.CRASHED, one_line(error)
+
+
+def _filled(examples: Tensor) -> Tensor:
+    """Return a batch with its first examples again behind it, up to whole lanes."""
+    more = -len(examples) % LANES
+    while more:
+        part = examples[:more]
+        examples, more = torch.cat((examples, part)), more - len(part)
+    return examples
 
 
 def _rates(training: Training) -> list[tuple[str, str]]:
