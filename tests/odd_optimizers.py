@@ -267,3 +267,16 @@ class TakesMemory(Renamed):
     def step(self, closure=None):
         torch.ones(2**24)
         super().step()
+
+
+class Searched(Renamed):
+    """Clips its step's length where a point of its space says so."""
+
+    gradbench_space: ClassVar = {"lr": (1e-3, 1e-1, "log"), "clip": (0.0, 1.0)}
+
+    def __init__(self, params, lr=1e-2, clip=0.0):
+        super().__init__(params, lr)
+        self.clip = clip
+
+    def change(self, p, change):
+        return change / change.norm().clamp(min=self.clip) if self.clip else change

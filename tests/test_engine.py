@@ -1,6 +1,7 @@
 """Where items run: the same records everywhere but for timings, and a process that dies."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,17 @@ def test_a_case_whose_process_dies_fails_and_the_run_goes_on(pytester):
     )
     result.stdout.fnmatch_lines(["*its process died 2 times*"])
     result.stdout.fnmatch_lines(["own-d4*sgd*"])
+
+
+def test_what_cannot_be_sent_fails_and_the_next_runs():
+    engine = Processes(["cpu"], lambda *_: None)
+    try:
+        case = replace(item().case, setting={"hook": lambda: 1})
+        with pytest.raises(WorkerError, match="pickle"):
+            engine.submit(replace(item(), case=case)).result(timeout=60)
+        assert engine.submit(item()).result(timeout=60)[0].seeds == 2
+    finally:
+        engine.close()
 
 
 def test_what_an_item_raises_is_raised_here():

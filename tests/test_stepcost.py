@@ -57,6 +57,8 @@ def test_each_step_has_fresh_gradients_and_moves_all(odd):
     still.refresh()
     still.step()
     assert not still.moved()
+    cost.parameters[0].data.fill_(torch.nan)
+    assert not cost.moved()
 
 
 def test_a_peak_is_what_a_step_takes_on_top(odd):
@@ -100,6 +102,12 @@ def test_cases_run_only_when_asked_for_and_print_a_table(pytester, odd):
 
 def test_without_an_optimizer_they_skip(pytester):
     pytester.runpytest(FILE, "-m", "step_cost").assert_outcomes(skipped=4)
+
+
+def test_the_papers_optimizer_is_none_of_one_name(pytester):
+    result = pytester.runpytest(FILE, "-m", "step_cost", "--optimizer=paper")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: -m step_cost: paper is another optimizer in every case"])
 
 
 def test_a_wrong_name_is_one_line(pytester):

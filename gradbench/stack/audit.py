@@ -118,7 +118,9 @@ def _free(name: str) -> bool:
     base = name.removeprefix("_foreach_").removesuffix("_")
     if base in FREE or name.startswith("_fused_"):
         return True
-    packet = getattr(torch.ops.aten, base, None) if name.startswith("_foreach_") else None
+    if not name.startswith("_foreach_") or base == "max":  # of a list's tensors, one number each
+        return False
+    packet = getattr(torch.ops.aten, base, None)
     kinds = [getattr(packet, each).tags for each in packet.overloads()] if packet else []
     return any(torch.Tag.pointwise in tags for tags in kinds)
 

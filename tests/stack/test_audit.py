@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradbench.stack.audit import Sharing, audit
+from gradbench.stack.audit import Sharing, _free, audit
 from gradbench.stack.layers import can_stack
 from gradbench.stack.rule import pays
 
@@ -65,6 +65,8 @@ def test_by_what_they_do_not_what_they_are_called(odd):
             "DeclaredCoupled",
         )
     }
+    assert audit(f"{odd}:Searched", torch.float32)[0] is Sharing.APART  # it may clip elsewhere
+    assert audit(f"{odd}:Searched:clip=0", torch.float32)[0] is Sharing.TOGETHER
     assert found["Renamed"] == (Sharing.TOGETHER, "")
     assert found["ClipsTheNorm"][0] is Sharing.APART
     assert found["ByShape"] == (Sharing.APART, "not element-wise: other steps")
@@ -72,6 +74,25 @@ def test_by_what_they_do_not_what_they_are_called(odd):
     assert found["Noisy"] == (Sharing.ALONE, "it draws random numbers")
     assert found["Declared"][0] is Sharing.TOGETHER
     assert found["DeclaredCoupled"][0] is Sharing.APART
+
+
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [
+        ("_foreach_add_", True),
+        ("_foreach_maximum", True),
+        ("_foreach_zero_", True),
+        ("_foreach_norm", False),
+        ("_foreach_max", False),
+        ("_foreach_powsum", False),
+        ("_foreach_mm", False),
+        ("_fused_adam_", True),
+        ("zeros_like", True),
+        ("sum", False),
+    ],
+)
+def test_operations_on_lists_are_free_where_those_on_one_are_point_wise(name, free):
+    assert _free(name) is free
 
 
 def test_an_audit_leaves_the_random_state_as_it_was(odd):

@@ -41,7 +41,7 @@ NETWORKS = {
 
 ON = {
     "sines": {"architecture": "sinusoidal:width=9"},
-    "residual": {"architecture": "residual:width=8"},
+    "residual": {"architecture": "residual:width=7"},
 }
 
 
@@ -91,6 +91,20 @@ def test_a_curve_is_the_same_to_the_bit_in_any_stack(name, monkeypatch):
     assert same(chosen)
 
 
+@pytest.mark.parametrize("batch", [33, 10])
+@pytest.mark.parametrize(
+    "name", ["tuples", "sigmoids", "many outputs", "sines", "residual", "wide"]
+)
+def test_nor_does_it_hang_on_lanes_that_a_trial_does_not_fill(name, batch):
+    """Batches and widths of odd sizes, and exponentials, whose last numbers take another path."""
+    networks = {**NETWORKS, "wide": Steps(approach="non-flat", n=7)}
+    chosen = trials(networks[name], batch=batch, **ON.get(name, {}))
+    wanted = rows(chosen)
+    for places in ([0, 1], [2, 3, 4], [1, 3, 5, 7, 8], [8, 2], [4, 4]):
+        found = rows([chosen[place] for place in places])
+        assert all(torch.equal(wanted[i], row) for i, row in zip(places, found, strict=True))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_does_not_hang_on_the_number_of_threads(name):
     chosen = trials(NETWORKS[name], **ON.get(name, {}))
@@ -126,6 +140,58 @@ def test_a_module_that_says_it_wrongly_is_found(tmp_path):
     results = run(chosen, stack="on")
     assert {result.path for result in results} == {"alone"}
     assert repr(results[0].curve) == repr(run_trial(chosen[0]).curve)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "Sequential(nn.ReLU(inplace=True), nn.Linear(5, 1))",
+        "Identity(), nn.ReLU(inplace=True), nn.Linear(5, 1)",
+    ],
+)
+def test_a_relu_in_place_overwrites_nothing(layers, tmp_path):
+    made = f"nn.Sequential(nn.Linear(input_shape[0], 5), nn.{layers})"
+    (tmp_path / "net.py").write_text(
+        f"from torch import nn\ndef make(input_shape, output_size):\n    return {made}\n"
+    )
+    chosen = trials(PARITY, budget=20, architecture=f"{tmp_path}/net.py:make")
+    results = run(chosen, stack="on")
+    assert {(result.path, result.status) for result in results} == {("stacked", Status.UNSOLVED)}
+
+
+class Strict(Parity):
+    """Its loss raises on what is not finite, at a look or in training."""
+
+    training = False
+
+    def loss(self, outputs, labels):
+        if torch.is_grad_enabled() == self.training and not outputs.isfinite().all():
+            raise ValueError("not finite")
+        return super().loss(outputs, labels)
+
+    def evaluate(self, network, examples):
+        return (0.0, 1.0) if self.training else super().evaluate(network, examples)
+
+
+class StrictInTraining(Strict):
+    training = True
+
+
+@pytest.mark.parametrize(("kind", "path"), [(Strict, "stacked"), (StrictInTraining, "alone")])
+def test_a_loss_that_raises_for_one_trial_ends_that_one_only(kind, path):
+    chosen = trials(kind(d=5, weight=2), "sgd", budget=30)[:2]
+    wild = [Trial(**{**vars(chosen[0]), "hyperparameters": {"lr": 1e25}})]
+    results = run([*chosen, *wild], stack="on")
+    assert [result.status for result in results][:2] == 2 * [Status.UNSOLVED]
+    assert results[2].status in (Status.CRASHED, Status.DIVERGED)
+    assert {result.path for result in results} == {path}
+    assert all(("on a stack" in str(result.notes)) == (path == "alone") for result in results)
+
+
+def test_a_stack_has_no_seconds_of_its_own():
+    (result, *_) = run(trials(PARITY, budget=200, target=0.5, batch=128), stack="on")
+    assert result.evaluations_to_target is not None
+    assert result.seconds is result.seconds_to_target is None
 
 
 WRONG = """
