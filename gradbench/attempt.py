@@ -42,23 +42,9 @@ class Attempt:
 
         Once one ran alone all do, so that a record has one path.
         """
-        case, item = self.item.case, self.item
+        case = self.item.case
         trials = [
-            Trial(
-                scenario=self.scenario,
-                optimizer=self.spec,
-                seed=seed,
-                budget=case.budget,
-                batch=case.batch,
-                target_score=case.target_score,
-                hyperparameters=hyperparameters,
-                preset=item.preset,
-                device=item.device,
-                dtype=item.dtype,
-                architecture=item.architecture,
-                probes="none" if number else probes,
-                probe_budget=case.budget * item.seeds // PROBE_SHARE,
-            )
+            self._trial(hyperparameters, seed, "none" if number else probes)
             for number, (hyperparameters, seed) in enumerate(planned)
         ]
         best = -math.inf
@@ -75,6 +61,24 @@ class Attempt:
         if any(UNEQUAL in result.notes for result in results):
             self.record.notes.append(UNEQUAL)
         return results
+
+    def _trial(self, hyperparameters: dict[str, float], seed: int, probes: str = "none") -> Trial:
+        case, item = self.item.case, self.item
+        return Trial(
+            scenario=self.scenario,
+            optimizer=self.spec,
+            seed=seed,
+            budget=case.budget,
+            batch=case.batch,
+            target_score=case.target_score,
+            hyperparameters=hyperparameters,
+            preset=item.preset,
+            device=item.device,
+            dtype=item.dtype,
+            architecture=item.architecture,
+            probes=probes,
+            probe_budget=case.budget * item.seeds // PROBE_SHARE,
+        )
 
     def evaluate(self, hyperparameters: dict[str, float], seeds: list[int]) -> list[TrialResult]:
         """Run the evaluation seeds."""
@@ -180,20 +184,7 @@ class Attempt:
         """
         if results[0].path == "alone":
             return results
-        case, item = self.item.case, self.item
-        timed = time_trial(
-            Trial(
-                scenario=self.scenario,
-                optimizer=self.spec,
-                budget=case.budget,
-                batch=case.batch,
-                hyperparameters=hyperparameters,
-                preset=item.preset,
-                device=item.device,
-                dtype=item.dtype,
-                architecture=item.architecture,
-            )
-        )
+        timed = time_trial(self._trial(hyperparameters, 0))
         steps = sum(count for _, count in timed.blocks)
         if steps:
             step = (timed.seconds or 0.0) / steps

@@ -13,7 +13,7 @@ from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
 from gradbench.stack.agreement import agrees
 from gradbench.stack.audit import Sharing
-from gradbench.stack.rule import Way, way
+from gradbench.stack.rule import way
 from gradbench.stack.training import GUARD, Stack
 from gradbench.streams import isolated, one_thread
 from gradbench.training import Training, Watch, one_line
@@ -122,13 +122,13 @@ def _run_alike(
 ) -> list[TrialResult]:
     trial = chosen[0][0]
     _resolve(trial)
-    going, most = _way(trial, stack)
-    if going.sharing is Sharing.ALONE:
+    sharing, most = _way(trial, stack)
+    if sharing is Sharing.ALONE:
         return [run_trial(each, watch) for each, watch in chosen]
     results: list[TrialResult] = []
     for start in range(0, len(chosen), most):
         part = chosen[start : start + most]
-        together = going.sharing is Sharing.TOGETHER
+        together = sharing is Sharing.TOGETHER
         found = _run_stack(part, together=together, guard=guard)
         if found is None:
             results = [run_trial(each, watch) for each, watch in chosen]
@@ -139,13 +139,13 @@ def _run_alike(
     return results
 
 
-def _way(trial: Trial, stack: str) -> tuple[Way, int]:
+def _way(trial: Trial, stack: str) -> tuple[Sharing, int]:
     """Return the way of trials like this one, and how many a stack may hold."""
     with isolated(trial):
         try:
             training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
         except Exception:  # noqa: BLE001  # each trial will say so itself
-            return Way(Sharing.ALONE, "its network cannot be built"), 1
+            return Sharing.ALONE, 1
     return way(trial, training.network, stack), max(2, MOST_BYTES // trial_bytes(training))
 
 

@@ -1,7 +1,5 @@
 """Which way a trial takes: a function of network, optimizer and device type, never of a timing."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
@@ -15,29 +13,20 @@ processor by themselves. Measured by `benchmarks/stacking.py cut` at five trials
 it was never slower, at 28 million by chance (docs/speed.md). Part of the protocol."""
 
 
-@dataclass(frozen=True)
-class Way:
-    """How trials of a case train, and why not closer together."""
+def way(trial: Trial, network: nn.Module, mode: str) -> Sharing:
+    """Return how trials of a case train whose network is built like this one.
 
-    sharing: Sharing
-    why: str = ""
-
-
-def way(trial: Trial, network: nn.Module, mode: str) -> Way:
-    """Return the way of a trial whose network is built like this one.
-
-    `mode` is auto (where it pays), on (wherever it can be) or off.
+    `mode` is auto (together where it pays), on (wherever they can) or off.
     """
-    if mode == "off":
-        return Way(Sharing.ALONE, "switched off")
-    if trial.optimizer is None:
-        return Way(Sharing.ALONE, "it takes no optimizer")
+    if mode == "off" or trial.optimizer is None:
+        return Sharing.ALONE
     dtypes = {p.dtype for p in network.parameters()}
     if not can_stack(network) or dtypes - {torch.float32, torch.float64}:
-        return Way(Sharing.ALONE, "its network is not made of layers that a stack knows")
+        return Sharing.ALONE
     if mode == "auto" and not pays(network, trial.batch, torch.device(trial.device).type):
-        return Way(Sharing.ALONE, "its network is large")
-    return Way(*audit(trial.optimizer, next(iter(dtypes))))
+        return Sharing.ALONE
+    sharing, _ = audit(trial.optimizer, next(iter(dtypes)))
+    return sharing
 
 
 def pays(network: nn.Module, batch: int, device_type: str) -> bool:
