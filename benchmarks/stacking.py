@@ -22,6 +22,7 @@ from tabulate import tabulate
 from gradbench import Trial
 from gradbench.case import Case
 from gradbench.discover import cases, suites
+from gradbench.processes import keep_memory
 from gradbench.record import Status, TrialResult
 from gradbench.runner import run
 from gradbench.scenario import Scenario
@@ -215,5 +216,6 @@ def scaling() -> None:
 if __name__ == "__main__":
     what = (sys.argv[1:] or ["quick"])[0]
     torch.manual_seed(0)
+    keep_memory()  # as the processes do that train
     with one_thread():
         {"cut": cut, "many": many, "scaling": scaling}.get(what, lambda: by_network(what))()

@@ -124,9 +124,12 @@ class Training:
         result.timed = self.clock.said()
         self._keep_peak()
 
-    def look(self, watch: Watch | None) -> bool:
-        """Evaluate, show, and probe where that is due; return whether the trial has ended."""
-        score = self._evaluate()
+    def look(self, watch: Watch | None, *, finite: bool | None = None) -> bool:
+        """Evaluate, show, and probe where that is due; return whether the trial has ended.
+
+        `finite` says whether all parameters are, where that is known already.
+        """
+        score = self._evaluate(finite=finite)
         if watch is not None:
             watch(self.spent, score)
         unsolved = self.result.status is Status.UNSOLVED
@@ -226,7 +229,7 @@ class Training:
         called = result.gradient_evaluations + result.forward_evaluations - before
         self.spent += max(1, called)
 
-    def _evaluate(self) -> float:
+    def _evaluate(self, *, finite: bool | None) -> float:
         """Evaluate on the held-out set and settle the status."""
         blocks = self.clock.blocks()  # on an accelerator, waits for the steps so far
         self.mode("eval")
@@ -234,7 +237,9 @@ class Training:
         score, loss = self.scenario.evaluate(self.network, self.held_out)
         self.network.train()
         result = self.result
-        finite = math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters)
+        if finite is None:
+            finite = all(bool(p.isfinite().all()) for p in self.parameters)
+        finite = finite and math.isfinite(loss)
         score = score if finite else math.nan  # what is no number has learned nothing
         result.curve.append((self.spent, score, loss))
         result.final_score = score

@@ -217,8 +217,9 @@ class Filter(nn.Module):
     def stacked(self, f: Tensor, weights: Weights, _: Parts) -> Tensor:
         """As `forward`, for curves of shape `(trials, n, length)`."""
         trials, n, length = f.shape
-        values = f.unfold(2, 3, 1).reshape(trials, -1, 3) @ self.conditioner
-        rows = torch.bmm(weights["weight"][:, None], values.mT)  # the cheaper way round, backward
+        windows = torch.stack([f[..., k : length - 2 + k] for k in range(3)], dim=1).flatten(2)
+        values = self.conditioner.mT.expand(trials, 3, 3) @ windows
+        rows = torch.bmm(weights["weight"][:, None], values)
         return nn.functional.pad(rows.view(trials, n, length - 2), (2, 0))
 
 

@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from gradbench.stack.dense import Dense, chain
+
 Layer = Callable[[Tensor], Tensor]
 Place = Callable[[Tensor], tuple[Tensor, Tensor, bool]]
 """Returns a parameter of all rows, its gradient's place, and whether both lie transposed."""
@@ -71,7 +73,7 @@ def _layer(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
     if type(module) is nn.Sequential:
         return _chain(module, place, anchor)
     if type(module) is nn.Linear:
-        return _dense(module, place, anchor, relu=False)
+        return _dense([_linear(module, place, relu=False)], anchor)
     if type(module) is nn.Flatten:
         return lambda x: x.flatten(2)
     if isinstance(module, Stackable):
@@ -83,17 +85,24 @@ def _layer(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
 
 def _chain(modules: nn.Sequential, place: Place, anchor: Tensor) -> Layer:
     layers: list[Layer] = []
+    dense: list[Dense] = []
     waiting = list(modules.children())
     while waiting:
         module = waiting.pop(0)
         if type(module) is nn.Sequential:
             waiting = [*module.children(), *waiting]
-        elif type(module) is nn.Linear:
+            continue
+        if type(module) is nn.Linear:
             relu = bool(waiting) and type(waiting[0]) is nn.ReLU
             waiting = waiting[relu:]
-            layers.append(_dense(module, place, anchor, relu=relu))
-        else:
-            layers.append(_layer(module, place, anchor))
+            dense.append(_linear(module, place, relu=relu))
+            continue
+        if dense:
+            layers.append(_dense(dense, anchor))
+            dense = []
+        layers.append(_layer(module, place, anchor))
+    if dense:
+        layers.append(_dense(dense, anchor))
 
     def run(x: Tensor) -> Tensor:
         for layer in layers:
@@ -115,13 +124,16 @@ def _own(module: Any, place: Place, anchor: Tensor) -> Layer:  # noqa: ANN401
     return run
 
 
-def _dense(module: nn.Linear, place: Place, anchor: Tensor, *, relu: bool) -> Layer:
+def _dense(layers: list[Dense], anchor: Tensor) -> Layer:
+    return lambda x: chain(layers, x, anchor)
+
+
+def _linear(module: nn.Linear, place: Place, *, relu: bool) -> Dense:
     weight, weight_grad, flipped = place(module.weight)
     bias, bias_grad = None, None
     if module.bias is not None:
         bias, bias_grad, _ = place(module.bias)
-    at = (weight, weight_grad, flipped, bias, bias_grad, relu)
-    return lambda x: _Dense.apply(x, anchor, at)
+    return Dense(weight, weight_grad, flipped, bias, bias_grad, relu)
 
 
 class _Weight(torch.autograd.Function):
@@ -137,39 +149,3 @@ class _Weight(torch.autograd.Function):
     def backward(ctx: Any, message: Tensor) -> tuple[None, None]:  # noqa: ANN401
         ctx.grad.copy_(message.mT if ctx.flipped else message)
         return None, None
-
-
-class _Dense(torch.autograd.Function):
-    """x W^T + b on every row, with a ReLU or without; gradients go straight into their places.
-
-    `anchor` requires a gradient and gets none: it has autograd come by, whatever x is.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, at: tuple[Any, ...]) -> Tensor:  # noqa: ANN401, ARG004
-        weight, _, flipped, bias, _, relu = at
-        by = weight if flipped else weight.mT
-        out = torch.bmm(x, by) if bias is None else torch.baddbmm(bias[:, None], x, by)
-        if relu:
-            out.relu_()
-        ctx.at = at
-        ctx.save_for_backward(x, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, message: Tensor) -> tuple[Tensor | None, None, None]:  # noqa: ANN401
-        x, out = ctx.saved_tensors
-        weight, weight_grad, flipped, _, bias_grad, relu = ctx.at
-        if relu:
-            message = torch.ops.aten.threshold_backward(message, out, 0)
-        if flipped:
-            torch.bmm(x.mT, message, out=weight_grad)
-        else:
-            torch.bmm(message.mT, x, out=weight_grad)
-        if bias_grad is not None:
-            torch.sum(message, 1, out=bias_grad)
-        if not ctx.needs_input_grad[0]:
-            return None, None, None
-        if weight.shape[-2] == 1 and not flipped:
-            return message * weight, None, None  # one output: cheaper than a product of matrices
-        return torch.bmm(message, weight.mT if flipped else weight), None, None

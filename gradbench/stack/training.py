@@ -17,7 +17,7 @@ from gradbench.stack.shared import Shared
 from gradbench.training import Training, Watch, one_line
 from gradbench.trial import Trial, looks
 
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**21
 """Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
 
 GUARD = 50
@@ -57,20 +57,22 @@ class Stack:
         """Train to the budget, looking on the way; `watches` by the training's `id`."""
         for look in looks(self.trial.budget):
             self.advance(look)
+            finite = self.rows.values.isfinite().all(dim=1).tolist()
             ended = []
             for row, training in enumerate(self.trainings):
-                if self.live[row] and self._look(training, watches.get(id(training))):
+                watch = watches.get(id(training))
+                if self.live[row] and self._look(training, watch, finite=finite[row]):
                     ended.append(row)
             if self._drop(ended):
                 return
 
-    def _look(self, training: Training, watch: Watch | None) -> bool:
+    def _look(self, training: Training, watch: Watch | None, *, finite: bool) -> bool:
         """Look at one trial; return whether it has ended."""
         ended = False
 
         def look() -> None:
             nonlocal ended
-            ended = training.look(watch)
+            ended = training.look(watch, finite=finite)
             if ended:
                 training.finish()
 
@@ -190,10 +192,10 @@ class Stack:
 
     def _largest(self) -> int:
         """Return about how many bytes the largest activation of one trial takes."""
-        widths = [
-            m.out_features for m in self.rows.networks[0].modules() if isinstance(m, nn.Linear)
-        ]
-        return self.trial.batch * max([1, *widths]) * self.rows.values.element_size()
+        modules = self.rows.networks[0].modules()
+        widths = [m.out_features for m in modules if isinstance(m, nn.Linear)]
+        width = max([self.trainings[0].held_out[0][0].numel(), *widths])
+        return self.trial.batch * width * self.rows.values.element_size()
 
 
 def _trains(training: Training) -> bool:
