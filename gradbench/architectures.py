@@ -45,6 +45,12 @@ def resolve(text: str) -> Factory:
     return functools.partial(factory, **spec.arguments)
 
 
+def module(text: str) -> str:
+    """Return the module in which what a spec names is written."""
+    factory: Any = resolve(text)
+    return str(factory.func.__module__)
+
+
 def names() -> list[str]:
     """Return the bare names that a spec may use."""
     return sorted(name for name, value in vars(gallery).items() if _is_factory(value))

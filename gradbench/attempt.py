@@ -174,6 +174,10 @@ class Attempt:
             failed=any(r.status in broken for r in results),
         )
 
+    def time(self, hyperparameters: dict[str, float]) -> TrialResult:
+        """Take the first steps of one trial alone."""
+        return time_trial(self._trial(hyperparameters, 0))
+
     def timed(
         self, hyperparameters: dict[str, float], results: list[TrialResult]
     ) -> list[TrialResult]:
@@ -184,7 +188,7 @@ class Attempt:
         """
         if results[0].path == "alone":
             return results
-        timed = time_trial(self._trial(hyperparameters, 0))
+        timed = self.time(hyperparameters)
         steps = sum(count for _, count in timed.blocks)
         if steps:
             step = (timed.seconds or 0.0) / steps

@@ -1,36 +1,121 @@
-"""Where items run: here, when their turn comes, or in processes of their own."""
+"""Where items run: here, in processes, or on what else has an executor's `submit`."""
 
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
-from gradbench.item import Item
-from gradbench.running import run_item
-from gradbench.streams import one_thread
+from gradbench.imports import imported
+from gradbench.spec import SpecError, parse
+from gradbench.work import HERE
+
+
+class Engine(Protocol):
+    """Where calls run: what `concurrent.futures` calls an executor, of which this much is used.
+
+    A future is asked for `done()` and `result()`, and where it can tell for `running()`. Engines
+    may have `flush()`, called when all that waits is submitted, and `shutdown()`, as executors do.
+    """
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:  # noqa: ANN401
+        """Return a future of what the call returns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An engine, what it is called in run.json, and what is known of it.
+
+    `workers` is how many calls run at once, None where nobody knows; `shared` whether they share a
+    device.
+    """
+
+    engine: Engine
+    name: str
+    workers: Callable[[], int | None]
+    shared: bool
 
 
 class Inline:
-    """Runs each item in this process, with one thread on a CPU: small networks are slower on two.
+    """Runs each call in this process, when it is submitted."""
 
-    One thread also makes a trial's numbers independent of the machine's number of cores.
-    """
-
-    def __init__(self, tell: Callable[[int, str], None]) -> None:
+    def __init__(self, tell: Callable[[int, str], None] = lambda _, __: None) -> None:
         self.tell, self.submitted = tell, 0
 
-    def submit(self, item: Item) -> Future[Any]:
-        """Run one item to its end."""
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:  # noqa: ANN401
+        """Run one call to its end."""
         place, self.submitted = self.submitted, self.submitted + 1
         future: Future[Any] = Future()
-        with one_thread():
-            future.set_result(run_item(item, lambda text: self.tell(place, text)))
+        before, HERE.tell = HERE.tell, lambda text: self.tell(place, text)
+        try:
+            future.set_result(function(*args))
+        finally:
+            HERE.tell = before
         return future
 
-    def close(self) -> None:
-        """Nothing is left to end."""
+
+def choose(
+    wanted: str,
+    items: int,
+    device: str,
+    *,
+    timeout: float | None = None,
+    tell: Callable[[int, str], None] = lambda _, __: None,
+) -> Chosen:
+    """Return the engine that the option says, for so many items on a device.
+
+    Raises ValueError or ImportError, in one line, where there is none, and where an item's time is
+    to be limited by an engine that cannot end a worker.
+    """
+    name, _, arguments = wanted.partition(":")
+    if name == "slurm":
+        from gradbench.on_slurm import Slurm
+
+        slurm = Slurm(arguments, timeout)
+        return Chosen(slurm, "slurm", lambda: None, shared=torch.device(device).type != "cpu")
+    if name not in {"auto", "inline", "processes"} and timeout is not None:
+        raise ValueError(f"--gb-timeout: {name} cannot end a worker; processes and slurm can")
+    if name == "dask":
+        from gradbench.on_dask import connect
+
+        executor, count, ours = connect(arguments)
+        shared = ours > 1 or torch.device(device).type != "cpu"
+        return Chosen(executor, wanted, count, shared=shared)
+    if name not in {"auto", "inline", "processes"}:
+        return Chosen(custom(wanted), wanted, lambda: None, shared=True)
+    places = workers(wanted, items, device)
+    if not places and timeout is not None:
+        if name == "inline":
+            raise ValueError("--gb-timeout: inline cannot end a worker; processes and slurm can")
+        places = [device]
+    if not places:
+        return Chosen(Inline(tell), "inline", lambda: 1, shared=False)
+    from gradbench.processes import Processes
+
+    engine = Processes(places, tell, timeout)
+    shared = len(places) > len(set(places))
+    return Chosen(engine, f"processes:{len(places)}", lambda: len(places), shared=shared)
+
+
+def custom(text: str) -> Engine:
+    """Return an engine of the user's own: `module:Factory[:key=value,...]`, or of a file.
+
+    Raises ValueError, in one line, where the spec names none.
+    """
+    spec = parse(text)
+    if spec.source is None or spec.added:
+        raise SpecError(f"{text!r} is no engine: write module:Factory or ./file.py:Factory")
+    factory: Any = imported(spec, spec.source, callable)
+    try:
+        engine: Engine = factory(**spec.arguments)
+    except Exception as error:
+        raise SpecError(f"{text!r}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(engine, "submit", None)):
+        raise SpecError(f"{text!r}: {spec.name} has no submit(function, *args)")
+    return engine
 
 
 ITEMS_EACH = 4

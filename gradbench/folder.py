@@ -4,14 +4,15 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from gradbench import __version__
-from gradbench.record import PROTOCOL, SCHEMA, Record, append, contestants, to_json
+from gradbench.record import PROTOCOL, SCHEMA, Record, append, contestants, line_of, to_json
 
 HELD = "held.json"
 """Its lines say how a run did against a baseline or an older version, where it was held."""
@@ -23,6 +24,11 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[Record] = []
+        """What has been recorded, with each contestant in the optimizer's place."""
+        self.trouble: str | None = None
+        """Why something could not be written, the first time."""
+        self._whole: list[Record] = []
+        self._written = 0
 
     @classmethod
     def create(cls, reports: Path, labels: Sequence[str]) -> "RunFolder":
@@ -41,27 +47,70 @@ class RunFolder:
             except FileExistsError:
                 number += 1
                 continue
-            _point_latest(reports, path)
             return cls(path)
 
     def describe(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Write run.json, what was run and on what, and return what it holds."""
+        """Write run.json, what was run, when and on what, and return what it holds."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
         everything = {"schema": SCHEMA, "protocol": PROTOCOL, "started": started, **data}
-        everything |= machine()
         self.write("run.json", to_json(everything, indent=2) + "\n")
         return everything
 
+    def point_latest(self) -> None:
+        """Have `latest` beside the folder point to it."""
+        _point_latest(self.path.parent, self.path)
+
     def add(self, record: Record) -> None:
-        """Append a record; it is on its way to the disk when this returns."""
+        """Append a record; it is on its way to the disk when this returns.
+
+        Where it cannot be written it is kept, to be tried again with the next one; see `trouble`.
+        """
+        self._whole.append(record)
         self.records += contestants([record])
-        append(self.path / "records.jsonl", record)
+        with self.kept_going():
+            for waiting in self._whole[self._written :]:
+                append(self.path / "records.jsonl", waiting)
+                self._written += 1
+
+    def change(self, records: Sequence[Record]) -> None:
+        """Have these records, as many as there are, in the place of all."""
+        self._whole = list(records)
+        self.records[:] = contestants(records)
+        with self.kept_going():
+            self.write("records.jsonl", "".join(map(line_of, records)))
+            self._written = len(records)
+
+    @property
+    def whole(self) -> tuple[Record, ...]:
+        """The records as they are written."""
+        return tuple(self._whole)
 
     def write(self, name: str, text: str) -> None:
-        """Write one of the run's files in whole, so that a reader never sees half of it."""
+        """Write one of the run's files in whole, so that a reader never sees half of it.
+
+        Raises OSError where it cannot be written.
+        """
         part = self.path / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.path / name)
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(self.path / name)
+        except OSError:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def kept_going(self) -> Iterator[None]:
+        """Have what cannot be written end nothing; `trouble` says so."""
+        try:
+            yield
+        except OSError as error:
+            self.trouble = self.trouble or error.strerror or type(error).__name__
+
+    @property
+    def unwritten(self) -> int:
+        """How many records are not on the disk."""
+        return len(self._whole) - self._written
 
 
 def _point_latest(reports: Path, path: Path) -> None:

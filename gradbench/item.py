@@ -26,6 +26,8 @@ class Item:
     probes: str = "none"
     stack: str = "auto"
     architecture: str | None = None
+    key: str = ""
+    """What a finished item is recognised by when its run is continued; empty where it is not."""
 
 
 def optimizer_of(item: Item, scenario: Scenario) -> str | None:

@@ -13,12 +13,16 @@ class LiveLine:
         self._terminal = os.dup(1) if os.isatty(1) and not silent else None
         self._painted = 0.0
 
+    @property
+    def due(self) -> bool:
+        """Whether there is a terminal, and it is time to paint."""
+        return self._terminal is not None and time.monotonic() - self._painted >= INTERVAL
+
     def say(self, text: str) -> None:
         """Show a text, at most five times a second."""
-        now = time.monotonic()
-        if self._terminal is None or now - self._painted < INTERVAL:
+        if self._terminal is None or not self.due:
             return
-        self._painted = now
+        self._painted = time.monotonic()
         width = max(20, os.get_terminal_size(self._terminal).columns - 2)
         self._write(f"\x1b7\r {text[:width]}\x1b[K\x1b8")
 

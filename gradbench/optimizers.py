@@ -43,6 +43,8 @@ class Factory:
     schedules: Schedules = field(default_factory=Schedules)
     space: tuple[Axis, ...] = ()
     """What its class declares to be searched, less what the spec fixes."""
+    modules: tuple[str, ...] = ()
+    """Where its class is written, and what the spec adds to it."""
 
     @property
     def tunable(self) -> bool:
@@ -85,7 +87,13 @@ def resolve(text: str) -> Factory:
     arguments = _arguments(spec, signature)
     found, sample = _try_out(spec, cls, arguments)
     factory = Factory(
-        spec, cls, arguments, found, _rate(sample, signature), space=_space(spec, cls, signature)
+        spec,
+        cls,
+        arguments,
+        found,
+        _rate(sample, signature),
+        space=_space(spec, cls, signature),
+        modules=(cls.__module__,),
     )
     for part in spec.added:
         factory = _with(factory, part)
@@ -124,7 +132,7 @@ def _with(factory: Factory, part: Spec) -> Factory:
         except Exception as error:  # noqa: BLE001  # it would end every trial
             text = (str(error).splitlines() or [type(error).__name__])[0]
             raise SpecError(f"{part.text!r}: {text}") from None
-        return replace(factory, schedules=added)
+        return replace(factory, schedules=added, modules=(*factory.modules, named.__module__))
     outer = _class(part)
     _check_keywords(part, inspect.signature(outer))
     try:
@@ -134,7 +142,7 @@ def _with(factory: Factory, part: Spec) -> Factory:
         raise SpecError(f"{factory.spec.text!r}: {error}") from None
     inner = replace(factory.needs, model=factory.needs.model or wrappers.takes_model(outer))
     found, _ = _try_out(factory.spec, cls, factory.arguments, inner)
-    return replace(factory, cls=cls, needs=found)
+    return replace(factory, cls=cls, needs=found, modules=(*factory.modules, outer.__module__))
 
 
 def names() -> list[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PROBES = ("none", "default", "all")
 STACK = ("auto", "on", "off")
+ENGINES = r"auto|inline|processes(:[1-9]\d{0,3})?|dask:.+|slurm(:.+)?"
+FACTORY = r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*(:.+)?"
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 # option without dashes: metavar, default, help
@@ -38,7 +40,12 @@ _SINGLE = {
     "gb-engine": (
         "ENGINE",
         "auto",
-        "where cases run: inline, processes or processes:N; auto is one for each core or device",
+        "where cases run: auto, inline, processes:N, dask:ADDRESS, slurm:key=value,..., your own",
+    ),
+    "gb-timeout": (
+        "SECONDS",
+        "",
+        "time limit of a case, its sweep included; one that takes longer is tried once more",
     ),
     "gb-stack": (
         "WHEN",
@@ -84,6 +91,9 @@ class Options:
     probes: str
     stack: str
     engine: str
+    timeout: float | None
+    resume: Path | None
+    time: bool
     report_dir: Path
     baseline: Path | None
     update_baseline: bool
@@ -139,6 +149,19 @@ def add(parser: pytest.Parser) -> None:
         help="write this run into the file of --gb-baseline instead of holding it against it",
     )
     group.addoption(
+        "--gb-resume",
+        nargs="?",
+        const="latest",
+        metavar="RUN",
+        help="take over what an interrupted run has finished, if nothing that decides its numbers "
+        "has changed; RUN is a run's folder or its name, by default the last one",
+    )
+    group.addoption(
+        "--gb-time",
+        action="store_true",
+        help="time every case's step again at the end, one after another with nothing beside it",
+    )
+    group.addoption(
         "--gb-dry-run",
         action="store_true",
         help="print the items, their gradient evaluations and an estimate of the time; run nothing",
@@ -154,6 +177,7 @@ def read(config: pytest.Config) -> Options:
         specs = _optimizers(config.getoption("--optimizer") or config.getini("gb_optimizer"))
     except SpecError as error:
         raise pytest.UsageError(str(error)) from None
+    reports = config.invocation_params.dir / Path(_value(config, "gb-report-dir")).expanduser()
     return Options(
         optimizers=specs,
         architectures=_architectures(config),
@@ -166,8 +190,10 @@ def read(config: pytest.Config) -> Options:
         probes=_choice(config, "gb-probes", PROBES),
         stack=_choice(config, "gb-stack", STACK),
         engine=_engine(config),
-        report_dir=config.invocation_params.dir
-        / Path(_value(config, "gb-report-dir")).expanduser(),
+        timeout=_timeout(config),
+        resume=_resume(config, reports),
+        time=config.getoption("--gb-time"),
+        report_dir=reports,
         baseline=_baseline(config),
         update_baseline=config.getoption("--gb-update-baseline"),
         time_against=_against(config),
@@ -227,11 +253,40 @@ def _choice(config: pytest.Config, name: str, allowed: tuple[str, ...]) -> str:
 
 def _engine(config: pytest.Config) -> str:
     value = _value(config, "gb-engine")
-    if not re.fullmatch(r"auto|inline|processes(:[1-9]\d{0,3})?", value):
+    ours = value.partition(":")[0] in {"auto", "inline", "processes", "dask", "slurm"}
+    if not re.fullmatch(ENGINES if ours else FACTORY, value):
         raise pytest.UsageError(
-            f"--gb-engine={value}: choose from auto, inline, processes and processes:N"
+            f"--gb-engine={value}: choose from auto, inline, processes, processes:N, "
+            "dask:ADDRESS, dask:local:N, slurm:key=value,... and module:Factory"
         )
     return value
+
+
+def _timeout(config: pytest.Config) -> float | None:
+    value = _value(config, "gb-timeout")
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise pytest.UsageError(f"--gb-timeout={value}: give a number of seconds above 0")
+    return seconds
+
+
+def _resume(config: pytest.Config, reports: Path) -> Path | None:
+    name = config.getoption("--gb-resume")
+    if name is None:
+        return None
+    places = (config.invocation_params.dir / Path(name).expanduser(), reports / name)
+    found = next((place for place in places if (place / "run.json").is_file()), None)
+    if found is None:
+        raise pytest.UsageError(
+            f"--gb-resume={name}: there is no such run, nor {reports / name}; "
+            "write --gb-resume=RUN, or --gb-resume as the last word for the last run"
+        )
+    return found.resolve()
 
 
 def _count(config: pytest.Config, name: str, *, at_least: int) -> int:

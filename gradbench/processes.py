@@ -1,49 +1,43 @@
-"""Items in processes of their own, each with one thread: on a CPU faster than one with many."""
+"""Processes of this machine, each with one thread: on a CPU faster than one with many."""
 
 import contextlib
-import ctypes
 import multiprocessing
-import os
 import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from gradbench.item import Item
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Parameters of glibc's mallopt (malloc.h)."""
-
-TRIES = 2
-"""Times that an item is tried whose process dies."""
+START = 120.0
+"""Seconds that a process may take to start, besides what its first call may take."""
 
 
 class WorkerError(Exception):
-    """The item raised, or its process died; the message says which and where."""
+    """The call raised, or its process died or took too long; the message says which."""
 
 
 class Processes:
-    """An engine: `submit(item)` returns a future of what `run_item` returns.
+    """Runs calls in processes: `submit(function, *args)` returns a future, as an executor's does.
 
-    Each process is started afresh (spawned), runs one item after another, and is replaced when it
-    dies. `devices` names one per process. Where processes share a device, timings say that they
-    were contended. `tell` is called with an item's position in the order of submission and what it
-    is doing.
+    Each process is started afresh (spawned), runs one call after another, and is replaced when it
+    dies or when a call takes longer than `timeout` seconds. `devices` names one per process.
+    `tell` is called with a call's position in the order of submission and what it says of itself.
     """
 
-    def __init__(self, devices: Sequence[str], tell: Callable[[int, str], None]) -> None:
-        self.devices, self.tell = list(devices), tell
-        self._shared = len(devices) > len(set(devices))
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], int, Item] | None] = queue.SimpleQueue()
+    def __init__(
+        self,
+        devices: Sequence[str],
+        tell: Callable[[int, str], None] = lambda _, __: None,
+        timeout: float | None = None,
+    ) -> None:
+        self.devices, self.tell, self.timeout = list(devices), tell, timeout
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], int, Any] | None] = queue.SimpleQueue()
         self._processes: dict[int, BaseProcess] = {}
         self._submitted, self._closed = 0, False
         self._threads = [
@@ -53,120 +47,108 @@ class Processes:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, item: "Item") -> "Future[Any]":
-        """Have an item run when its turn comes."""
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:  # noqa: ANN401
+        """Have a call run when its turn comes."""
         future: Future[Any] = Future()
-        self._jobs.put((future, self._submitted, item))
+        self._jobs.put((future, self._submitted, (function, args)))
         self._submitted += 1
         return future
 
-    def close(self) -> None:
-        """End all processes, also those under way."""
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
+        """End all processes, also those under way; what waits never runs."""
+        del cancel_futures  # nobody could run them
         self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
         for process in list(self._processes.values()):
             process.kill()
-        for thread in self._threads:
+        for thread in self._threads if wait else ():
             thread.join(timeout=5)
 
     def _serve(self, number: int) -> None:
-        """Hand one process its items, until there are no more."""
+        """Hand one process its calls, until there are no more."""
         pipe: Connection | None = None
         while (job := self._jobs.get()) is not None and not self._closed:
-            future, place, item = job
+            future, place, call = job
             if not future.set_running_or_notify_cancel():
                 continue
-            item = replace(item, device=self.devices[number])
-            for _ in range(TRIES):
-                try:
-                    pipe = pipe or self._start(number)
-                    pipe.send(item)
-                    self._settle(future, place, pipe)
-                    break
-                except (EOFError, OSError):
-                    pipe = None
-                    if self._closed:
-                        return
-                    self._end(number)
-                except Exception as error:  # noqa: BLE001  # it cannot be sent; the next one may
-                    future.set_exception(WorkerError(f"{type(error).__name__}: {error}"))
-                    break
-            else:
-                code = self._processes[number].exitcode
-                future.set_exception(
-                    WorkerError(f"its process died {TRIES} times (exit code {code})")
-                )
+            if pipe and not self._processes[number].is_alive():  # it died when it had nothing to do
+                pipe = None
+            grace = 0.0 if pipe else START
+            try:
+                pipe = pipe or self._start(number)
+                pipe.send(call)
+                self._settle(future, place, pipe, grace)
+            except (EOFError, OSError, TimeoutError) as error:
+                pipe = None
+                if self._closed:
+                    return
+                code = self._end(number)
+                late = isinstance(error, TimeoutError)
+                why = f"took longer than {self.timeout:g} s" if late else f"exit code {code}"
+                future.set_exception(WorkerError(f"its process died ({why})"))
+            except Exception as error:  # noqa: BLE001  # it cannot be sent; the next one may
+                future.set_exception(WorkerError(f"{type(error).__name__}: {error}"))
 
-    def _end(self, number: int) -> None:
-        """Have a process that is gone, or does not answer, be gone."""
-        if (process := self._processes.get(number)) is not None:
-            process.join(timeout=1)
-            process.kill()
-            process.join(timeout=5)
+    def _end(self, number: int) -> int | None:
+        """Have a process that is gone, or does not answer, be gone; return its exit code."""
+        process = self._processes.get(number)
+        if process is None:
+            return None
+        process.join(timeout=1)
+        process.kill()
+        process.join(timeout=5)
+        return process.exitcode
 
-    def _settle(self, future: "Future[Any]", place: int, pipe: Connection) -> None:
-        """Pass on what the process says, until the item has ended."""
+    def _settle(self, future: Future[Any], place: int, pipe: Connection, grace: float) -> None:
+        """Pass on what the process says, until the call has ended.
+
+        Raises TimeoutError where it takes too long, and EOFError where the process dies.
+        """
+        ends = None if self.timeout is None else time.monotonic() + self.timeout + grace
         while True:
+            if ends is not None and not pipe.poll(max(0.0, ends - time.monotonic())):
+                raise TimeoutError
             word, said = pipe.recv()
-            if word == "tell":
+            if word == "ready":
+                ends = None if self.timeout is None else time.monotonic() + self.timeout
+            elif word == "tell":
                 self.tell(place, said)
             elif word == "raised":
                 future.set_exception(WorkerError(said))
                 return
             else:
-                if self._shared:
-                    said[0].timing["contended"] = True
                 future.set_result(said)
                 return
 
     def _start(self, number: int) -> Connection:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        import torch
-
-        flags = (torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled())
-        arguments = (theirs, sys.path, str(Path.cwd()), flags)
-        process = context.Process(target=work, args=arguments, daemon=True)
+        arguments = (theirs, sys.path, self.devices[number])
+        process = context.Process(target=serve, args=arguments, daemon=True)
         process.start()
         theirs.close()
         self._processes[number] = process
         return ours
 
 
-def work(pipe: Connection, path: Sequence[str], folder: str, flags: tuple[str, bool]) -> None:
-    """Run items that come through a pipe, until it is closed.
-
-    `flags` are the controller's precision of matrix products and whether it is deterministic.
-    """
+def serve(pipe: Connection, path: Sequence[str], device: str) -> None:
+    """Run calls that come through a pipe, until it is closed; the process is for one device."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller ends this process
-    os.chdir(folder)
     sys.path[:] = path
-    keep_memory()
-    import torch
+    from gradbench import work
 
-    from gradbench.running import run_item
+    work.keep_memory()
+    work.HERE.device = device
+    work.HERE.tell = lambda text: pipe.send(("tell", text))
+    import gradbench.running  # noqa: F401  # and with it torch: seconds that no call has to pay
 
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision(flags[0])
-    torch.use_deterministic_algorithms(flags[1])
-
-    def tell(text: str) -> None:
-        pipe.send(("tell", text))
-
+    pipe.send(("ready", ""))
     with contextlib.suppress(EOFError, OSError):
         while True:
-            item = pipe.recv()
+            function, args = pipe.recv()
             try:
-                pipe.send(("result", run_item(item, tell)))
+                pipe.send(("result", function(*args)))
             except Exception as error:  # noqa: BLE001
                 where = "".join(traceback.format_exception(error))
                 pipe.send(("raised", f"{type(error).__name__}: {error}\n{where}"))
-
-
-def keep_memory() -> None:
-    """Have glibc keep freed memory: giving back a layer's activations costs page faults at each."""
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(M_MMAP_THRESHOLD, 2**25)
-        library.mallopt(M_TRIM_THRESHOLD, 2**30)

@@ -105,7 +105,11 @@ class TrialResult:
 
 @dataclass
 class Record:
-    """One case attempted by one optimizer: a line of `records.jsonl`."""
+    """One case attempted by one optimizer: a line of `records.jsonl`.
+
+    `key` stands for all that decides its numbers, by which a continued run knows it; it is empty
+    where the item was not finished.
+    """
 
     case: str
     family: str
@@ -131,6 +135,7 @@ class Record:
     notes: list[str] = field(default_factory=list)
     informativeness: list[dict[str, Any]] = field(default_factory=list)
     ladder: list[str] = field(default_factory=list)
+    key: str = ""
     schema: int = SCHEMA
 
     @property
@@ -178,12 +183,25 @@ def to_json(data: Any, *, indent: int | None = None) -> str:  # noqa: ANN401
     return json.dumps(finite(data), allow_nan=False, indent=indent, ensure_ascii=False)
 
 
+def line_of(record: Record) -> str:
+    """Return a record as its line of a `.jsonl` file."""
+    return to_json(asdict(record)) + "\n"
+
+
 def append(path: Path, record: Record) -> None:
-    """Append one record to a `.jsonl` file and flush it to the system."""
-    line = to_json(asdict(record)) + "\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line)
-        file.flush()
+    """Append one record to a `.jsonl` file, whole or not at all.
+
+    Raises OSError where it cannot be written.
+    """
+    left = memoryview(line_of(record).encode())
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def parse(line: str) -> Record:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,53 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     notes = {note for result in results for note in result.notes} - set(record.notes)
     record.notes += sorted(notes)
     return record, timed
+
+
+def crashed(item: Item, error: Exception, tries: int = 1) -> tuple[Record, list[TrialResult]]:
+    """Return what is recorded of an item that could not be run to its end, for this error."""
+    record = _blank(item, item.case.build())
+    record.key = ""
+    message = (str(error).splitlines() or [""])[0][:300]
+    times = f", {tries} times" if tries > 1 else ""
+    reason = f"{type(error).__name__}: {message}{times}"
+    results = [TrialResult(seed, Status.CRASHED, reason) for seed in range(item.seeds)]
+    record.trials = [result.plain() for result in results]
+    record.seeds = item.seeds
+    record.outcome = outcome(record.expectation, record.statuses).value
+    record.timing = timing(results, item.device)
+    return record, results
+
+
+def retimed(item: Item, record: Record) -> Record:
+    """Return the record with the step time of one trial that runs alone, here and now.
+
+    As it is, where that trial takes no step.
+    """
+    scenario = item.case.build()
+    attempt = Attempt(item, scenario, optimizer_of(item, scenario), record, lambda _: None)
+    names = ["lr", *(axis.name for axis in attempt.factory.space)] if attempt.factory else []
+    given = {n: record.hyperparameters[n] for n in names if record.hyperparameters.get(n)}
+    timed = attempt.time(given)
+    steps = sum(count for _, count in timed.blocks)
+    if not steps:
+        return record
+    step = (timed.seconds or 0.0) / steps
+    trials = [_taking(trial, step) for trial in record.trials]
+    cost = record.tuning_cost
+    if cost:
+        cost = cost | {"seconds": step * cost["gradient_evaluations"]}
+    now = timing([timed], item.device)
+    return replace(record, trials=trials, tuning_cost=cost, timing=record.timing | now)
+
+
+def _taking(trial: dict[str, Any], step: float) -> dict[str, Any]:
+    """Return a trial with its times as if each evaluation took so long."""
+    spent = trial["gradient_evaluations"] or trial["forward_evaluations"]
+    to_target = trial["evaluations_to_target"]
+    return trial | {
+        "seconds": step * spent,
+        "seconds_to_target": None if to_target is None else step * to_target,
+    }
 
 
 def _refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
@@ -154,6 +201,7 @@ def _blank(item: Item, scenario: Scenario) -> Record:
         batch=case.batch,
         target_score=case.target_score,
         ladder=list(scenario.ladder),
+        key=item.key,
     )
 
 

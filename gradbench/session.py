@@ -2,19 +2,20 @@
 
 import textwrap
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from gradbench.closing import tell, time_again, write_reports
 from gradbench.costs import CostTable
 from gradbench.dispatch import Dispatch
-from gradbench.folder import HELD, RunFolder
+from gradbench.folder import RunFolder, machine
 from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
 from gradbench.options import Contestant, Options
-from gradbench.record import Record, contestants, to_json
+from gradbench.record import Record, contestants
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
 from gradbench.spec import SpecError
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
     from gradbench.case import Case
     from gradbench.item import Item
+    from gradbench.record import TrialResult
+
+PASSING = ("load", "commit", "dirty")
+"""What run.json says of the machine that decides no numbers; sources are looked at themselves."""
 
 NO_OPTIMIZER = "no optimizer named: say which one, e.g. pytest suites --optimizer=adam"
 
@@ -52,6 +57,8 @@ class Session:
         self.device = options.device
         self.has_cases = False
         self.costs = CostTable()
+        self.items: dict[str, Item] = {}
+        self.taken: dict[str, Record] = {}
         self.updated: str | None = None
         self.reports: list[str] = []
         self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0))
@@ -82,10 +89,18 @@ class Session:
         if self.options.dry_run or not wanted:
             return
         self.gate.begin()
-        self.dispatch.choose(self.options.engine, len(wanted), self.device)
+        described |= machine()
+        self._make_items(wanted, described)
+        waiting = [(name, item) for name, item in self.items.items() if name not in self.taken]
         try:
+            self.dispatch.choose(
+                self.options.engine, len(waiting), self.device, self.options.timeout
+            )
             self.folder = RunFolder.create(self.options.report_dir, list(self.options.contestants))
             self.run = self._describe(self.folder, described)
+            for record in self.taken.values():
+                self.folder.add(record)
+            self.folder.point_latest()
             self.gate.records, self.gate.device = self.folder.records, self.device
             self.gate.cases = [asked.case for item in wanted if (asked := _asked(item))]
             self.screen.active = True
@@ -94,7 +109,26 @@ class Session:
                 f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
                 "name another folder with --gb-report-dir"
             ) from None
-        self.dispatch.begin([(node.name, self._item(a)) for node in wanted if (a := _asked(node))])
+        except (ValueError, ImportError) as error:
+            raise pytest.UsageError(_first_line(error)) from None
+        self.dispatch.begin(waiting)
+
+    def _make_items(self, wanted: list[pytest.Item], machine: dict[str, Any]) -> None:
+        """Say what is to run, and which of it an earlier run has finished."""
+        from gradbench.resume import finished, key
+
+        decides = {name: value for name, value in machine.items() if name not in PASSING}
+        for node in wanted:
+            if asked := _asked(node):
+                item = self._item(asked)
+                self.items[node.name] = replace(item, key=key(item, decides))
+        if self.options.resume is None:
+            return
+        try:
+            done = finished(self.options.resume)
+        except (ValueError, OSError) as error:
+            raise pytest.UsageError(f"--gb-resume: {_first_line(error)}") from None
+        self.taken = {n: done[item.key] for n, item in self.items.items() if item.key in done}
 
     def _resolve(self, wanted: list[pytest.Item]) -> dict[str, Any]:
         """Resolve every name and the device; return what decides the run's numbers."""
@@ -132,6 +166,7 @@ class Session:
                     "paper" if spec is None else spec.text for spec in self.options.architectures
                 ],
                 "engine": self.dispatch.name,
+                "resumed": self.options.resume.name if self.options.resume else None,
                 **environment,
             }
         )
@@ -145,13 +180,18 @@ class Session:
         sweep = f"sweep of {run['tuning']} rates" if run["tuning"] else "no sweep"
         networks = run["architectures"]
         on = "" if networks == ["paper"] else f" on {', '.join(networks)}"
-        return [
+        lines = [
             *textwrap.wrap(f"gradbench: {', '.join(run['optimizers'])}{on}", 100),
             (
                 f"{run['preset']} preset, {run['seeds']} seeds, {sweep}; {run['device']['type']} "
                 f"({device}), {run['engine']}, torch {run['versions']['torch']}"
             ),
         ]
+        if run["resumed"]:
+            lines.append(
+                f"{len(self.taken)} of {len(self.items)} cases taken over from {run['resumed']}"
+            )
+        return lines
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -193,8 +233,13 @@ class Session:
         asked = _asked(node)
         if asked is None or self.folder is None:
             raise pytest.UsageError("attempt() is for functions marked gradbench(cases=...)")
-        record, results = self.dispatch.result(node.name, self._item(asked))
-        self.folder.add(record)
+        if (record := self.taken.get(node.name)) is not None:
+            results: list[TrialResult] = []
+        else:
+            record, results, trouble = self.dispatch.result(node.name, self.items[node.name])
+            self.folder.add(record)
+            if trouble:
+                node.add_report_section("call", "gradbench", trouble)
         record = contestants([record])[0]
         node.user_properties.append((LINE, line(record)))
         asked.clock.replay(results, benchmark)
@@ -203,25 +248,18 @@ class Session:
 
     # What the user sees
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report of what has been recorded, also after an interruption."""
         self.dispatch.close()
         if self.folder is None:
             return
-        from gradbench.report import html
-        from gradbench.report.markdown import page
-
+        if self.options.time and session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            time_again(self.folder, self.items.values(), self.dispatch.live.say)
         self.updated = self.gate.end(self.run)
-        records, held = self.folder.records, self.gate.told
-        if held:
-            self.folder.write(HELD, to_json(held) + "\n")
-        self.folder.write("report.md", page([self.run], records, held))
-        self.reports = [str(self.folder.path / "report.md")]
-        if not html.available():
-            self.reports.append(html.HINT)
-        elif records:
-            written = html.write(self.folder.path, [self.run], records, held=held)
-            self.reports.append(str(written))
+        with self.folder.kept_going():
+            self.reports = write_reports(self.folder, self.run, self.gate.told)
+        if self.folder.trouble and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
         """Write the table, the news, and where the report lies."""
@@ -230,27 +268,9 @@ class Session:
         if self.costs.rows:
             terminalreporter.section("step cost")
             terminalreporter.write_line(self.costs.text())
-        if self.folder is None:
-            return
-        from gradbench.report.rows import news
-        from gradbench.report.terminal import table
-
-        records = self.folder.records
-        if records:
-            terminalreporter.ensure_newline()
-            terminalreporter.section("gradbench")
-            terminalreporter.write_line(table(records))
-        for text in [*(f"baseline: {text}" for text in self.gate.said), *self.gate.timed]:
-            wrapped = textwrap.wrap(text, 98, subsequent_indent="  ")
-            for part in wrapped:
-                terminalreporter.write_line(part)
-        if self.updated:
-            terminalreporter.write_line(self.updated)
-        if found := news(records):
-            terminalreporter.section("NEWS", green=True)
-            for text in found:
-                terminalreporter.write_line(text)
-        terminalreporter.write_line("report: " + "\n        ".join(self.reports))
+        if self.folder is not None:
+            said = [*(f"baseline: {text}" for text in self.gate.said), *self.gate.timed]
+            tell(terminalreporter, self.folder, said, [*filter(None, [self.updated])], self.reports)
 
 
 def _check_distinct(items: list[pytest.Item]) -> None:

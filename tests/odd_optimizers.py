@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import time
 import warnings
 from typing import ClassVar
 
@@ -250,6 +251,15 @@ class DeclaredCoupled(Renamed):
     """Gradient descent that says it is not element-wise."""
 
     gradbench_needs: ClassVar = {"elementwise": False}
+
+
+class NeverReturns(Renamed):
+    """Sleeps for an hour, once a training has begun."""
+
+    def step(self, closure=None):
+        if len(self.param_groups[0]["params"][0]) > 3:  # no toy
+            time.sleep(3600)
+        super().step()
 
 
 class KillsItsProcess(Renamed):

@@ -1,16 +1,25 @@
 """Where items run: the same records everywhere but for timings, and a process that dies."""
 
 import json
+import os
+import signal
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gradbench.case import Case
+from gradbench.dispatch import Dispatch
 from gradbench.engine import cores, workers
 from gradbench.item import Item
+from gradbench.live import LiveLine
 from gradbench.processes import Processes, WorkerError
 from gradbench.record import Expectation
+from gradbench.work import Surroundings, work
 
 HERE = Path(__file__).parent
 
@@ -62,12 +71,11 @@ def records(pytester, engine, *options):
     arguments = ("test_own.py", "--optimizer=adam", "--gb-seeds=2", f"--gb-engine={engine}")
     result = pytester.runpytest_inprocess(*arguments, f"--gb-report-dir={engine}", *options)
     folder = Path(pytester.path, engine, "latest")
-    lines = (folder / "records.jsonl").read_text().splitlines()
-    return (
-        result,
-        [json.loads(line) for line in lines],
-        json.loads((folder / "run.json").read_text()),
-    )
+    return result, stored(folder), json.loads((folder / "run.json").read_text())
+
+
+def stored(folder):
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
 def test_processes_give_the_same_records_but_for_timings(pytester):
@@ -99,52 +107,161 @@ def test_timings_are_of_single_trials(pytester):
     assert {record["path"] for record in alone} == {"alone"}
 
 
-def test_a_process_that_dies_costs_its_item_and_not_the_next(odd):
+def around(*, shared=False):
+    return Surroundings.of_this_process(shared=shared)
+
+
+def test_a_process_that_dies_costs_its_call_and_not_the_next(odd):
     said = []
     engine = Processes(["cpu"], lambda place, text: said.append((place, text)))
     try:
-        dies = engine.submit(item(f"{odd}:KillsItsProcess"))
-        lives = engine.submit(item())
-        with pytest.raises(WorkerError, match=r"its process died 2 times \(exit code -9\)"):
+        dies = engine.submit(work, item(f"{odd}:KillsItsProcess"), around())
+        lives = engine.submit(work, item(), around())
+        with pytest.raises(WorkerError, match=r"its process died \(exit code -9\)"):
             dies.result(timeout=120)
-        record, timed = lives.result(timeout=120)
+        record, timed, trouble = lives.result(timeout=120)
     finally:
-        engine.close()
+        engine.shutdown()
+    assert not trouble
     assert record.seeds == 2
     assert timed[0].blocks
     assert record.timing["contended"] in (True, False)  # measured: the process is the only one
     assert {place for place, _ in said} >= {1}
 
 
-def test_a_case_whose_process_dies_fails_and_the_run_goes_on(pytester):
+def test_a_call_that_takes_too_long_ends_with_its_process():
+    engine = Processes(["cpu"], timeout=0.5)
+    try:
+        late, quick = engine.submit(time.sleep, 60), engine.submit(int, "7")
+        with pytest.raises(WorkerError, match=r"its process died \(took longer than 0.5 s\)"):
+            late.result(timeout=60)
+        assert quick.result(timeout=60) == 7
+    finally:
+        engine.shutdown()
+
+
+def test_a_process_that_dies_with_nothing_to_do_costs_nothing():
+    engine = Processes(["cpu"])
+    try:
+        os.kill(engine.submit(os.getpid).result(timeout=60), signal.SIGKILL)
+        time.sleep(0.5)
+        assert engine.submit(int, "7").result(timeout=60) == 7
+    finally:
+        engine.shutdown()
+
+
+def test_a_case_whose_process_dies_is_a_crashed_record_and_the_run_goes_on(pytester):
     pytester.makepyfile(test_own=SUITE)
     odd = HERE / "odd_optimizers.py"
     result = pytester.runpytest_inprocess(
         *("test_own.py", f"--optimizer={odd}:KillsItsProcess", "--optimizer=sgd", "--gb-seeds=1"),
         *("--gb-engine=processes:2", "--gb-report-dir=out", "-k", "d4"),
     )
-    result.stdout.fnmatch_lines(["*its process died 2 times*"])
+    result.stdout.fnmatch_lines(["*its process died (exit code -9), 2 times*"])
     result.stdout.fnmatch_lines(["own-d4*sgd*"])
+    dead, alive = stored(Path(pytester.path, "out", "latest"))
+    assert (dead["outcome"], dead["key"], dead["trials"][0]["status"]) == ("failed", "", "crashed")
+    assert len(alive["key"]) == 64
+
+
+def test_a_case_that_hangs_is_tried_twice_and_crashed(pytester):
+    pytester.makepyfile(test_own=SUITE)
+    odd = HERE / "odd_optimizers.py"
+    result = pytester.runpytest_inprocess(
+        *("test_own.py", f"--optimizer={odd}:NeverReturns", "--gb-seeds=1", "--gb-timeout=1"),
+        *("--gb-report-dir=out", "-k", "d4"),  # auto takes a process that it can end
+    )
+    result.stdout.fnmatch_lines(["*took longer than 1 s), 2 times*"])
+    assert [r["outcome"] for r in stored(Path(pytester.path, "out", "latest"))] == ["failed"]
 
 
 def test_what_cannot_be_sent_fails_and_the_next_runs():
-    engine = Processes(["cpu"], lambda *_: None)
+    engine = Processes(["cpu"])
     try:
-        case = replace(item().case, setting={"hook": lambda: 1})
         with pytest.raises(WorkerError, match="pickle"):
-            engine.submit(replace(item(), case=case)).result(timeout=60)
-        assert engine.submit(item()).result(timeout=60)[0].seeds == 2
+            engine.submit(lambda: 1).result(timeout=60)
+        assert engine.submit(int, "7").result(timeout=60) == 7
     finally:
-        engine.close()
+        engine.shutdown()
 
 
-def test_what_an_item_raises_is_raised_here():
-    engine = Processes(["cpu"], lambda *_: None)
+def test_what_a_call_raises_is_raised_here():
+    engine = Processes(["cpu"])
     try:
-        with pytest.raises(WorkerError, match="SpecError: unknown optimizer 'nowhere'"):
-            engine.submit(item("nowhere")).result(timeout=60)
+        with pytest.raises(WorkerError, match="ValueError: invalid literal for int"):
+            engine.submit(int, "x").result(timeout=60)
     finally:
-        engine.close()
+        engine.shutdown()
+
+
+def test_what_the_harness_raises_is_a_crashed_record_with_its_traceback():
+    record, results, trouble = work(item("nowhere"), around())
+    assert "SpecError: unknown optimizer 'nowhere'" in results[0].reason
+    assert (record.outcome, record.key, record.seeds) == ("failed", "", 2)
+    assert "Traceback" in trouble
+
+
+def test_items_leave_a_process_as_it_was():
+    path, folder, threads = list(sys.path), Path.cwd(), torch.get_num_threads()
+    elsewhere = replace(around(), path=("/nowhere",), folder="/", precision="high")
+    record, *_ = work(item(), elsewhere)
+    assert record.seeds == 2
+    assert (sys.path, Path.cwd(), torch.get_num_threads()) == (path, folder, threads)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+class Forgetful:
+    """Loses the first call of each item, and its futures know only two words."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def submit(self, function, *args):
+        first = repr(args) not in self.seen
+        self.seen.add(repr(args))
+        return SimpleNamespace(
+            done=lambda: True, result=lambda: 1 / 0 if first else function(*args)
+        )
+
+
+def test_an_engine_that_loses_items_costs_each_one_more_try(monkeypatch):
+    monkeypatch.setattr("gradbench.engine.custom", lambda text: Forgetful())
+    dispatch = Dispatch(LiveLine(silent=True))
+    dispatch.choose("lab:Forgetful", 2, "cpu", None)
+    dispatch.begin([("a", item()), ("b", item("nowhere"))])
+    record, _, trouble = dispatch.result("a", item())
+    assert (record.outcome, trouble) != ("failed", "")
+    dispatch.close()
+
+
+def test_an_engine_that_loses_an_item_twice_leaves_a_record_of_it(monkeypatch):
+    def lose(function, *args):
+        raise ConnectionError("no scheduler")
+
+    monkeypatch.setattr("gradbench.engine.custom", lambda text: SimpleNamespace(submit=lose))
+    dispatch = Dispatch(LiveLine(silent=True))
+    dispatch.choose("lab:Lost", 1, "cpu", None)
+    record, results, _ = dispatch.result("a", replace(item(), key="k"))
+    assert results[0].reason == "ConnectionError: no scheduler, 2 times"
+    assert (record.outcome, record.key) == ("failed", "")
+
+
+def test_how_far_is_said_honestly():
+    class Future:
+        def __init__(self, *, done=False, running=None):
+            self.done = lambda: done
+            if running is not None:
+                self.running = lambda: running
+
+    dispatch = Dispatch(LiveLine(silent=True))
+    dispatch._chosen = SimpleNamespace(workers=lambda: 2)
+    dispatch._futures = {"a": Future(done=True, running=False), "b": Future(running=True)}
+    assert dispatch._far() == "1 done, 1 running, 0 waiting, 2 workers, time left unknown"
+    dispatch._ended, dispatch._begun = 4, time.monotonic() - 50
+    assert dispatch._far() == "5 done, 1 running, 0 waiting, 2 workers, about 10 s left"
+    dispatch._futures["c"] = Future()  # of an engine that does not say what runs
+    dispatch._chosen = SimpleNamespace(workers=lambda: None)
+    assert dispatch._far() == "5 done, 2 to go, about 20 s left"
 
 
 def test_how_many_processes(monkeypatch):
@@ -163,10 +280,12 @@ def test_this_machine_has_a_core():
     assert cores() >= 1
 
 
-@pytest.mark.parametrize("value", ["many", "processes:0", "processes:x", "inline:2"])
+@pytest.mark.parametrize(
+    "value", ["many", "processes:0", "processes:x", "inline:2", "dask:", "dask", ":x"]
+)
 def test_a_wrong_engine_is_one_line(pytester, value):
     result = pytester.runpytest(f"--gb-engine={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        [f"ERROR: --gb-engine={value}: choose from auto, inline, processes and processes:N"]
+        [f"ERROR: --gb-engine={value}: choose from auto, inline, processes, processes:N, dask*"]
     )

@@ -1,0 +1,61 @@
+"""What an interrupted run has finished, and by what a finished item is recognised."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gradbench import architectures
+from gradbench.item import Item, optimizer_of
+from gradbench.optimizers import resolve
+from gradbench.record import PROTOCOL, Record, parse
+from gradbench.runs import RunError
+from gradbench.sources import digest
+
+
+def key(item: Item, machine: Mapping[str, Any]) -> str:
+    """Return what stands for all that decides an item's numbers, as 64 hexadecimal digits.
+
+    Its settings, the sources of scenario, optimizer and architecture with what they import outside
+    site-packages, the protocol, and of the machine what `machine` says: versions, device, flags.
+    """
+    scenario = item.case.build()
+    modules = [type(scenario).__module__]
+    if item.architecture is not None:
+        modules.append(architectures.module(item.architecture))
+    if (spec := optimizer_of(item, scenario)) is not None:
+        modules += resolve(spec).modules
+    settings = asdict(item) | {"key": ""}
+    everything = [PROTOCOL, settings, spec, dict(machine), _digest(tuple(modules))]
+    return hashlib.sha256(json.dumps(everything, sort_keys=True, default=repr).encode()).hexdigest()
+
+
+@cache
+def _digest(modules: tuple[str, ...]) -> str:
+    return digest(modules)
+
+
+def finished(folder: Path) -> dict[str, Record]:
+    """Return a run's records that a continued run may take over, by their keys.
+
+    Lines that hold no record, such as the last one of a run that was killed, are passed over.
+    Raises RunError where there is no run.
+    """
+    if not (folder / "run.json").is_file():
+        raise RunError(f"{folder} is no run: it needs run.json")
+    try:
+        text = (folder / "records.jsonl").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:  # it was killed before its first record
+        return {}
+    found = {}
+    for line in text.splitlines():
+        try:
+            record = parse(line)
+        except ValueError:
+            continue
+        if record.key:
+            found[record.key] = record
+    return found

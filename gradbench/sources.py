@@ -1,0 +1,102 @@
+"""Which files of the user's own a class or a function hangs on: its module and what it imports."""
+
+import ast
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+
+def digest(modules: Iterable[str]) -> str:
+    """Return a digest of the sources of these modules and of all that they import, in any depth.
+
+    What is installed imports what is installed: of the standard library and of site-packages only
+    the modules themselves are looked at. What is imported by a computed name is not found.
+    """
+    waiting = list(dict.fromkeys(modules))
+    files = {name: path for name in waiting if (path := _file(name)) is not None}
+    seen = set(waiting)
+    while waiting:
+        name = waiting.pop()
+        path = _own(_file(name))
+        if path is None:
+            continue
+        files[name] = path
+        new = [other for other in _imports(path, _package(name, path)) if other not in seen]
+        seen.update(new)
+        waiting += new
+    parts = [f"{name}:{_hash(path)}" for name, path in sorted(files.items())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _file(name: str) -> Path | None:
+    """Return the file of a module, loaded or not; nothing is imported to find it."""
+    module = sys.modules.get(name)
+    if module is not None:
+        path = getattr(module, "__file__", None)
+        return Path(path) if path else None
+    spec = _spec(name)
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
+@cache
+def _spec(name: str) -> ModuleSpec | None:
+    parent, _, _ = name.rpartition(".")
+    if not parent:
+        return PathFinder.find_spec(name)
+    package = sys.modules.get(parent)
+    where = getattr(package, "__path__", None)
+    if where is None:
+        found = _spec(parent)
+        where = found.submodule_search_locations if found is not None else None
+    return PathFinder.find_spec(name, list(where)) if where is not None else None
+
+
+def _own(path: Path | None) -> Path | None:
+    """Return the path where it is a Python file that nobody installed."""
+    if path is None or path.suffix != ".py":
+        return None
+    path = path.resolve()
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
+    return None if installed or library else path
+
+
+def _package(name: str, path: Path) -> str:
+    return name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+
+@cache
+def _imports(path: Path, package: str) -> tuple[str, ...]:
+    """Return the names of all modules that a file may import, the packages around them included."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    found = [name for node in ast.walk(tree) for name in _named(node, package)]
+    parts = [name.split(".") for name in found]
+    return tuple(dict.fromkeys(".".join(p[:i]) for p in parts for i in range(1, len(p) + 1)))
+
+
+def _named(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            around = package.split(".")
+            around = around[: len(around) - node.level + 1]
+            base = ".".join([*around, base] if base else around)
+        if base:
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
