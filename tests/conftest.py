@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,38 @@ def one_thread():
 
     with one_thread():
         yield
+
+
+@pytest.fixture
+def own_suite(pytester: pytest.Pytester) -> None:
+    """Put a suite of three small cases, one of them a learner, into the test's folder."""
+    pytester.makepyfile(test_own=(HERE / "own_suite.py").read_text())
+
+
+@pytest.fixture
+def stored() -> Callable[[Path], list[dict[str, Any]]]:
+    """Read what the last run under a folder has recorded."""
+
+    def read(reports: Path) -> list[dict[str, Any]]:
+        text = (reports / "latest" / "records.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    return read
+
+
+@pytest.fixture
+def untimed() -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    """Leave of records what does not hang on how long anything took."""
+
+    def strip(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for record in records:
+            del record["timing"]
+            record["tuning_cost"].pop("seconds", None)
+            for trial in record["trials"]:
+                del trial["seconds"], trial["seconds_to_target"]
+        return records
+
+    return strip
 
 
 @pytest.fixture

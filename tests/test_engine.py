@@ -19,30 +19,10 @@ from gradbench.item import Item
 from gradbench.live import LiveLine
 from gradbench.processes import Processes, WorkerError
 from gradbench.record import Expectation
+from gradbench.resume import finished
 from gradbench.work import Surroundings, work
 
 HERE = Path(__file__).parent
-
-SUITE = """
-import pytest
-from gradbench.case import Case
-from gradbench.record import Expectation
-
-def cases(preset):
-    for d, approach in ((4, "gradient"), (5, "gradient"), (6, "elimination")):
-        yield Case(
-            id=f"own-d{d}",
-            scenario="gradbench.scenarios.parity:Parity",
-            setting={"d": d, "weight": 2, "approach": approach},
-            budget=60,
-            batch=32,
-            expectation=Expectation.MAY if approach == "gradient" else Expectation.LEARNER,
-        )
-
-@pytest.mark.gradbench(cases=cases)
-def test_own(attempt):
-    attempt()
-"""
 
 
 def item(optimizer="adam", **changes):
@@ -57,31 +37,16 @@ def item(optimizer="adam", **changes):
     return Item(case=case, optimizer=optimizer, **{"seeds": 2, "tuning": 2, **changes})
 
 
-def untimed(records):
-    """What of records does not hang on how long anything took."""
-    for record in records:
-        del record["timing"]
-        record["tuning_cost"].pop("seconds", None)
-        for trial in record["trials"]:
-            del trial["seconds"], trial["seconds_to_target"]
-    return records
-
-
-def records(pytester, engine, *options):
+def records(pytester, stored, engine, *options):
     arguments = ("test_own.py", "--optimizer=adam", "--gb-seeds=2", f"--gb-engine={engine}")
     result = pytester.runpytest_inprocess(*arguments, f"--gb-report-dir={engine}", *options)
-    folder = Path(pytester.path, engine, "latest")
-    return result, stored(folder), json.loads((folder / "run.json").read_text())
+    folder = Path(pytester.path, engine)
+    return result, stored(folder), json.loads((folder / "latest" / "run.json").read_text())
 
 
-def stored(folder):
-    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-
-
-def test_processes_give_the_same_records_but_for_timings(pytester):
-    pytester.makepyfile(test_own=SUITE)
-    here, ours, about = records(pytester, "inline")
-    there, theirs, other = records(pytester, "processes:2")
+def test_processes_give_the_same_records_but_for_timings(pytester, own_suite, stored, untimed):
+    here, ours, about = records(pytester, stored, "inline")
+    there, theirs, other = records(pytester, stored, "processes:2")
     assert here.ret == there.ret == 0
     assert here.parseoutcomes() == there.parseoutcomes()
     assert (about["engine"], other["engine"]) == ("inline", "processes:2")
@@ -94,16 +59,15 @@ def test_processes_give_the_same_records_but_for_timings(pytester):
     there.stdout.fnmatch_lines(["~: beside other work on the device*"])
 
 
-def test_timings_are_of_single_trials(pytester):
-    pytester.makepyfile(test_own=SUITE)
-    _, found, _ = records(pytester, "inline")
+def test_timings_are_of_single_trials(pytester, own_suite, stored):
+    _, found, _ = records(pytester, stored, "inline")
     assert [record["path"] for record in found] == ["stacked", "stacked", "alone"]
     for record in found[:2]:
         step = record["timing"]["seconds_per_step"]["mean"]
         for trial in record["trials"]:
             assert trial["seconds"] == pytest.approx(step * trial["gradient_evaluations"], rel=0.5)
         assert record["timing"]["wall_seconds"] > 0
-    _, alone, _ = records(pytester, "inline", "--gb-stack=off")
+    _, alone, _ = records(pytester, stored, "inline", "--gb-stack=off")
     assert {record["path"] for record in alone} == {"alone"}
 
 
@@ -150,8 +114,9 @@ def test_a_process_that_dies_with_nothing_to_do_costs_nothing():
         engine.shutdown()
 
 
-def test_a_case_whose_process_dies_is_a_crashed_record_and_the_run_goes_on(pytester):
-    pytester.makepyfile(test_own=SUITE)
+def test_a_case_whose_process_dies_is_a_crashed_record_and_the_run_goes_on(
+    pytester, own_suite, stored
+):
     odd = HERE / "odd_optimizers.py"
     result = pytester.runpytest_inprocess(
         *("test_own.py", f"--optimizer={odd}:KillsItsProcess", "--optimizer=sgd", "--gb-seeds=1"),
@@ -159,20 +124,19 @@ def test_a_case_whose_process_dies_is_a_crashed_record_and_the_run_goes_on(pytes
     )
     result.stdout.fnmatch_lines(["*its process died (exit code -9), 2 times*"])
     result.stdout.fnmatch_lines(["own-d4*sgd*"])
-    dead, alive = stored(Path(pytester.path, "out", "latest"))
+    dead, alive = stored(Path(pytester.path, "out"))
     assert (dead["outcome"], dead["key"], dead["trials"][0]["status"]) == ("failed", "", "crashed")
-    assert len(alive["key"]) == 64
+    assert list(finished(Path(pytester.path, "out", "latest"))) == [alive["key"]]
 
 
-def test_a_case_that_hangs_is_tried_twice_and_crashed(pytester):
-    pytester.makepyfile(test_own=SUITE)
+def test_a_case_that_hangs_is_tried_twice_and_crashed(pytester, own_suite, stored):
     odd = HERE / "odd_optimizers.py"
     result = pytester.runpytest_inprocess(
         *("test_own.py", f"--optimizer={odd}:NeverReturns", "--gb-seeds=1", "--gb-timeout=1"),
         *("--gb-report-dir=out", "-k", "d4"),  # auto takes a process that it can end
     )
     result.stdout.fnmatch_lines(["*took longer than 1 s), 2 times*"])
-    assert [r["outcome"] for r in stored(Path(pytester.path, "out", "latest"))] == ["failed"]
+    assert [r["outcome"] for r in stored(Path(pytester.path, "out"))] == ["failed"]
 
 
 def test_what_cannot_be_sent_fails_and_the_next_runs():
