@@ -114,12 +114,14 @@ class RunFolder:
 
 
 def _point_latest(reports: Path, path: Path) -> None:
-    link = reports / "latest"
+    link, new = reports / "latest", reports / f".latest-{os.getpid()}"
     try:
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.name, target_is_directory=True)
+        new.unlink(missing_ok=True)
+        new.symlink_to(path.name, target_is_directory=True)
+        new.replace(link)  # at no moment is there none
     except OSError:  # a file system without links, or a folder of that name: a convenience only
-        return
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def machine() -> dict[str, Any]:

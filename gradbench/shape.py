@@ -65,6 +65,11 @@ def _holds(data: object, *numbers: str, **kinds: type) -> bool:
     return all(isinstance(data.get(name), kind) for name, kind in kinds.items())
 
 
+def _has(data: object, *numbers: str, **kinds: type) -> bool:
+    """Whether it is such an object and lacks none of the numbers."""
+    return _holds(data, *numbers, **kinds) and all(name in data for name in numbers)  # type: ignore[operator]
+
+
 def _is_trial(data: object, statuses: AbstractSet[str]) -> bool:
     counts = ("gradient_evaluations", "forward_evaluations", "evaluations_to_target")
     numbers = (*counts, "seconds", "seconds_to_target", "final_score")
@@ -74,16 +79,26 @@ def _is_trial(data: object, statuses: AbstractSet[str]) -> bool:
     return (
         data["status"] in statuses
         and all((data.get(name) or 0) >= 0 for name in counts)
+        and "evaluations_to_target" in data
         and isinstance(data.get("reason"), str | None)
         and isinstance(data.get("details", {}), dict)
-        and "evaluations_to_target" in data
         and isinstance(curve, list | tuple)
-        and all(isinstance(look, list | tuple) and all(map(_is_number, look)) for look in curve)
+        and all(map(_is_look, curve))
+    )
+
+
+def _is_look(look: object) -> bool:
+    """Whether it is evaluations, which are never null, score and loss."""
+    return (
+        isinstance(look, list | tuple)
+        and len(look) >= 2
+        and look[0] is not None
+        and all(map(_is_number, look))
     )
 
 
 def _is_point(data: object) -> bool:
-    if not _holds(data, "lr", "seed", "score", status=str):
+    if not _has(data, "lr", "seed", "score", status=str):
         return False
     return data["lr"] is not None and data["seed"] is not None  # type: ignore[index]
 
@@ -94,7 +109,7 @@ def _is_reading(data: object) -> bool:
     entry = data if isinstance(data, dict) else {}
     interval = entry.get("interval")
     pair = isinstance(interval, list | tuple) and len(interval) == 2
-    return entry.get("evaluations") is not None and (
+    return (entry.get("evaluations") is not None and "value" in entry) and (
         interval is None or (pair and all(map(_is_number, interval)))
     )
 
@@ -104,7 +119,7 @@ def _is_cost(data: dict[str, Any]) -> bool:
     return (
         _holds(data, "gradient_evaluations", "forward_evaluations", "seconds")
         and isinstance(best, list)
-        and all(_holds(each, "k", "evaluations", "score") for each in best)
+        and all(_has(each, "k", "evaluations", "score") for each in best)
         and all(each.get("evaluations") is not None for each in best)
     )
 

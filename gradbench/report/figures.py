@@ -177,7 +177,7 @@ def signal_to_noise(records: list[Record]) -> "Figure | None":
     for number, (approach, found) in enumerate(points.items()):
         colour = f"C{number}"
         for k, entry in found:
-            if entry["resolved"]:
+            if entry.get("resolved"):
                 low, high = entry.get("interval") or (entry["value"], entry["value"])
                 value = entry["value"]
                 axis.errorbar(k, value, [[value - low], [high - value]], fmt="o", color=colour)

@@ -110,7 +110,7 @@ def _tracks(record: Record) -> list[list[str]]:
     for probe, entries in by_probe.items():
         track = ", ".join(
             f"{e['evaluations']}: {reading(e)}"
-            + (f" ({e['error']:.1g})" if e["resolved"] and e["error"] else "")
+            + (f" ({e['error']:.1g})" if e.get("resolved") and e.get("error") else "")
             for e in entries
         )
         rows.append([record.case, _escape(shown(record.optimizer)), probe, _escape(track)])
