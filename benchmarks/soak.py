@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py [KILLS]
 
-Runs a suite of forty small cases in two processes, kills one of the three with SIGKILL at random
+Runs a suite of 300 small cases in two processes, kills one of the three with SIGKILL at random
 moments, looks at the files after each death of the controller, and continues with --gb-resume until
 all cases are recorded; then anew, until so many kills (100) are done. Prints what it saw, and
 exits 1 where a finished record was lost, a case came twice, or a line but the last was no record.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gradbench.record import parse
 
-CASES = 40
+CASES = 300
 SUITE = f"""
 import pytest
 from gradbench.case import Case
@@ -48,6 +48,7 @@ def begin(folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
     """Start a run, or go on with the last one."""
     command = [sys.executable, "-m", "pytest", "test_soak.py", "--optimizer=sgd", "-q"]
     command += ["--gb-engine=processes:2", "--gb-gate=record", "-p", "no:cacheprovider"]
+    command += ["--gb-tune=0", "--gb-seeds=2", "--gb-probes=none"]
     command += ["--gb-resume"] if resume else []
     with (folder / "said.txt").open("ab") as said:
         return subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)  # noqa: S603
@@ -104,7 +105,7 @@ def main(wanted: int) -> int:
     while kills.total() < wanted:
         controller = begin(folder, resume=bool(finished))
         while controller.poll() is None and kills.total() < wanted:
-            time.sleep(choose.uniform(0.0, 6.0))
+            time.sleep(choose.uniform(0.0, 12.0))
             processes = workers(controller.pid)
             draw = choose.random()
             if processes and draw < 0.75:
