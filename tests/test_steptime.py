@@ -54,5 +54,5 @@ def test_a_real_step_is_timed_against_itself():
     case = next(case for case in QUICK if case.id == "parity-d5-weight2")
     found = step_time([case], "adam:lr=0.1", "adam:lr=0.1", preset="quick")
     assert 0.5 < found.cases[case.id] < 2
-    slow = step_time([case], "lbfgs", "sgd", preset="quick")
+    slow = step_time([case], "adam:lr=0.1", "sgd", preset="quick")
     assert slow.cases[case.id] > 1
