@@ -1,10 +1,10 @@
 """The quick preset in whole: as it runs by default against one trial after another.
 
-    python benchmarks/quick.py [PAIRS]
+    python benchmarks/quick.py [ROUNDS] [WAY...]
 
-Runs `pytest suites --optimizer=adam` by turns as it is and with `--gb-engine=inline
---gb-stack=off`, checks that both give the same outcomes, and prints the seconds and the paired
-ratios. Two more runs say what stacking and what the processes do by themselves.
+Runs `pytest suites --optimizer=adam` by turns as it is and in each other way, checks that all give
+the same outcomes, and prints the seconds and how many times as long each way took, a median over
+the rounds. Without ways: one trial after another in one process (`alone`).
 """
 
 import json
@@ -19,11 +19,13 @@ from tabulate import tabulate
 
 from gradbench.discover import suites
 
+PLAIN = "as it is"
 WAYS = {
-    "as it is": (),
-    "one after another": ("--gb-engine=inline", "--gb-stack=off"),
-    "stacked, one process": ("--gb-engine=inline",),
-    "processes, not stacked": ("--gb-stack=off",),
+    PLAIN: (),
+    "alone": ("--gb-engine=inline", "--gb-stack=off"),
+    "stacked": ("--gb-engine=inline",),  # in one process
+    "processes": ("--gb-engine=processes:2", "--gb-stack=off"),  # not stacked
+    "dask": ("--gb-engine=dask:local:2",),
 }
 
 
@@ -40,28 +42,27 @@ def once(options: tuple[str, ...], folder: Path) -> tuple[float, dict[str, str]]
     return seconds, {record["case"]: record["outcome"] for record in found}
 
 
-def main() -> None:
+def main(rounds: int, names: list[str]) -> None:
     """Print the table."""
-    pairs = int((sys.argv[1:] or ["3"])[0])
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    wanted: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(pairs):
-            for name in list(WAYS)[: 4 if number == 0 else 2]:
+        for _ in range(rounds):
+            for name in names:
                 took, outcomes = once(WAYS[name], Path(folder))
                 seconds[name].append(took)
                 print(f"{name}: {took:.0f} s", file=sys.stderr, flush=True)
-                if name == "as it is":
-                    wanted = outcomes
+                wanted = wanted or outcomes
                 differ = [case for case in wanted if outcomes[case] != wanted[case]]
                 if differ:
                     print(f"other outcomes {name}: {', '.join(differ)}")
-    base = seconds["one after another"]
     rows = []
     for name, found in seconds.items():
-        ratios = [one / took for one, took in zip(base, found, strict=False)]
+        ratios = [took / one for took, one in zip(found, seconds[PLAIN], strict=True)]
         rows.append([name, f"{statistics.median(found):.0f}", f"{statistics.median(ratios):.2f}"])
-    print(tabulate(rows, ["", "s", "times faster"], tablefmt="github"))
+    print(tabulate(rows, ["", "s", "times as long"], tablefmt="github"))
 
 
 if __name__ == "__main__":
-    main()
+    rounds, *names = sys.argv[1:] or ["3"]
+    main(int(rounds), [PLAIN, *(names or ["alone"])])

@@ -128,6 +128,6 @@ def _is_timing(data: dict[str, Any]) -> bool:
     step = data.get("seconds_per_step") or {}
     return (
         _holds(step, "median", "q1", "q3", "mean")
-        and _holds(data, "peak_memory_bytes", "probe_seconds", "first_step_seconds")
+        and _holds(data, "peak_memory_bytes", "probe_seconds", "first_step_seconds", "case_seconds")
         and isinstance(data.get("clock"), str | None)
     )

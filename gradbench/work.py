@@ -5,6 +5,7 @@ import ctypes
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -97,11 +98,13 @@ def work(item: Item, around: Surroundings) -> Answer:
         from gradbench.running import crashed, run_item
 
         item = replace(item, device=HERE.device or item.device)
+        began = time.perf_counter()
         try:
             record, results = run_item(item, HERE.tell)
         except Exception as error:  # noqa: BLE001
             record, results = crashed(item, error)
             return record, results, "".join(traceback.format_exception(error))
+        record.timing["case_seconds"] = time.perf_counter() - began
         if around.shared:
             record.timing["contended"] = True
         return record, results, ""
