@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -120,8 +120,11 @@ def answers(*command: str, word: str = "") -> None:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[None]:
-    """Start SLURM in a folder; end all of it afterwards. Raises TimeoutError where it cannot."""
+def cluster(folder: Path) -> Iterator[Callable[..., None]]:
+    """Start SLURM in a folder, yield what starts a part of it, and end all of it afterwards.
+
+    Raises TimeoutError where it cannot.
+    """
     ports = dict(zip(("dbd", "mysql", "ctld", "slurmd"), free_ports(4), strict=True))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     names = {"folder": folder, "host": socket.gethostname().split(".")[0], **ports}
@@ -138,7 +141,7 @@ def cluster(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
 
         def start(*command: str) -> None:
-            log = (folder / f"{Path(command[0]).name}.out").open("wb")
+            log = (folder / f"{Path(command[0]).name}.out").open("ab")
             process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
             stack.callback(process.wait)
             stack.callback(process.terminate)
@@ -167,7 +170,7 @@ def cluster(folder: Path) -> Iterator[None]:
         answers("scontrol", "ping", word="UP")
         start("slurmd", "-D", "-N", names["host"])
         answers("sinfo", "--noheader", word="idle")
-        yield
+        yield start
 
 
 def run(folder: Path, optimizer: str, choice: str, *options: str) -> subprocess.Popen[str]:
@@ -215,7 +218,7 @@ def main() -> int:
     ways = f"--gb-engine=slurm:pack=2,folder={folder}/jobs,mem_gb=2"
     wrong = []
     try:
-        with cluster(folder):
+        with cluster(folder) as start:
             print(said("sinfo", "--version").strip(), "of", *said("sinfo", "--noheader").split())
             ended(run(folder, "adam", CHOICE, "--gb-engine=inline"))
             here = records(folder)
@@ -239,11 +242,8 @@ def main() -> int:
             print("   slurmctld ends, and is started again 15 s later", flush=True)
             os.kill(int((folder / "slurmctld.pid").read_text()), 15)
             time.sleep(15)
-            again = subprocess.Popen(["slurmctld", "-D"], stderr=subprocess.DEVNULL)  # noqa: S607
-            try:
-                ended(process)
-            finally:
-                again.terminate()
+            start("slurmctld", "-D")
+            ended(process)
             if records(folder) != here:
                 wrong.append("records differ after SLURM's controller was away")
 
