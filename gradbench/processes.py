@@ -25,8 +25,9 @@ class WorkerError(Exception):
 class Processes:
     """Runs calls in processes: `submit(function, *args)` returns a future, as an executor's does.
 
-    Each process is started afresh (spawned), runs one call after another, and is replaced when it
-    dies or when a call takes longer than `timeout` seconds. `devices` names one per process.
+    Each process is started at once and afresh (spawned), runs one call after another, and is
+    replaced when it dies or when a call takes longer than `timeout` seconds. `devices` names one
+    per process.
     `tell` is called with a call's position in the order of submission and what it says of itself.
     """
 
@@ -68,17 +69,21 @@ class Processes:
     def _serve(self, number: int) -> None:
         """Hand one process its calls, until there are no more."""
         pipe: Connection | None = None
+        grace = START
+        with contextlib.suppress(OSError):  # before there is anything to do: it takes seconds
+            pipe = self._start(number)
         while (job := self._jobs.get()) is not None and not self._closed:
             future, place, call = job
             if not future.set_running_or_notify_cancel():
                 continue
             if pipe and not self._processes[number].is_alive():  # it died when it had nothing to do
                 pipe = None
-            grace = 0.0 if pipe else START
             try:
-                pipe = pipe or self._start(number)
+                if pipe is None:
+                    pipe, grace = self._start(number), START
                 pipe.send(call)
                 self._settle(future, place, pipe, grace)
+                grace = 0.0
             except (EOFError, OSError, TimeoutError) as error:
                 pipe = None
                 if self._closed:
@@ -89,6 +94,8 @@ class Processes:
                 future.set_exception(WorkerError(f"its process died ({why})"))
             except Exception as error:  # noqa: BLE001  # it cannot be sent; the next one may
                 future.set_exception(WorkerError(f"{type(error).__name__}: {error}"))
+        if number in self._processes:  # it may have started when all was being closed
+            self._processes[number].kill()
 
     def _end(self, number: int) -> int | None:
         """Have a process that is gone, or does not answer, be gone; return its exit code."""

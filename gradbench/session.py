@@ -18,7 +18,6 @@ from gradbench.options import Contestant, Options
 from gradbench.record import Record, contestants
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
-from gradbench.spec import SpecError
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -82,20 +81,21 @@ class Session:
         idle = self.config.option.collectonly or not self.options.optimizers
         if idle or not (wanted or costs):
             return
-        described = self._resolve(wanted)
-        self.costs.device = self.device
+        _check_distinct(wanted)
+        runs = bool(wanted) and not self.options.dry_run
+        try:
+            described = self._begin(len(wanted) if runs else 0)
+        except (ValueError, ImportError) as error:
+            raise pytest.UsageError(_first_line(error)) from None
         if costs and any(spec.text == "paper" for spec in self.options.optimizers):
             raise pytest.UsageError("-m step_cost: paper is another optimizer in every case")
-        if self.options.dry_run or not wanted:
+        if not runs:
             return
         self.gate.begin()
         described |= machine()
         self._make_items(wanted, described)
         waiting = [(name, item) for name, item in self.items.items() if name not in self.taken]
         try:
-            self.dispatch.choose(
-                self.options.engine, len(waiting), self.device, self.options.timeout
-            )
             self.folder = RunFolder.create(self.options.report_dir, list(self.options.contestants))
             self.run = self._describe(self.folder, described)
             for record in self.taken.values():
@@ -109,8 +109,6 @@ class Session:
                 f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
                 "name another folder with --gb-report-dir"
             ) from None
-        except (ValueError, ImportError) as error:
-            raise pytest.UsageError(_first_line(error)) from None
         self.dispatch.begin(waiting)
 
     def _make_items(self, wanted: list[pytest.Item], machine: dict[str, Any]) -> None:
@@ -130,26 +128,30 @@ class Session:
             raise pytest.UsageError(f"--gb-resume: {_first_line(error)}") from None
         self.taken = {n: done[item.key] for n, item in self.items.items() if item.key in done}
 
-    def _resolve(self, wanted: list[pytest.Item]) -> dict[str, Any]:
-        """Resolve every name and the device; return what decides the run's numbers."""
-        from gradbench import architectures
+    def _begin(self, items: int) -> dict[str, Any]:
+        """Choose the device, and the engine where items will run, and resolve every name.
+
+        An engine's processes start while the names are resolved. Returns what decides the run's
+        numbers. Raises ValueError or ImportError, in one line, for what there is not.
+        """
         from gradbench.engine import device_name, environment
+
+        options = self.options
+        self.device = self.costs.device = device_name(options.device)
+        if items:
+            self.dispatch.choose(options.engine, items, self.device, options.timeout)
+        from gradbench import architectures
         from gradbench.optimizers import resolve
 
-        _check_distinct(wanted)
-        try:
-            for spec in self.options.optimizers:
-                if spec.text != "paper":
-                    resolve(spec.text)
-            for network in self.options.architectures:
-                if network is not None:
-                    architectures.resolve(network.text)
-            if self.options.time_against is not None:
-                resolve(self.options.time_against.text)
-            self.device = device_name(self.options.device)
-            return environment(self.device, self.options.dtype)
-        except (SpecError, ValueError) as error:
-            raise pytest.UsageError(_first_line(error)) from None
+        for spec in options.optimizers:
+            if spec.text != "paper":
+                resolve(spec.text)
+        if options.time_against is not None:
+            resolve(options.time_against.text)
+        for network in options.architectures:
+            if network is not None:
+                architectures.resolve(network.text)
+        return environment(self.device, options.dtype)
 
     def _describe(self, folder: RunFolder, environment: dict[str, Any]) -> dict[str, Any]:
         return folder.describe(

@@ -12,8 +12,6 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats.qmc import Sobol
-
 ATTRIBUTE = "gradbench_space"
 SCALES = ("linear", "log", "int")
 
@@ -73,6 +71,8 @@ def _good(axis: Axis) -> bool:
 
 def points(axes: tuple[Axis, ...], count: int) -> list[dict[str, Any]]:
     """Return so many points, the first empty: the optimizer as it comes."""
+    from scipy.stats.qmc import Sobol  # a second and more, for the few that declare a space
+
     with warnings.catch_warnings():  # of a count that is no power of two: a prefix is meant
         warnings.simplefilter("ignore")
         shares = Sobol(len(axes), scramble=True, seed=0).random(max(0, count - 1))

@@ -104,14 +104,15 @@ def geometric_mean(logs: Sequence[float], level: float = 0.95) -> tuple[float, f
 
     The interval is infinite for a single ratio. n ratios leave n - 1 degrees of freedom.
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     if not logs:
         raise ValueError("the mean of no ratios does not exist")
     mean = float(np.mean(logs))
     if len(logs) == 1:
         return math.exp(mean), 0.0, math.inf
-    half = float(stats.t.ppf((1 + level) / 2, len(logs) - 1) * stats.sem(logs))
+    error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    half = float(stdtrit(len(logs) - 1, (1 + level) / 2)) * error
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
