@@ -6,7 +6,8 @@
 its sweep (five rates on a seed) and its evaluation (five seeds at a rate) train together, with
 plain SGD and Adam, by one optimizer for all and by one for each. `cut` does so for wider and wider
 layers. Each number is a median of paired ratios. `many` holds 70 trials, seven rates on ten seeds,
-looks included, against 70 sequential runs, of which it takes fourteen, half before and half after.
+looks included, against 70 sequential runs, of which it takes fourteen, half before and half after;
+together, compiled (with the time that compiling takes) and, on an accelerator, as a graph.
 `scaling` prints the time per trial and step from 10 to 10,000 trials.
 """
 
@@ -177,17 +178,25 @@ def many() -> None:
                 for rate in rates
                 for seed in range(10)
             ]
-            seconds = []  # seven of the 70, whose mean is that of all, before and after
-            for some, mode in ((chosen[::10], "off"), (chosen, "on"), (chosen[1::10], "off")):
-                begin = time.perf_counter()
-                run(some, stack=mode)
-                seconds.append(time.perf_counter() - begin)
-            one, together = 5 * (seconds[0] + seconds[2]), seconds[1]
-            rows.append([name, spec, f"{one:.0f}", f"{together:.1f}", f"{one / together:.1f}"])
+            modes = ["on", "compile", *(["graph"] if DEVICE != "cpu" else [])]
+            before = timed(chosen[::10], "off")  # seven of the 70, whose mean is that of all
+            together = [timed(chosen, mode) for mode in modes]
+            one = 5 * (before + timed(chosen[1::10], "off"))
+            ratios = [f"{one / seconds:.1f}" for seconds in together]
+            rows.append([name, spec, f"{one:.0f}", f"{together[0]:.1f}", *ratios])
             print(*rows[-1], file=sys.stderr, flush=True)
-    print(
-        tabulate(rows, ["case", "optimizer", "70 runs, s", "stack, s", "ratio"], tablefmt="github")
-    )
+    headers = ["case", "optimizer", "70 runs, s", "stack, s", *modes]
+    print(tabulate(rows, headers, tablefmt="github"))
+
+
+def timed(chosen: Sequence[Trial], mode: str) -> float:
+    """Run trials as `--gb-stack` would; return the seconds. Says so where another way was taken."""
+    begin = time.perf_counter()
+    results = run(chosen, stack=mode)
+    seconds = time.perf_counter() - begin
+    if results[0].fallback:
+        print(results[0].fallback)
+    return seconds
 
 
 def scaling() -> None:

@@ -7,7 +7,7 @@ from gradbench import tuning
 from gradbench.item import Item
 from gradbench.optimizers import Factory, resolve
 from gradbench.record import Record, Status, TrialResult
-from gradbench.runner import UNEQUAL, run, time_trial
+from gradbench.runner import run, time_trial
 from gradbench.scenario import Scenario
 from gradbench.space import Axis, points
 from gradbench.trial import Trial
@@ -58,8 +58,11 @@ class Attempt:
         self.guarded = True
         if any(result.path == "alone" for result in results):
             self.stack = "off"
-        if any(UNEQUAL in result.notes for result in results):
-            self.record.notes.append(UNEQUAL)
+        elif any(result.fallback for result in results):
+            self.stack = "auto"
+        for fallback in dict.fromkeys(result.fallback for result in results):
+            if fallback and fallback not in self.record.notes:
+                self.record.notes.append(fallback)
         return results
 
     def _trial(self, hyperparameters: dict[str, float], seed: int, probes: str = "none") -> Trial:

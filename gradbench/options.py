@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROBES = ("none", "default", "all")
-STACK = ("auto", "on", "off")
+STACK = ("auto", "on", "off", "compile", "graph")
 ENGINES = r"auto|inline|processes(:[1-9]\d{0,3})?|dask:.+|slurm(:.+)?"
 FACTORY = r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*(:.+)?"
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -50,7 +50,7 @@ _SINGLE = {
     "gb-stack": (
         "WHEN",
         "auto",
-        "whether a case's trials train together: auto (where that is faster), on, off",
+        "a case's trials train together: auto (where that is faster), on, off, compile, graph",
     ),
     "gb-baseline": ("FILE", "", "recorded run to hold this one against; fails what got worse"),
     "gb-time-against": (

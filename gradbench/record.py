@@ -66,8 +66,9 @@ class TrialResult:
     `curve` holds `(gradient evaluations, score, loss)` per look, on the held-out set.
     `informativeness` holds the probes' readings, where the trial was probed; the record keeps them.
     `path` is alone, stacked (beside other trials, one optimizer for all) or stacked apart (an
-    optimizer each). `blocks` holds `(seconds, steps)` per timed stretch of the training loop and
-    `timed` what else the clock saw; records keep only their summary.
+    optimizer each), with `, compile` or `, graph` behind it where that was asked for and had;
+    `fallback` says why a faster way was left. `blocks` holds `(seconds, steps)` per timed stretch
+    of the training loop and `timed` what else the clock saw; records keep only their summary.
     """
 
     seed: int
@@ -86,6 +87,7 @@ class TrialResult:
     informativeness: list[dict[str, Any]] = field(default_factory=list)
     probe_seconds: float = 0.0
     path: str = "alone"
+    fallback: str = ""
     clock: str = ""
     timed: dict[str, Any] = field(default_factory=dict)
     blocks: list[tuple[float, int]] = field(default_factory=list)
@@ -95,7 +97,7 @@ class TrialResult:
         """Return the fields that the record's `trials` keep."""
         data = asdict(self)
         kept_apart = (
-            *("informativeness", "probe_seconds", "path", "clock", "timed", "blocks"),
+            *("informativeness", "probe_seconds", "path", "fallback", "clock", "timed", "blocks"),
             "peak_memory_bytes",
         )
         for name in kept_apart:

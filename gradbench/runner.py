@@ -13,6 +13,7 @@ from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
 from gradbench.stack.agreement import agrees
 from gradbench.stack.audit import Sharing
+from gradbench.stack.graph import make_capturable
 from gradbench.stack.rule import way
 from gradbench.stack.training import GUARD, Stack
 from gradbench.streams import isolated, one_thread
@@ -27,6 +28,9 @@ TIMED = 16
 
 UNEQUAL = "on a stack a trial failed or had other numbers than apart: run one at a time"
 
+FAST = ("compile", "graph")
+"""Ways to make a stack faster that are taken where they can be, and only when asked for."""
+
 
 def run(
     trials: Sequence[Trial],
@@ -38,9 +42,10 @@ def run(
     """Run the trials; each one's numbers do not depend on the others.
 
     Trials of one case train together where that pays (`stack="auto"`), wherever it can be (`"on"`)
-    or never (`"off"`); each result's `path` says how. With `guard`, one trial of each stack is
-    trained apart for 50 steps too: were a bit to differ, all would run one at a time, and a note
-    would say so.
+    or never (`"off"`); each result's `path` says how. `"compile"` and `"graph"` are as `"auto"`,
+    with a stack's passes compiled by torch.compile, or its steps recorded and replayed by the
+    accelerator. With `guard`, one trial of each stack is trained apart for 50 steps too: were a bit
+    to differ, all would run in a plainer way, at last one at a time, and `fallback` would say so.
 
     Raises SpecError where an optimizer's or an architecture's spec cannot be resolved.
     """
@@ -126,17 +131,36 @@ def _run_alike(
     if sharing is Sharing.ALONE:
         return [run_trial(each, watch) for each, watch in chosen]
     results: list[TrialResult] = []
+    modes = [stack, "eager"] if stack in FAST else ["eager"]
     for start in range(0, len(chosen), most):
         part = chosen[start : start + most]
-        together = sharing is Sharing.TOGETHER
-        found = _run_stack(part, together=together, guard=guard)
+        found = _run_part(part, modes, together=sharing is Sharing.TOGETHER, guard=guard)
         if found is None:
             results = [run_trial(each, watch) for each, watch in chosen]
             for result in results:
-                result.notes.append(UNEQUAL)
+                result.fallback = UNEQUAL
             return results
         results += found
     return results
+
+
+def _run_part(
+    chosen: Sequence[tuple[Trial, Watch]], modes: Sequence[str], *, together: bool, guard: bool
+) -> list[TrialResult] | None:
+    """Train trials as one stack, in the first of these modes in which it goes well; or None."""
+    why = ""
+    for mode in modes:
+        try:
+            found = _run_stack(chosen, mode, together=together, guard=guard)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows alone
+            why = f"--gb-stack={mode} fell back: {one_line(error)}"
+            continue
+        if found is not None:
+            for result in found:
+                result.fallback = why
+            return found
+        why = f"--gb-stack={mode} fell back: a trial had other numbers than apart"
+    return None
 
 
 def _way(trial: Trial, stack: str) -> tuple[Sharing, int]:
@@ -158,21 +182,23 @@ def trial_bytes(training: Training) -> int:
 
 
 def _run_stack(
-    chosen: Sequence[tuple[Trial, Watch]], *, together: bool, guard: bool
+    chosen: Sequence[tuple[Trial, Watch]], mode: str, *, together: bool, guard: bool
 ) -> list[TrialResult] | None:
-    """Train trials as one stack; None where one of them, trained apart, comes to other numbers."""
+    """Train trials as one stack; None where one of them, trained apart, comes to other numbers.
+
+    Raises what is raised in a pass over all of them, and NotImplementedError where the mode cannot
+    be had.
+    """
     path = "stacked" if together else "stacked apart"
+    path += f", {mode}" if mode in FAST else ""
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
     with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
         trainings = [Training(trial, r) for (trial, _), r in zip(chosen, results, strict=True)]
         watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
-        try:
-            if guard and not _agrees(trainings[0]):
-                return None
-            stack = Stack(_two(trainings), together=together)
-            stack.run(watches)
-        except (Exception, SystemExit):  # noqa: BLE001  # in a pass over all: whose, shows alone
+        if guard and not _agrees(trainings[0]):
             return None
+        stack = Stack(_two(trainings), together=together, mode=mode)
+        stack.run(watches)
         if guard and stack.kept is not None and not _holds(stack):
             return None
     return results
@@ -197,7 +223,11 @@ def _holds(stack: Stack) -> bool:
     steps, row = stack.kept or (GUARD, torch.empty(0))
     trial = replace(stack.guarded.trial, probes="none", target_score=math.inf)
     result = TrialResult(trial.seed, Status.UNSOLVED)
-    apart = Stack(_two([Training(trial, result)]), together=False)
+    passes = stack.passes if stack.mode == "compile" else None
+    apart = Stack(_two([Training(trial, result)]), together=False, passes=passes)
+    if stack.mode == "graph":
+        for training in apart.trainings:
+            make_capturable(training.optimizer)
     apart.advance(steps)
     again = apart.row(apart.trainings[0])
     return bool(((again == row) | (again.isnan() & row.isnan())).all())

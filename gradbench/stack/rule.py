@@ -16,14 +16,14 @@ it was never slower, at 28 million by chance (docs/speed.md). Part of the protoc
 def way(trial: Trial, network: nn.Module, mode: str) -> Sharing:
     """Return how trials of a case train whose network is built like this one.
 
-    `mode` is auto (together where it pays), on (wherever they can) or off.
+    `mode` is on (together wherever they can), off, or another (where it pays).
     """
     if mode == "off" or trial.optimizer is None:
         return Sharing.ALONE
     dtypes = {p.dtype for p in network.parameters()}
     if not can_stack(network) or dtypes - {torch.float32, torch.float64}:
         return Sharing.ALONE
-    if mode == "auto" and not pays(network, trial.batch, torch.device(trial.device).type):
+    if mode != "on" and not pays(network, trial.batch, torch.device(trial.device).type):
         return Sharing.ALONE
     sharing, _ = audit(trial.optimizer, next(iter(dtypes)))
     return sharing

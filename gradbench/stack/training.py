@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status
 from gradbench.scenario import Batch
-from gradbench.stack.layers import Layer, forward
+from gradbench.stack.graph import Graph, make_capturable
+from gradbench.stack.passes import Compiled, Eager, Pass, Passes
 from gradbench.stack.rows import LANES, Rows
 from gradbench.stack.shared import Shared
 from gradbench.training import Training, Watch, one_line
@@ -25,6 +26,8 @@ GUARD = 50
 
 
 Owner = tuple[Shared, list[LRScheduler]]
+Given = tuple[Tensor, Tensor, Tensor]
+"""A block's inputs, labels, and each loss's weight."""
 
 
 class Stack:
@@ -34,24 +37,49 @@ class Stack:
     be element-wise; otherwise each has its own, on views of its row. There are always two rows or
     more, since a lone one would meet other kernels: a lone trial comes twice, and of the last two
     one stays on when it has ended.
+
+    `mode` is eager, compile (passes by torch.compile) or graph (steps recorded and replayed).
+    Raises NotImplementedError where a graph cannot be had.
     """
 
-    def __init__(self, trainings: Sequence[Training], *, together: bool) -> None:
+    def __init__(
+        self,
+        trainings: Sequence[Training],
+        *,
+        together: bool,
+        mode: str = "eager",
+        passes: Passes | None = None,
+    ) -> None:
         self.trainings = sorted(trainings, key=_rates)
         self.trial, self.scenario = trainings[0].trial, trainings[0].scenario
-        self.spent = 0
+        self.spent, self.mode = 0, mode
+        self.places: list[Given] = []
         self.rows = Rows([training.network for training in self.trainings])
         self.batches = {training.trial.seed: training.batches for training in self.trainings}
         self.live = [True] * len(self.trainings)
         self.guarded = self.trainings[self.trial.stream("guard") % len(self.trainings)]
         self.kept: tuple[int, Tensor] | None = None
+        self.passes = passes or self._passes()
         if together:
             self.owners: list[Owner] | None = self._share()
         else:
             self.owners = None
             for training in self.trainings:
                 _try([training], training.equip)
+        if mode == "graph":
+            self._make_capturable()
         self._bind()
+
+    def _passes(self) -> Passes:
+        if self.mode == "compile":
+            return Compiled(self.scenario, self.rows.networks[0])
+        return Eager(self.scenario)
+
+    def _make_capturable(self) -> None:
+        if self.owners is None or any(schedules for _, schedules in self.owners):
+            raise NotImplementedError("no graph of an optimizer per trial, or of a schedule")
+        for owner, _ in self.owners:
+            make_capturable(owner.optimizer)
 
     def run(self, watches: dict[int, Watch]) -> None:
         """Train to the budget, looking on the way; `watches` by the training's `id`."""
@@ -102,23 +130,45 @@ class Stack:
         """Return a copy of a trial's parameters as they lie in its row."""
         return self.rows.values[self.trainings.index(training)].clone()
 
-    def _backward(self, batches: dict[int, Batch]) -> None:
-        for part, layer in self.blocks:
-            chosen = [batches[seed] for seed in self.seeds[part]]
-            inputs = torch.stack([_filled(x) for x, _ in chosen])
-            labels = torch.stack([_filled(y) for _, y in chosen])
-            losses = self.scenario.loss(layer(inputs).flatten(0, 1), labels.flatten(0, 1))
-            size = len(chosen[0][0])
-            weights = torch.full_like(losses, 1 / size)
-            if size < labels.shape[1]:  # what only fills the lanes counts for nothing
-                weights.view(labels.shape[:2])[:, size:] = 0.0
-            losses.backward(weights)
+    def _given(self, part: slice, batches: dict[int, Batch]) -> Given:
+        """Return what a block's pass works on."""
+        chosen = [batches[seed] for seed in self.seeds[part]]
+        inputs = torch.stack([_filled(x) for x, _ in chosen])
+        labels = torch.stack([_filled(y) for _, y in chosen])
+        size = len(chosen[0][0])
+        weights = self.rows.values.new_full(labels.shape[:2], 1 / size)
+        weights[:, size:] = 0.0  # what only fills the lanes counts for nothing
+        return inputs, labels, weights.flatten()
 
     def _step(self, batches: dict[int, Batch]) -> None:
-        self._backward(batches)
         self.spent += 1
         for each in filter(_trains, self.trainings):
             each.spent = each.result.gradient_evaluations = self.spent
+        if self.graph is not None:
+            self._replay(self.graph, batches)
+            return
+        for part, go in self.blocks:
+            go(*self._given(part, batches))
+        self._update()
+
+    def _replay(self, graph: Graph, batches: dict[int, Batch]) -> None:
+        """Put the batches where the graph's are, and take its step."""
+        given = [self._given(part, batches) for part, _ in self.blocks]
+        self.places = self.places or given
+        for place, tensors in zip(self.places, given, strict=True):
+            for old, new in zip(place, tensors, strict=True):
+                old.copy_(new)
+        graph()
+
+    def _graphed(self) -> None:
+        """Take a step with what lies in `places`."""
+        for (_, go), given in zip(self.blocks, self.places, strict=True):
+            go(*given)
+        for owner, _ in self.owners or ():
+            owner.step()
+
+    def _update(self) -> None:
+        """Have the optimizers step."""
         if self.owners is not None:
             for owner, schedules in self.owners:
                 members = [self.trainings[row] for row in owner.members]
@@ -185,10 +235,12 @@ class Stack:
         """Make the blocks' forward passes anew."""
         self.seeds = [training.trial.seed for training in self.trainings]
         self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
-        self.blocks: list[tuple[slice, Layer]] = [
-            (part, forward(self.rows.networks[0], self.rows.place(part)))
+        self.blocks: list[tuple[slice, Pass]] = [
+            (part, self.passes.of(self.rows, part))
             for part in _blocks(len(self.trainings), self._largest())
         ]
+        self.places = []
+        self.graph = Graph(self._graphed, self.rows.values.device) if self.mode == "graph" else None
 
     def _largest(self) -> int:
         """Return about how many bytes the largest activation of one trial takes."""

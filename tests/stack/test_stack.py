@@ -297,7 +297,7 @@ def test_the_guard_finds_what_the_audit_missed(odd):
     chosen = trials(PARITY, f"{odd}:SlowOnLargeTensors", budget=60)
     results = run(chosen, stack="on")
     assert {result.path for result in results} == {"alone"}
-    assert all("on a stack" in result.notes[-1] for result in results)
+    assert all("on a stack" in result.fallback for result in results)
     assert repr(results[0].curve) == repr(run_trial(chosen[0]).curve)
 
 
