@@ -185,7 +185,7 @@ def test_a_loss_that_raises_for_one_trial_ends_that_one_only(kind, path):
     assert [result.status for result in results][:2] == 2 * [Status.UNSOLVED]
     assert results[2].status in (Status.CRASHED, Status.DIVERGED)
     assert {result.path for result in results} == {path}
-    assert all(("on a stack" in str(result.notes)) == (path == "alone") for result in results)
+    assert all(("on a stack" in result.fallback) == (path == "alone") for result in results)
 
 
 def test_a_stack_has_no_seconds_of_its_own():
