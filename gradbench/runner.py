@@ -152,14 +152,17 @@ def _run_part(
     for mode in modes:
         try:
             found = _run_stack(chosen, mode, together=together, guard=guard)
+        except NotImplementedError as error:
+            why = f"{mode} fell back: {error}"
+            continue
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows alone
-            why = f"--gb-stack={mode} fell back: {one_line(error)}"
+            why = f"{mode} fell back: {one_line(error)}"
             continue
         if found is not None:
             for result in found:
                 result.fallback = why
             return found
-        why = f"--gb-stack={mode} fell back: a trial had other numbers than apart"
+        why = f"{mode} fell back: a trial had other numbers than apart"
     return None
 
 

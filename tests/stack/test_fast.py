@@ -108,7 +108,7 @@ def test_what_cannot_be_compiled_runs_as_it_comes_and_says_so(monkeypatch):
     found = run(chosen, stack="compile")
     assert curves(found) == curves(run(chosen))
     assert {result.path for result in found} == {"stacked"}
-    assert "--gb-stack=compile fell back: RuntimeError: no compiler here" in found[0].fallback
+    assert "compile fell back: RuntimeError: no compiler here" in found[0].fallback
 
 
 @pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9,lr=0.1", "adam"])
