@@ -38,24 +38,34 @@ def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
     try:
         client = Client(cluster or arguments, timeout=WAIT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
+        if cluster is not None:
+            cluster.close(timeout=5)
         raise ValueError(
             f"--gb-engine=dask:{arguments}: no scheduler answers there ({type(error).__name__})"
         ) from None
     client.run(keep_memory)
+    known = client.scheduler_info(n_workers=-1)["workers"]
+    ready = [client.submit(prepare, workers=[each], pure=False) for each in known]
 
     def workers() -> int | None:
         with contextlib.suppress(Exception):
             return len(client.scheduler_info(n_workers=-1)["workers"])
         return None
 
-    return Dask(client, cluster), workers, ours
+    return Dask(client, cluster, ready), workers, ours
+
+
+def prepare() -> None:
+    """Import what cases need, torch above all, while the controller is still at its own."""
+    import gradbench.running  # noqa: F401
 
 
 class Dask:
     """A client of a scheduler, which ends what was started with it."""
 
-    def __init__(self, client: Any, cluster: Any) -> None:  # noqa: ANN401
+    def __init__(self, client: Any, cluster: Any, ready: list[Any]) -> None:  # noqa: ANN401
         self.client, self.cluster = client, cluster
+        self.ready = ready  # what nobody holds is not run
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:  # noqa: ANN401
         """Have a call run on a worker."""
