@@ -28,6 +28,8 @@ def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
     cluster, ours = None, 0
     # a call whose worker died is not tried again by the scheduler: the controller does
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    dask.config.set({"distributed.worker.profile.enabled": False})
+    dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30})
     if kind == "local":
         if not count.isdecimal() or not int(count):
             raise ValueError(f"--gb-engine=dask:{arguments}: write dask:local:N, N from 1 on")

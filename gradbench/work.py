@@ -18,7 +18,7 @@ Answer = tuple[Record, list[TrialResult], str]
 """A record, the results from whose blocks its step time comes, and a traceback where the harness,
 not the optimizer, raised."""
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt (malloc.h)."""
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -114,5 +114,6 @@ def keep_memory() -> None:
     """Have glibc keep freed memory: giving back a layer's activations costs page faults at each."""
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_ARENA_MAX, 1)  # a thread's own would give back what it holds
         library.mallopt(M_MMAP_THRESHOLD, 2**25)
         library.mallopt(M_TRIM_THRESHOLD, 2**30)
