@@ -1,10 +1,12 @@
 """The `gradbench` command: run, list, compare, report and history."""
 
 import argparse
+import gc
 import sys
 import textwrap
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,15 +81,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     history.set_defaults(act=lambda chosen: show_history(chosen.folder, chosen.page))
     chosen = parser.parse_args(words)
     try:
-        return int(chosen.act(chosen) or 0)
+        with _without_collection():
+            return int(chosen.act(chosen) or 0)
     except (OSError, ImportError, ValueError, SyntaxError) as error:
         print(f"gradbench {chosen.command}: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Spare the collector its search for garbage among a run's records, where there is none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def show_comparison(a: str, b: str, style: str) -> None:
     """Print how optimizer A did against B."""
-    (run_a, spec_a, ours), (run_b, spec_b, theirs) = choose(a), choose(b)
+    (run_a, spec_a, ours), (run_b, spec_b, theirs) = choose(a, alone=True), choose(b, alone=True)
     warn(run_a.damaged + (run_b.damaged if run_b.path != run_a.path else []))
     comparable(run_a.about, run_b.about)
     alike = spec_a == spec_b

@@ -143,9 +143,7 @@ class Record:
     @property
     def contestant(self) -> str:
         """Who attempts the case: the optimizer, on an architecture where one was named."""
-        on = f" on {self.architecture}"
-        alone = self.architecture is None or self.optimizer.endswith(on)
-        return self.optimizer if alone else self.optimizer + on
+        return contestant(self.optimizer, self.architecture)
 
     @property
     def statuses(self) -> list[str]:
@@ -160,8 +158,21 @@ class Record:
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Self:
         """Build a record from parsed JSON, leaving out fields unknown to this version."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
+        return cls(**{name: value for name, value in data.items() if name in FIELDS})
+
+
+def _required(entry: Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
+
+
+FIELDS = {f.name: _required(f) for f in fields(Record)}
+"""The record's fields, and whether a line of JSON must have them."""
+
+
+def contestant(optimizer: str, architecture: str | None) -> str:
+    """Return what an optimizer is compared as: with its architecture, where one was named."""
+    on = f" on {architecture}"
+    return optimizer if architecture is None or optimizer.endswith(on) else optimizer + on
 
 
 def contestants(records: Iterable[Record]) -> list[Record]:
@@ -224,7 +235,7 @@ def from_data(data: Any) -> Record:  # noqa: ANN401
     Raises ValueError, in a few words, where it holds none.
     """
     if isinstance(data, dict):
-        lacks = [f.name for f in fields(Record) if _required(f) and f.name not in data]
+        lacks = [name for name, required in FIELDS.items() if required and name not in data]
         if lacks:
             raise ValueError(f"not a record (it lacks {', '.join(lacks[:3])}...)")
     try:
@@ -234,10 +245,6 @@ def from_data(data: Any) -> Record:  # noqa: ANN401
     if found := problem(vars(record), {status.value for status in Status}):
         raise ValueError(f"not a record ({found})")
     return record
-
-
-def _required(entry: Field[Any]) -> bool:
-    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def read(path: Path) -> list[Record]:

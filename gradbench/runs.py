@@ -2,14 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gradbench.brief import LARGE, in_brief, whose
 from gradbench.compare import differing
 from gradbench.folder import HELD
-from gradbench.record import Expectation, Record, contestants, parse
+from gradbench.record import Expectation, Record, parse
 
 
 class RunError(ValueError):
@@ -33,31 +34,48 @@ class Run:
         return list(dict.fromkeys(r.optimizer for r in self.records if r.expectation != "learner"))
 
 
-def load(path: Path) -> Run:
+def load(path: Path, only: str | None = None) -> Run:
     """Read a run's folder, or the records.jsonl within it.
 
-    A damaged line is skipped and named in `damaged`. Raises RunError where there is no run.
+    A damaged line is skipped and named in `damaged`. A run of more than `LARGE` records is read in
+    brief. With `only`, records of other optimizers are passed over. Raises RunError where there is
+    no run.
     """
     folder = path.parent if path.is_file() else path
-    about, lines = folder / "run.json", folder / "records.jsonl"
-    if not about.is_file() or not lines.is_file():
+    about, file = folder / "run.json", folder / "records.jsonl"
+    if not about.is_file() or not file.is_file():
         raise RunError(f"{path} is no run: it needs run.json and records.jsonl")
     try:
         described = json.loads(about.read_text(encoding="utf-8"))
-        text = lines.read_text(encoding="utf-8", errors="replace")
+        large = _count(file) > LARGE
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{about}: cannot be read ({type(error).__name__})") from None
     if not isinstance(described, dict):
         raise RunError(f"{about}: not an object")
     records, damaged = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
+    for number, line in enumerate(lines(file), start=1):
+        if not line.strip() or (only is not None and whose(line) not in {None, only}):
             continue
         try:
-            records.append(parse(line))
+            record = in_brief(line) if large else parse(line)
         except ValueError as error:
-            damaged.append(f"{lines}, line {number}: skipped, {error}")
-    return Run(folder, described, contestants(records), damaged, _held(folder / HELD))
+            damaged.append(f"{file}, line {number}: skipped, {error}")
+            continue
+        record.optimizer = record.contestant
+        records.append(record)
+    return Run(folder, described, records, damaged, _held(folder / HELD))
+
+
+def lines(file: Path) -> Iterator[str]:
+    """Yield a file's lines, whatever bytes they hold."""
+    with file.open(encoding="utf-8", errors="replace", newline="\n") as text:
+        yield from text
+
+
+def _count(file: Path) -> int:
+    """Return the number of lines."""
+    with file.open("rb") as whole:
+        return sum(part.count(b"\n") for part in iter(lambda: whole.read(2**20), b""))
 
 
 def _held(path: Path) -> tuple[str, ...]:
@@ -109,10 +127,11 @@ def _labels(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def choose(text: str) -> tuple[Run, str, list[Record]]:
+def choose(text: str, *, alone: bool = False) -> tuple[Run, str, list[Record]]:
     """Return a run, one of its optimizers and that one's records, from `RUN` or `RUN:optimizer`.
 
-    Raises RunError where the run has several optimizers and none is named, or not that one.
+    With `alone`, the run's other records need not be read. Raises RunError where the run has
+    several optimizers and none is named, or not that one.
     """
     path, spec = Path(text), ""
     if not path.exists():
@@ -120,6 +139,10 @@ def choose(text: str) -> tuple[Run, str, list[Record]]:
         if not Path(head).exists():
             raise RunError(f"there is no run {text}")
         path, spec = Path(head), tail
+    if spec and alone:
+        run = load(path, spec)
+        if spec in run.optimizers:
+            return run, spec, [r for r in run.records if r.optimizer == spec]
     run = load(path)
     have = run.optimizers
     if not have:

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "gradbench"
 ALLOWED = {
     "": {"case", "record", "runner", "scenario", "trial"},  # lazily
     "shape": set(),
+    "brief": {"record"},
     "record": {"shape"},
     "statistics": set(),
     "clock": set(),
@@ -73,7 +74,7 @@ ALLOWED = {
     "proof": {"case", "record", "runner", "scenario", "trial"},
     "work": {"item", "record", "running", "streams"},
     "processes": {"running", "work"},
-    "on_dask": {"work"},
+    "on_dask": {"running", "work"},
     "on_slurm": set(),
     "engine": {"imports", "on_dask", "on_slurm", "processes", "spec", "work"},
     "dispatch": {"engine", "item", "live", "running", "work"},
@@ -89,9 +90,9 @@ ALLOWED = {
         *("baseline", "case", "compare", "judge", "options", "record", "screen"),
         *("steptime", "streams"),
     },
-    "runs": {"compare", "folder", "record"},
+    "runs": {"brief", "compare", "folder", "record"},
     "history": {"compare", "record", "runs", "statistics"},
-    "report": {"record", "statistics", "compare", "history", "report"},
+    "report": {"brief", "record", "statistics", "compare", "history", "report"},
     "discover": {"case"},
     "options": {"case", "spec", "verdict"},
     "judge": {"record", "verdict"},

@@ -45,19 +45,21 @@ def _apart(record: Record) -> tuple[str, ...]:
 def _ladder(key: tuple[str, ...], group: list[Record]) -> Ladder:
     axes = [a for a in group[0].ladder if len({r.setting.get(a) for r in group}) > 1]
     never = [r for r in group if r.expectation == Expectation.NEVER]
-    optimizers = dict.fromkeys(r.optimizer for r in group)
-    hardest = {
-        name: _named(
-            _largest([r for r in group if r.optimizer == name and 2 * r.solved > r.seeds], axes),
-            axes,
-        )
-        for name in optimizers
-    }
+    solved: dict[str, list[Record]] = {r.optimizer: [] for r in group}
+    for record in group:
+        if 2 * record.solved > record.seeds:
+            solved[record.optimizer].append(record)
+    hardest = {name: _named(_largest(found, axes), axes) for name, found in solved.items()}
     return Ladder(key[0], key[1], len({r.case for r in group}), hardest, _named(never, axes))
 
 
 def _largest(group: list[Record], axes: list[str]) -> list[Record]:
-    return [r for r in group if not any(_below(r.setting, s.setting, axes) for s in group)]
+    rungs = {tuple(r.setting.get(axis, 0) for axis in axes): r for r in group}
+    return [
+        r
+        for r in rungs.values()
+        if not any(_below(r.setting, s.setting, axes) for s in rungs.values())
+    ]
 
 
 def _below(a: dict[str, Any], b: dict[str, Any], axes: list[str]) -> bool:

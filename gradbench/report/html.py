@@ -69,6 +69,7 @@ def page(
             ladders=ladders(records),
             optimizers=seen["optimizers"],
             families=[family["name"] for family in seen["families"]],
+            brief=len(records) if seen["brief"] else 0,
             data=finite(seen | {"preset": str(runs[0].get("preset", ""))}),
             css=style(),
             script=_template("report.js"),

@@ -5,7 +5,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+from gradbench.brief import LARGE
 from gradbench.record import Record, Status, finite
+from gradbench.report import tally
 from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
 
 
@@ -22,8 +24,11 @@ def page(
         parts += ["## NEWS", _list(found)]
     if baseline:
         parts += ["## Against what was before", _list(list(baseline))]
+    if len(records) > LARGE:
+        parts += ["## Verdicts", _table(_escaped(tally.rows(records)), tally.HEADERS), tally.SAID]
+        return "\n\n".join(parts) + "\n"
     if records:
-        rows = [[_escape(cell) for cell in cells(record)] for record in records]
+        rows = _escaped([cells(record) for record in records])
         parts += [
             "## Verdicts",
             _table(rows, HEADERS),
@@ -119,6 +124,10 @@ def _tracks(record: Record) -> list[list[str]]:
 
 def _table(rows: list[list[str]], headers: tuple[str, ...]) -> str:
     return str(tabulate(rows, headers, tablefmt="pipe", disable_numparse=True))
+
+
+def _escaped(rows: list[list[str]]) -> list[list[str]]:
+    return [[_escape(cell) for cell in row] for row in rows]
 
 
 def _list(lines: list[str]) -> str:

@@ -1,8 +1,10 @@
 """Runs as plain data for a page that draws them: what is embedded in report.html."""
 
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from gradbench.brief import LARGE
 from gradbench.record import Expectation, Outcome, Record, Status
 from gradbench.report.bands import band, spent
 from gradbench.report.rows import distinct, ran, remarks, to_target, verdict
@@ -18,13 +20,15 @@ def view(records: list[Record]) -> dict[str, Any]:
     for record in records:
         by_case.setdefault(record.case, []).append(record)
     families = list(dict.fromkeys(r.family for r in records))
+    brief = len(records) > LARGE
     return {
+        "brief": brief,
         "optimizers": [{"spec": spec, "name": name} for spec, name in distinct(specs).items()],
         "families": [
             {"name": family, "arrivals": arrivals([r for r in records if r.family == family])}
-            for family in families
+            for family in ([] if brief else families)
         ],
-        "cases": [_case(found) for found in by_case.values()],
+        "cases": [_case(found, cell if brief else result) for found in by_case.values()],
     }
 
 
@@ -33,7 +37,7 @@ def is_learner(record: Record) -> bool:
     return record.expectation == Expectation.LEARNER
 
 
-def _case(found: list[Record]) -> dict[str, Any]:
+def _case(found: list[Record], shown: Callable[[Record], dict[str, Any]]) -> dict[str, Any]:
     first = found[0]
     setting = [f"{name} = {value}" for name, value in first.setting.items()]
     return {
@@ -48,24 +52,18 @@ def _case(found: list[Record]) -> dict[str, Any]:
         "batch": first.batch,
         "target": first.target_score,
         "learner": is_learner(first),
-        "results": {"" if is_learner(r) else r.optimizer: result(r) for r in found},
+        "results": {"" if is_learner(r) else r.optimizer: shown(r) for r in found},
     }
 
 
-def result(record: Record) -> dict[str, Any]:
-    """Return what one optimizer did on one case."""
-    statuses, count = record.statuses, ran(record)
+def cell(record: Record) -> dict[str, Any]:
+    """Return what the table of verdicts shows of a record."""
+    statuses = record.statuses
     low, high = wilson(record.solved, record.seeds) if record.seeds else (0.0, 1.0)
-    arrived = [status == Status.SOLVED for status in statuses]
-    cost = [t["evaluations_to_target"] or spent(t) for t in record.trials]
-    time = running_time(cost, arrived) if count else None
-    each = [t["seconds"] / spent(t) for t in record.trials if t.get("seconds") and spent(t)]
-    step = record.timing.get("seconds_per_step") or {}
-    memory = record.timing.get("peak_memory_bytes")
     return {
         "solved": record.solved,
         "seeds": record.seeds,
-        "ran": count,
+        "ran": ran(record),
         "interval": [round(low, 3), round(high, 3)],
         "bad": {
             kind.value: statuses.count(kind)
@@ -75,13 +73,27 @@ def result(record: Record) -> dict[str, Any]:
         "news": record.outcome == Outcome.NEWS,
         "verdict": verdict(record),
         "median": to_target(record),
+        "remarks": remarks(record),
+    }
+
+
+def result(record: Record) -> dict[str, Any]:
+    """Return what one optimizer did on one case."""
+    statuses, count = record.statuses, ran(record)
+    arrived = [status == Status.SOLVED for status in statuses]
+    cost = [t["evaluations_to_target"] or spent(t) for t in record.trials]
+    time = running_time(cost, arrived) if count else None
+    each = [t["seconds"] / spent(t) for t in record.trials if t.get("seconds") and spent(t)]
+    step = record.timing.get("seconds_per_step") or {}
+    memory = record.timing.get("peak_memory_bytes")
+    return {
+        **cell(record),
         "ert": time,
         "step": {name: step.get(name) for name in ("median", "q1", "q3")},
         "each": median(each) if each else None,
         "clock": record.timing.get("clock"),
         "memory": None if memory is None else round(memory / MIB, 1),
         "rate": record.hyperparameters.get("lr"),
-        "remarks": remarks(record),
         "band": band(record.trials),
         "sweep": _sweep(record),
         "cost": record.tuning_cost.get("gradient_evaluations"),

@@ -198,7 +198,7 @@ function fill() {
   const body = node("tbody");
   for (const i of order) {
     const item = data.cases[i];
-    const row = node("tr", { "data-case": item.id }, node("th", { scope: "row", title: item.id }, node("a", { href: "#" + item.id }, item.id)), node("td", {}, item.expectation));
+    const row = node("tr", { "data-case": item.id }, node("th", { scope: "row", title: item.id }, data.brief ? item.id : node("a", { href: "#" + item.id }, item.id)), node("td", {}, item.expectation));
     if (item.learner) {
       const result = item.results[""];
       row.append(node("td", { class: "cell", colspan: data.optimizers.length || 1, title: "takes no optimizer" }, `${result.solved}/${result.seeds}, takes no optimizer`));
