@@ -150,7 +150,7 @@ def lab(pytester):
     def run(*options, factor=1.0, spec="lab.py:Mine:lr=0.3"):
         (pytester.path / "lab.py").write_text(f"FACTOR = {factor}\n{OPTIMIZER}")
         standard = ("--gb-baseline=base.json", "--gb-probes=none", f"--optimizer={spec}")
-        return pytester.runpytest_subprocess(*standard, *options)
+        return pytester.runpytest_inprocess(*standard, *options)
 
     return run
 
@@ -197,7 +197,7 @@ def test_mistakes_are_one_line_and_exit_code_4_and_no_folder_is_made(pytester, l
     result = lab("--gb-tune=0")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: not comparable with the baseline: tuning 0 here, 5 in*"])
-    bare = pytester.runpytest_subprocess("--optimizer=adam", "--gb-update-baseline")
+    bare = pytester.runpytest_inprocess("--optimizer=adam", "--gb-update-baseline")
     assert bare.ret == 4
     bare.stderr.fnmatch_lines(["ERROR: --gb-update-baseline: say which with --gb-baseline=FILE"])
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_held_against_the_baseline_is_no_pass(pytester, lab):
     assert other.ret == 4
     other.stderr.fnmatch_lines(["ERROR: the baseline has none of these optimizers; it has lab.py*"])
     lab("-k", "weight1").assert_outcomes(passed=1, failed=1)
-    bare = pytester.runpytest_subprocess("--optimizer=adam", "--gb-gate=baseline")
+    bare = pytester.runpytest_inprocess("--optimizer=adam", "--gb-gate=baseline")
     assert bare.ret == 4
     bare.stderr.fnmatch_lines(["ERROR: --gb-gate=baseline: say which with --gb-baseline=FILE"])
     beside = lab("--optimizer=adam:lr=0.01", "-rs", "-k", "weight2")
@@ -249,19 +249,19 @@ def test_a_slower_step_fails_only_where_that_was_asked_for(pytester):
     pytester.makepyfile(test_suite=SUITE)
     (pytester.path / "slow.py").write_text(SLOW)
     plain = ("--optimizer=slow.py:Slow:lr=0.3", "--gb-probes=none", "--gb-gate=record")
-    assert pytester.runpytest_subprocess(*plain).ret == 0
-    timed = pytester.runpytest_subprocess(*plain[:2], "--gb-time-against=sgd:lr=0.3")
+    assert pytester.runpytest_inprocess(*plain).ret == 0
+    timed = pytester.runpytest_inprocess(*plain[:2], "--gb-time-against=sgd:lr=0.3")
     assert timed.ret == 1
     timed.stdout.fnmatch_lines(
         ["FAILED time::Slow-lr-0-3 - Regressed: slow.py:Slow:lr=0.3: a step*"]
     )
     report = (pytester.path / "reports" / "latest" / "report.md").read_text()
     assert "step time of slow.py:Slow:lr=0.3: x" in report
-    let = pytester.runpytest_subprocess(*plain, "--gb-time-against=sgd:lr=0.3")
+    let = pytester.runpytest_inprocess(*plain, "--gb-time-against=sgd:lr=0.3")
     assert let.ret == 0
-    empty = pytester.runpytest_subprocess(*plain, "--gb-time-against=")
+    empty = pytester.runpytest_inprocess(*plain, "--gb-time-against=")
     assert empty.ret == 4
     empty.stderr.fnmatch_lines(["ERROR: --gb-time-against=: give a value, or leave the option out"])
-    wrong = pytester.runpytest_subprocess(*plain, "--gb-time-against=nothing")
+    wrong = pytester.runpytest_inprocess(*plain, "--gb-time-against=nothing")
     assert wrong.ret == 4
     wrong.stderr.fnmatch_lines(["ERROR: *nothing*"])
