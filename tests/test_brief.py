@@ -64,7 +64,8 @@ def test_a_record_in_brief_is_the_record_without_its_curves_sweep_and_later_read
 
 
 @pytest.mark.parametrize(
-    "said", ['{"curve": [[1, 2]]}', "}}}", '"tuning": [{}]', '\\"informativeness\\": [', "]}, {"]
+    "said",
+    ['{"curve": [[1, 2]]}', "}}}", '"tuning": [{}]', '\\"informativeness\\": [', "]}, {", "}]"],
 )
 def test_whatever_a_message_says_is_kept(long, said):
     """Patterns must not match within strings, and braces there must not mislead them."""
@@ -96,11 +97,12 @@ def test_whose_a_line_is(record, changes, wanted):
 
 def test_a_line_of_another_writer_is_parsed(folder):
     file = folder / "records.jsonl"
-    turned = [dict(sorted(json.loads(line).items())) for line in file.read_text().splitlines()]
-    file.write_text("".join(json.dumps(each) + "\n" for each in turned))
-    assert whose(file.read_text().splitlines()[0]) is None
+    lines = file.read_text().splitlines()
+    lines[4] = json.dumps(dict(sorted(json.loads(lines[4]).items())))
+    file.write_text("".join(line + "\n" for line in lines))
+    assert whose(lines[4]) is None
     run, spec, records = choose(f"{folder}:b", alone=True)
-    assert (spec, len(records), len(run.records)) == ("b", 3, 6)
+    assert (spec, len(records), len(run.records)) == ("b", 3, 3)
 
 
 def test_one_optimizers_records_are_read_without_the_others(folder):
