@@ -1,9 +1,8 @@
 """The training loop of a stack: one forward and backward pass for all its trials."""
 
 from collections.abc import Callable, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -11,23 +10,19 @@ from torch.optim.lr_scheduler import LRScheduler
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status
 from gradbench.scenario import Batch
+from gradbench.stack.blocks import Given, blocks, given, largest
 from gradbench.stack.graph import Graph, make_capturable
 from gradbench.stack.passes import Compiled, Eager, Pass, Passes
-from gradbench.stack.rows import LANES, Rows
+from gradbench.stack.rows import Rows
 from gradbench.stack.shared import Shared
 from gradbench.training import Training, Watch, one_line
 from gradbench.trial import Trial, looks
-
-BLOCK_BYTES = 2**21
-"""Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
 
 GUARD = 50
 """Steps after which a trial is held against the same one trained apart."""
 
 
 Owner = tuple[Shared, list[LRScheduler]]
-Given = tuple[Tensor, Tensor, Tensor]
-"""A block's inputs, labels, and each loss's weight."""
 
 
 class Stack:
@@ -130,16 +125,6 @@ class Stack:
         """Return a copy of a trial's parameters as they lie in its row."""
         return self.rows.values[self.trainings.index(training)].clone()
 
-    def _given(self, part: slice, batches: dict[int, Batch]) -> Given:
-        """Return what a block's pass works on."""
-        chosen = [batches[seed] for seed in self.seeds[part]]
-        inputs = torch.stack([_filled(x) for x, _ in chosen])
-        labels = torch.stack([_filled(y) for _, y in chosen])
-        size = len(chosen[0][0])
-        weights = self.rows.values.new_full(labels.shape[:2], 1 / size)
-        weights[:, size:] = 0.0  # what only fills the lanes counts for nothing
-        return inputs, labels, weights.flatten()
-
     def _step(self, batches: dict[int, Batch]) -> None:
         self.spent += 1
         for each in filter(_trains, self.trainings):
@@ -148,22 +133,23 @@ class Stack:
             self._replay(self.graph, batches)
             return
         for part, go in self.blocks:
-            go(*self._given(part, batches))
+            go(*given([batches[seed] for seed in self.seeds[part]], self.rows.values))
         self._update()
 
     def _replay(self, graph: Graph, batches: dict[int, Batch]) -> None:
         """Put the batches where the graph's are, and take its step."""
-        given = [self._given(part, batches) for part, _ in self.blocks]
-        self.places = self.places or given
-        for place, tensors in zip(self.places, given, strict=True):
+        chosen = [[batches[seed] for seed in self.seeds[part]] for part, _ in self.blocks]
+        new_ones = [given(each, self.rows.values) for each in chosen]
+        self.places = self.places or new_ones
+        for place, tensors in zip(self.places, new_ones, strict=True):
             for old, new in zip(place, tensors, strict=True):
                 old.copy_(new)
         graph()
 
     def _graphed(self) -> None:
         """Take a step with what lies in `places`."""
-        for (_, go), given in zip(self.blocks, self.places, strict=True):
-            go(*given)
+        for (_, go), place in zip(self.blocks, self.places, strict=True):
+            go(*place)
         for owner, _ in self.owners or ():
             owner.step()
 
@@ -237,17 +223,10 @@ class Stack:
         self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
         self.blocks: list[tuple[slice, Pass]] = [
             (part, self.passes.of(self.rows, part))
-            for part in _blocks(len(self.trainings), self._largest())
+            for part in blocks(len(self.trainings), largest(self.trainings[0]))
         ]
         self.places = []
         self.graph = Graph(self._graphed, self.rows.values.device) if self.mode == "graph" else None
-
-    def _largest(self) -> int:
-        """Return about how many bytes the largest activation of one trial takes."""
-        modules = self.rows.networks[0].modules()
-        widths = [m.out_features for m in modules if isinstance(m, nn.Linear)]
-        width = max([self.trainings[0].held_out[0][0].numel(), *widths])
-        return self.trial.batch * width * self.rows.values.element_size()
 
 
 def _trains(training: Training) -> bool:
@@ -267,25 +246,5 @@ def _try(trainings: list[Training], *calls: Callable[[], object]) -> None:
             training.result.status, training.result.reason = Status.CRASHED, one_line(error)
 
 
-def _filled(examples: Tensor) -> Tensor:
-    """Return a batch with its first examples again behind it, up to whole lanes."""
-    more = -len(examples) % LANES
-    while more:
-        part = examples[:more]
-        examples, more = torch.cat((examples, part)), more - len(part)
-    return examples
-
-
 def _rates(training: Training) -> list[tuple[str, str]]:
     return sorted((name, repr(value)) for name, value in training.trial.hyperparameters.items())
-
-
-def _blocks(rows: int, largest: int) -> list[slice]:
-    """Cut so many rows, of which one's largest activation has so many bytes, into equal blocks.
-
-    None has fewer than two rows.
-    """
-    at_most = max(2, BLOCK_BYTES // max(1, largest))
-    count = max(1, min(-(-rows // at_most), rows // 2))
-    edges = [rows * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(edges)]

@@ -15,7 +15,7 @@ from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.saturation import Saturation
 from gradbench.scenarios.steps import Steps
-from gradbench.stack import training as stacked
+from gradbench.stack import blocks
 from gradbench.stack.training import Stack
 from gradbench.streams import isolated
 from gradbench.training import Training
@@ -87,7 +87,7 @@ def test_a_curve_is_the_same_to_the_bit_in_any_stack(name, monkeypatch):
     assert same(random.Random(1).sample(chosen, 5))
     assert same(chosen[4:6])
     assert same(chosen[3:4])  # a lone one is padded to two
-    monkeypatch.setattr(stacked, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
     assert same(chosen)
 
 

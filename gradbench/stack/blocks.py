@@ -1,0 +1,57 @@
+"""How a stack's rows are cut into blocks, and what a block's pass is given."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.scenario import Batch
+from gradbench.stack.rows import LANES
+from gradbench.training import Training
+
+BLOCK_BYTES = 2**21
+"""Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
+
+Given = tuple[Tensor, Tensor, Tensor]
+"""A block's inputs, labels, and each loss's weight."""
+
+
+def given(chosen: Sequence[Batch], like: Tensor) -> Given:
+    """Return what a block's pass works on, from a batch for each of its rows.
+
+    Weights are of the type of `like`.
+    """
+    inputs = torch.stack([_filled(x) for x, _ in chosen])
+    labels = torch.stack([_filled(y) for _, y in chosen])
+    size = len(chosen[0][0])
+    weights = like.new_full(labels.shape[:2], 1 / size)
+    weights[:, size:] = 0.0  # what only fills the lanes counts for nothing
+    return inputs, labels, weights.flatten()
+
+
+def _filled(examples: Tensor) -> Tensor:
+    """Return a batch with its first examples again behind it, up to whole lanes."""
+    more = -len(examples) % LANES
+    while more:
+        part = examples[:more]
+        examples, more = torch.cat((examples, part)), more - len(part)
+    return examples
+
+
+def largest(training: Training) -> int:
+    """Return about how many bytes the largest activation of one trial takes."""
+    widths = [m.out_features for m in training.network.modules() if isinstance(m, nn.Linear)]
+    width = max([training.held_out[0][0].numel(), *widths])
+    return training.trial.batch * width * training.parameters[0].element_size()
+
+
+def blocks(rows: int, largest: int) -> list[slice]:
+    """Cut so many rows, of which one's largest activation has so many bytes, into equal blocks.
+
+    None has fewer than two rows.
+    """
+    at_most = max(2, BLOCK_BYTES // max(1, largest))
+    count = max(1, min(-(-rows // at_most), rows // 2))
+    edges = [rows * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
