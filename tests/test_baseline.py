@@ -1,6 +1,5 @@
 """The baseline: what got worse fails, what did not passes, false alarms are as rare as stated."""
 
-import itertools
 import json
 import math
 
@@ -148,13 +147,10 @@ def lab(pytester):
     """A suite and an optimizer whose rate can be changed; returns a function that runs pytest."""
     pytester.makepyfile(test_suite=SUITE)
 
-    edits = itertools.count()
-
     def run(*options, factor=1.0, spec="lab.py:Mine:lr=0.3"):
-        number = next(edits)  # of another size each time, as bytecode is known by that and seconds
-        (pytester.path / "lab.py").write_text(f"FACTOR = {factor}{number * ' '}\n{OPTIMIZER}")
+        (pytester.path / "lab.py").write_text(f"FACTOR = {factor}\n{OPTIMIZER}")
         standard = ("--gb-baseline=base.json", "--gb-probes=none", f"--optimizer={spec}")
-        return pytester.runpytest_inprocess(*standard, *options)
+        return pytester.runpytest_subprocess(*standard, *options)
 
     return run
 
