@@ -26,7 +26,8 @@ def given(chosen: Sequence[Batch], like: Tensor) -> Given:
     labels = torch.stack([_filled(y) for _, y in chosen])
     size = len(chosen[0][0])
     weights = like.new_full(labels.shape[:2], 1 / size)
-    weights[:, size:] = 0.0  # what only fills the lanes counts for nothing
+    if size < labels.shape[1]:  # what only fills the lanes counts for nothing
+        weights[:, size:] = 0.0
     return inputs, labels, weights.flatten()
 
 
