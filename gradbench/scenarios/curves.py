@@ -134,7 +134,7 @@ class Curves(Scenario):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Squared error of each curve: summed over positions for `linear`, else averaged."""
-        squares = (outputs - labels).square()
+        squares = nn.functional.mse_loss(outputs, labels, reduction="none")
         return squares.sum(dim=1) if self.approach == "linear" else squares.mean(dim=1)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -218,8 +218,9 @@ class Filter(nn.Module):
         """As `forward`, for curves of shape `(trials, n, length)`."""
         trials, n, length = f.shape
         windows = torch.stack([f[..., k : length - 2 + k] for k in range(3)], dim=1).flatten(2)
-        values = self.conditioner.mT.expand(trials, 3, 3) @ windows
-        rows = torch.bmm(weights["weight"][:, None], values)
+        matrices = self.conditioner.mT.expand(trials, 3, 3)
+        taps = torch.bmm(weights["weight"][:, None], matrices)  # first: no windows times a matrix
+        rows = torch.bmm(taps, windows)
         return nn.functional.pad(rows.view(trials, n, length - 2), (2, 0))
 
 
