@@ -1,22 +1,15 @@
 """Records in brief: what of them a run of very many can hold, and whose a line is at a glance."""
 
+import functools
 import json
 import re
+from collections.abc import Callable
+from importlib.util import find_spec
 
 from gradbench.record import Expectation, Record, contestant, parse
 
 LARGE = 10_000
 """Records beyond which a run is read and shown in brief: without curves, sweeps and tracks."""
-
-FLAT = r"\{[^{}]*\}"
-NESTED = rf"\{{[^{{}}]*(?:{FLAT}[^{{}}]*)*\}}"
-LEFT_OUT = (
-    (re.compile(r'"curve": \[\[[^][{}"]*\](?:, \[[^][{}"]*\])*\]'), '"curve": []'),
-    (re.compile(rf'"tuning": \[{NESTED}(?:, {NESTED})*\]'), '"tuning": []'),
-    (re.compile(rf'"tuning_cost": {NESTED}'), '"tuning_cost": {}'),
-    (re.compile(rf'"informativeness": \[({FLAT})(?:, {FLAT})*\]'), r'"informativeness": [\1]'),
-)
-"""What need not even be parsed, where it looks as records are written."""
 
 WORD = r'("(?:[^"\\]|\\.)*")'
 WHOSE = re.compile(
@@ -38,18 +31,24 @@ def in_brief(line: str) -> Record:
 
     Raises ValueError, in a few words, where the line holds none.
     """
-    short = line
-    for pattern, instead in LEFT_OUT:
-        short = pattern.sub(instead, short)
-    try:
-        record = parse(short)
-    except ValueError:  # a brace within a string, perhaps
-        record = parse(line)
+    if (seen := _glance()(line)) is not None:
+        return seen
+    record = parse(line)
     record.trials = [{name: t[name] for name in TRIAL if name in t} for t in record.trials]
     record.timing = {name: record.timing[name] for name in TIMING if name in record.timing}
     record.tuning, record.tuning_cost = [], {}
     record.informativeness = record.informativeness[:1]
     return record
+
+
+@functools.cache
+def _glance() -> Callable[[str], Record | None]:
+    """Return what reads a line without parsing all of it, where that is installed."""
+    if find_spec("msgspec") is None:
+        return lambda _: None
+    from gradbench.glance import glance
+
+    return glance
 
 
 def whose(line: str) -> str | None:

@@ -40,6 +40,9 @@ class Status(Sentence):
     UNSUPPORTED = "unsupported", "this optimizer cannot run on this network"
 
 
+STATUSES = frozenset(status.value for status in Status)
+
+
 class Expectation(Sentence):
     """What a case asks of an optimizer, set by what four standard optimizers did."""
 
@@ -158,7 +161,8 @@ class Record:
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Self:
         """Build a record from parsed JSON, leaving out fields unknown to this version."""
-        return cls(**{name: value for name, value in data.items() if name in FIELDS})
+        known = data if data.keys() == FIELDS.keys() else {n: data[n] for n in data if n in FIELDS}
+        return cls(**known)
 
 
 def _required(entry: Field[Any]) -> bool:
@@ -186,14 +190,17 @@ def finite(value: Any) -> Any:  # noqa: ANN401
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(name): finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [finite(entry) for entry in value]
     return value
 
 
-def to_json(data: Any, *, indent: int | None = None) -> str:  # noqa: ANN401
-    """Return plain data as strict JSON."""
-    return json.dumps(finite(data), allow_nan=False, indent=indent, ensure_ascii=False)
+def to_json(data: Any, **how: Any) -> str:  # noqa: ANN401
+    """Return plain data as strict JSON, null for what is not finite; `how` as in json.dumps."""
+    try:
+        return json.dumps(data, allow_nan=False, ensure_ascii=False, **how)
+    except (ValueError, TypeError):
+        return json.dumps(finite(data), allow_nan=False, ensure_ascii=False, **how)
 
 
 def line_of(record: Record) -> str:
@@ -242,7 +249,7 @@ def from_data(data: Any) -> Record:  # noqa: ANN401
         record = Record.from_plain(data)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"not a record ({str(error)[:100]})") from None
-    if found := problem(vars(record), {status.value for status in Status}):
+    if found := problem(vars(record), STATUSES):
         raise ValueError(f"not a record ({found})")
     return record
 

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def load(path: Path, only: str | None = None) -> Run:
         raise RunError(f"{path} is no run: it needs run.json and records.jsonl")
     try:
         described = json.loads(about.read_text(encoding="utf-8"))
-        large = _count(file) > LARGE
+        large = _is_large(file)
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{about}: cannot be read ({type(error).__name__})") from None
     if not isinstance(described, dict):
@@ -72,10 +73,10 @@ def lines(file: Path) -> Iterator[str]:
         yield from text
 
 
-def _count(file: Path) -> int:
-    """Return the number of lines."""
+def _is_large(file: Path) -> bool:
+    """Whether there are more than `LARGE` lines."""
     with file.open("rb") as whole:
-        return sum(part.count(b"\n") for part in iter(lambda: whole.read(2**20), b""))
+        return next(islice(whole, LARGE, None), None) is not None
 
 
 def _held(path: Path) -> tuple[str, ...]:

@@ -25,16 +25,11 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
     for name, kind in KINDS.items():
         if not isinstance(data[name], kind):
             return f"{name} is no {kind.__name__}"
-    if data["budget"] < 1:
-        return "budget is below 1"
-    if not 0 <= data["solved"] <= data["seeds"]:
-        return f"{data['solved']} of {data['seeds']} seeds solved"
     checks = (
         ("trials", lambda trial: _is_trial(trial, statuses)),
         ("tuning", _is_point),
-        ("informativeness", _is_reading),
+        ("informativeness", is_reading),
         ("notes", lambda note: isinstance(note, str)),
-        ("ladder", lambda axis: _is_axis(data["setting"], axis)),
     )
     for name, check in checks:
         if not all(map(check, data[name])):
@@ -42,6 +37,17 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
     for name, holds in (("tuning_cost", _is_cost), ("timing", _is_timing)):
         if not holds(data[name]):
             return f"its {name} is no {name}"
+    return unlikely(data)
+
+
+def unlikely(data: dict[str, Any]) -> str:
+    """Return what of a record's fields, each of its own kind, cannot be; empty where all can."""
+    if data["budget"] < 1:
+        return "budget is below 1"
+    if not 0 <= data["solved"] <= data["seeds"]:
+        return f"{data['solved']} of {data['seeds']} seeds solved"
+    if not all(_is_axis(data["setting"], axis) for axis in data["ladder"]):
+        return "its ladder is no ladder"
     return "" if _is_number(data["hyperparameters"].get("lr")) else "its rate is no number"
 
 
@@ -61,10 +67,11 @@ def _holds(data: object, *numbers: str, **kinds: type) -> bool:
     """Whether it is an object whose entries of these names are numbers or null, or of a kind."""
     if not isinstance(data, dict):
         return False
-    for name in numbers:  # not all(...): records have hundreds of numbers
-        if not _is_number(data.get(name)):
+    for name in numbers:  # not all(...): records have hundreds of numbers, most of them floats
+        value = data.get(name)
+        if type(value) is not float and not _is_number(value):
             return False
-    return all(isinstance(data.get(name), kind) for name, kind in kinds.items())
+    return not kinds or all(isinstance(data.get(name), kind) for name, kind in kinds.items())
 
 
 def _has(data: object, *numbers: str, **kinds: type) -> bool:
@@ -105,7 +112,8 @@ def _is_point(data: object) -> bool:
     return data["lr"] is not None and data["seed"] is not None  # type: ignore[index]
 
 
-def _is_reading(data: object) -> bool:
+def is_reading(data: object) -> bool:
+    """Whether it is what a probe read."""
     if not _holds(data, "evaluations", "value", "error", "bound", probe=str):
         return False
     entry = data if isinstance(data, dict) else {}

@@ -7,6 +7,7 @@ import pytest
 from gradbench import brief, runs
 from gradbench.brief import in_brief, whose
 from gradbench.cli import main
+from gradbench.glance import glance
 from gradbench.record import line_of, parse
 from gradbench.report.html import available
 from gradbench.runs import choose, load
@@ -32,6 +33,18 @@ def long(record):
     return made
 
 
+@pytest.fixture(params=["glanced at", "parsed"])
+def way(request, monkeypatch):
+    """Read lines with msgspec and as without it."""
+    if request.param == "parsed":
+        monkeypatch.setattr(brief, "_glance", lambda: lambda _: None)
+
+
+def test_what_gradbench_writes_is_read_at_a_glance(long, record):
+    for one in (long(), record(), record(timing={})):
+        assert glance(line_of(one)) is not None
+
+
 @pytest.fixture
 def folder(tmp_path, about, long, monkeypatch):
     """Write a run of six records, which counts as very many."""
@@ -53,6 +66,7 @@ def kept(one):
     return one.case, one.optimizer, one.solved, one.outcome, trials, one.informativeness[0]
 
 
+@pytest.mark.usefixtures("way")
 def test_a_record_in_brief_is_the_record_without_its_curves_sweep_and_later_readings(long):
     line = line_of(long())
     short = in_brief(line)
@@ -67,8 +81,8 @@ def test_a_record_in_brief_is_the_record_without_its_curves_sweep_and_later_read
     "said",
     ['{"curve": [[1, 2]]}', "}}}", '"tuning": [{}]', '\\"informativeness\\": [', "]}, {", "}]"],
 )
+@pytest.mark.usefixtures("way")
 def test_whatever_a_message_says_is_kept(long, said):
-    """Patterns must not match within strings, and braces there must not mislead them."""
     one = long()
     one.trials[0]["reason"] = one.tuning[0]["status"] = said
     one.notes = [said]

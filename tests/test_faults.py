@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gradbench.brief import in_brief
 from gradbench.cli import main
-from gradbench.record import parse
+from gradbench.glance import glance
+from gradbench.record import line_of, parse
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -161,6 +163,21 @@ def test_a_hostile_file_is_read_or_refused(tmp_path, capsys, records, cut):
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
+@given(damaged())
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_line_at_a_glance_is_what_parsing_makes_of_it_or_takes_a_closer_look(record):
+    line = json.dumps(record)
+    seen = glance(line)
+    try:
+        parse(line)
+    except ValueError:
+        return
+    if seen is not None:
+        with pytest.MonkeyPatch.context() as without:
+            without.setattr("gradbench.brief._glance", lambda: lambda _: None)
+            assert json.loads(line_of(seen)) == json.loads(line_of(in_brief(line)))
+
+
 @pytest.mark.parametrize(
     "line",
     ["[" * 100_000, "{" + '"a":{' * 50_000, "9" * 100_000, '"' + "x" * 10**6 + '"', "\x00", "NaN"],
@@ -174,3 +191,4 @@ def test_a_line_that_is_no_record_is_named_and_passed_over(tmp_path, capsys, lin
     assert "records.jsonl, line 2: skipped, not a record" in said
     assert len(said.splitlines()) == 1
     assert len(said) < 1000
+    assert glance(line) is None

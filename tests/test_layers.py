@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "gradbench"
 ALLOWED = {
     "": {"case", "record", "runner", "scenario", "trial"},  # lazily
     "shape": set(),
-    "brief": {"record"},
+    "brief": {"glance", "record"},
+    "glance": {"record", "shape"},
     "record": {"shape"},
     "statistics": set(),
     "clock": set(),

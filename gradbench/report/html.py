@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradbench.record import Record, finite
+from gradbench.record import Record, to_json
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
 from gradbench.report.rows import news
@@ -70,7 +70,7 @@ def page(
             optimizers=seen["optimizers"],
             families=[family["name"] for family in seen["families"]],
             brief=len(records) if seen["brief"] else 0,
-            data=finite(seen | {"preset": str(runs[0].get("preset", ""))}),
+            data=seen | {"preset": str(runs[0].get("preset", ""))},
             css=style(),
             script=_template("report.js"),
         )
@@ -82,7 +82,8 @@ def environment() -> "Environment":
     from jinja2 import Environment, PackageLoader
 
     made = Environment(loader=PackageLoader("gradbench.report"), autoescape=True, trim_blocks=True)
-    made.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    made.policies["json.dumps_function"] = to_json
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return made
 
 
