@@ -32,6 +32,7 @@ WAYS = {
 def once(options: tuple[str, ...], folder: Path) -> tuple[float, dict[str, str]]:
     """Run the preset; return the seconds and each case's outcome."""
     command = [sys.executable, "-m", "pytest", str(suites()), "--optimizer=adam", "-q"]
+    command += ["-p", "no:hypothesispytest"]  # as users have it: it belongs to our own tests
     begin = time.perf_counter()
     subprocess.run(  # noqa: S603  # this Python, our own suites
         [*command, *options, f"--gb-report-dir={folder}"], check=True, capture_output=True
@@ -65,4 +66,6 @@ def main(rounds: int, names: list[str]) -> None:
 
 if __name__ == "__main__":
     rounds, *names = sys.argv[1:] or ["3"]
+    if not rounds.isdecimal() or not WAYS.keys() >= set(names):
+        sys.exit(f"quick.py [ROUNDS] [WAY...]: a number, and ways of {', '.join(WAYS)}")
     main(int(rounds), [PLAIN, *(names or ["alone"])])

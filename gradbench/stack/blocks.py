@@ -17,14 +17,19 @@ Given = tuple[Tensor, Tensor, Tensor]
 """A block's inputs, labels, and each loss's weight."""
 
 
-def given(chosen: Sequence[Batch], like: Tensor) -> Given:
-    """Return what a block's pass works on, from a batch for each of its rows.
+def filled(batch: Batch) -> Batch:
+    """Return a batch with its first examples again behind it, up to whole lanes."""
+    inputs, labels = batch
+    return _filled(inputs), _filled(labels)
 
-    Weights are of the type of `like`.
+
+def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
+    """Return what a block's pass works on, from a filled batch for each of its rows.
+
+    Of each only the first `size` examples count. Weights are of the type of `like`.
     """
-    inputs = torch.stack([_filled(x) for x, _ in chosen])
-    labels = torch.stack([_filled(y) for _, y in chosen])
-    size = len(chosen[0][0])
+    inputs = torch.stack([x for x, _ in chosen])
+    labels = torch.stack([y for _, y in chosen])
     weights = like.new_full(labels.shape[:2], 1 / size)
     if size < labels.shape[1]:  # what only fills the lanes counts for nothing
         weights[:, size:] = 0.0
@@ -32,7 +37,6 @@ def given(chosen: Sequence[Batch], like: Tensor) -> Given:
 
 
 def _filled(examples: Tensor) -> Tensor:
-    """Return a batch with its first examples again behind it, up to whole lanes."""
     more = -len(examples) % LANES
     while more:
         part = examples[:more]

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status
 from gradbench.scenario import Batch
-from gradbench.stack.blocks import Given, blocks, given, largest
+from gradbench.stack.blocks import Given, blocks, filled, given, largest
 from gradbench.stack.graph import Graph, make_capturable
 from gradbench.stack.passes import Compiled, Eager, Pass, Passes
 from gradbench.stack.rows import Rows
@@ -129,17 +129,21 @@ class Stack:
         self.spent += 1
         for each in filter(_trains, self.trainings):
             each.spent = each.result.gradient_evaluations = self.spent
+        whole = {seed: filled(batch) for seed, batch in batches.items()}
         if self.graph is not None:
-            self._replay(self.graph, batches)
+            self._replay(self.graph, whole)
             return
         for part, go in self.blocks:
-            go(*given([batches[seed] for seed in self.seeds[part]], self.rows.values))
+            go(*self._given(whole, part))
         self._update()
+
+    def _given(self, batches: dict[int, Batch], part: slice) -> Given:
+        chosen = [batches[seed] for seed in self.seeds[part]]
+        return given(chosen, self.trial.batch, self.rows.values)
 
     def _replay(self, graph: Graph, batches: dict[int, Batch]) -> None:
         """Put the batches where the graph's are, and take its step."""
-        chosen = [[batches[seed] for seed in self.seeds[part]] for part, _ in self.blocks]
-        new_ones = [given(each, self.rows.values) for each in chosen]
+        new_ones = [self._given(batches, part) for part, _ in self.blocks]
         self.places = self.places or new_ones
         for place, tensors in zip(self.places, new_ones, strict=True):
             for old, new in zip(place, tensors, strict=True):
