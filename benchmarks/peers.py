@@ -8,8 +8,8 @@ peers and what they import, and measures there, on one thread: a parity of ten b
 paired ratios. LightBench asks for "cuda" wherever it runs: here it gets the CPU. It watches the
 loss of every step for early stopping, which is kept from ending the run. Of optfuncs, whose cones
 are compiled for Python 3.12 or later, the Python part is taken; it knows functions of a vector, so
-its bare loop is one over such a function. gradbench is measured as it trains one trial, with all
-its looks at 10,240 held-out examples, and without them.
+its bare loop is one over such a function. gradbench is measured as it trains one trial, without
+looks and with all of them, at the 1,024 inputs that there are.
 """
 
 import copy
@@ -209,6 +209,6 @@ if __name__ == "__main__":
         measure(Path(sys.argv[2]))
     else:
         folder = Path(sys.argv[1] if sys.argv[1:] else tempfile.mkdtemp()).resolve()
-        there = folder / "bin" / "python"
-        python = str(there) if there.is_file() else install(folder)
+        whole = (folder / "optfuncs").is_dir()  # the last that is installed
+        python = str(folder / "bin" / "python") if whole else install(folder)
         subprocess.run([python, str(HERE), "--measure", str(folder)], check=True)  # noqa: S603

@@ -66,6 +66,6 @@ def main(rounds: int, names: list[str]) -> None:
 
 if __name__ == "__main__":
     rounds, *names = sys.argv[1:] or ["3"]
-    if not rounds.isdecimal() or not WAYS.keys() >= set(names):
+    if not rounds.isdecimal() or rounds == "0" or not WAYS.keys() >= set(names):
         sys.exit(f"quick.py [ROUNDS] [WAY...]: a number, and ways of {', '.join(WAYS)}")
     main(int(rounds), [PLAIN, *(names or ["alone"])])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gradbench.compare import SAME, NotComparableError, clusters, comparable, log_ratios, usable
-from gradbench.record import Record, from_data, to_json
+from gradbench.record import ESCAPED, Record, from_data, to_json
 from gradbench.statistics import sign_flip
 
 LEVEL = 0.05
@@ -76,7 +76,7 @@ def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(to_json(data, indent=1) + "\n", encoding="utf-8")
+        part.write_text(to_json(data, indent=1) + "\n", encoding="utf-8", errors=ESCAPED)
         part.replace(path)
     except OSError as error:
         raise BaselineError(f"cannot write the baseline {path}: {error.strerror}") from None

@@ -17,7 +17,7 @@ from gradbench.case import PRESETS
 from gradbench.compare import comparable, compare
 from gradbench.discover import cases, suites
 from gradbench.history import histories, runs
-from gradbench.record import to_json
+from gradbench.record import ESCAPED, to_json
 from gradbench.report import html
 from gradbench.report.comparison import markdown, text
 from gradbench.report.history import page as history_page
@@ -134,7 +134,7 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
         pages = [(output, abouts, records, damaged, tuple(h for run in runs for h in run.held))]
     for folder, abouts, records, damaged, held in pages:
         files = [folder / "report.md"]
-        files[0].write_text(page(abouts, records, held), encoding="utf-8")
+        files[0].write_text(page(abouts, records, held), encoding="utf-8", errors=ESCAPED)
         if html.available():
             files.append(html.write(folder, abouts, records, damaged, held))
         print("\n".join(map(str, files)))
@@ -178,7 +178,7 @@ def show_history(folder: Path, file: Path | None) -> None:
     traced = histories(found)
     print(history_text(traced))
     if file is not None:
-        file.write_text(history_page(traced), encoding="utf-8")
+        file.write_text(history_page(traced), encoding="utf-8", errors=ESCAPED)
         print(f"\n{file}")
 
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from gradbench import __version__
-from gradbench.record import PROTOCOL, SCHEMA, Record, append, contestants, line_of, to_json
+from gradbench.record import (
+    ESCAPED,
+    PROTOCOL,
+    SCHEMA,
+    Record,
+    append,
+    contestants,
+    line_of,
+    to_json,
+)
 
 HELD = "held.json"
 """Its lines say how a run did against a baseline or an older version, where it was held."""
@@ -92,7 +101,7 @@ class RunFolder:
         """
         part = self.path / f".{name}.part"
         try:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors=ESCAPED)
             part.replace(self.path / name)
         except OSError:
             with suppress(OSError):

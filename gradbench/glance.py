@@ -1,4 +1,4 @@
-"""Of a record's line what tables of many records show; all else in it is passed over.
+"""Of a record's line what tables of many records show; all else in it is passed over unchecked.
 
 Needs msgspec, which comes with the extra `report`.
 """
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from gradbench.record import Record, Status
+from gradbench.record import SCHEMA, Record, Status
 from gradbench.shape import MOST, is_reading, unlikely
 
 Count = Annotated[int, Meta(ge=0, le=MOST)]
@@ -66,7 +66,7 @@ class Glance(Struct):
     informativeness: list[Raw] = []
     ladder: list[str] = []
     key: Any = ""
-    schema: Any = 1
+    schema: Any = SCHEMA
 
 
 DECODER = msgspec.json.Decoder(Glance)

@@ -14,6 +14,9 @@ from typing import Any, Self
 from gradbench.shape import problem
 
 SCHEMA = 1
+ESCAPED = "backslashreplace"
+"""How text that UTF-8 cannot hold is written; half of a pair, say, as JSON writes it too."""
+
 PROTOCOL = 2
 """Version of the rules by which trials are run; only runs of equal protocol compare."""
 
@@ -213,7 +216,7 @@ def append(path: Path, record: Record) -> None:
 
     Raises OSError where it cannot be written.
     """
-    left = memoryview(line_of(record).encode())
+    left = memoryview(line_of(record).encode(errors=ESCAPED))
     with path.open("ab", buffering=0) as file:
         end = file.tell()
         try:

@@ -7,8 +7,8 @@ import pytest
 from gradbench import brief, runs
 from gradbench.brief import in_brief, whose
 from gradbench.cli import main
-from gradbench.glance import glance
-from gradbench.record import line_of, parse
+from gradbench.glance import Glance, Timing, Trial, glance
+from gradbench.record import FIELDS, line_of, parse
 from gradbench.report.html import available
 from gradbench.runs import choose, load
 
@@ -43,6 +43,12 @@ def way(request, monkeypatch):
 def test_what_gradbench_writes_is_read_at_a_glance(long, record):
     for one in (long(), record(), record(timing={})):
         assert glance(line_of(one)) is not None
+
+
+def test_a_glance_keeps_what_parsing_keeps():
+    assert set(FIELDS) - set(Glance.__struct_fields__) == {"tuning", "tuning_cost"}
+    assert set(Trial.__struct_fields__) == set(brief.TRIAL)
+    assert set(Timing.__struct_fields__) == set(brief.TIMING)
 
 
 @pytest.fixture

@@ -105,7 +105,9 @@ HOSTILE = st.recursive(
     | st.integers(-3, 3)
     | st.floats(allow_nan=True)
     | st.text()
-    | st.sampled_from(["<script>alert(1)</script>", "\x1b[2J", "../../x", "\u2028", "solved"]),
+    | st.sampled_from(
+        ["<script>alert(1)</script>", "\x1b[2J", "../../x", "\u2028", "\ud800", "solved"]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
@@ -165,7 +167,7 @@ def test_a_hostile_file_is_read_or_refused(tmp_path, capsys, records, cut):
 
 @given(damaged())
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_a_line_at_a_glance_is_what_parsing_makes_of_it_or_takes_a_closer_look(record):
+def test_at_a_glance_a_record_is_what_parsing_makes_of_it_or_takes_a_closer_look(record):
     line = json.dumps(record)
     seen = glance(line)
     try:

@@ -42,6 +42,13 @@ def test_what_is_appended_is_read_back(tmp_path):
     assert first.reason == "why"
 
 
+def test_what_utf_8_cannot_hold_is_read_back(tmp_path):
+    record = a_record()
+    record.notes = ["half of a pair: \ud800"]
+    append(tmp_path / "records.jsonl", record)
+    assert read(tmp_path / "records.jsonl") == [record]
+
+
 def test_a_reader_ignores_fields_of_a_later_version(tmp_path):
     path = tmp_path / "records.jsonl"
     append(path, a_record())

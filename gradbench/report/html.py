@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradbench.record import Record, to_json
+from gradbench.record import ESCAPED, Record, to_json
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
 from gradbench.report.rows import news
@@ -40,7 +40,7 @@ def write(
             shutil.copyfile(script, folder / f".{SCRIPT}.part")
             (folder / f".{SCRIPT}.part").replace(there)
     part = folder / f".{PAGE}.part"
-    part.write_text(page(runs, records, damaged, held), encoding="utf-8")
+    part.write_text(page(runs, records, damaged, held), encoding="utf-8", errors=ESCAPED)
     part.replace(folder / PAGE)
     return folder / PAGE
 

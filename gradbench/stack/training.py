@@ -1,6 +1,6 @@
 """The training loop of a stack: one forward and backward pass for all its trials."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from torch import Tensor, nn
@@ -129,21 +129,23 @@ class Stack:
         self.spent += 1
         for each in filter(_trains, self.trainings):
             each.spent = each.result.gradient_evaluations = self.spent
-        whole = {seed: filled(batch) for seed, batch in batches.items()}
         if self.graph is not None:
-            self._replay(self.graph, whole)
+            self._replay(self.graph, batches)
             return
-        for part, go in self.blocks:
-            go(*self._given(whole, part))
+        for (_, go), tensors in zip(self.blocks, self._given(batches), strict=True):
+            go(*tensors)
         self._update()
 
-    def _given(self, batches: dict[int, Batch], part: slice) -> Given:
-        chosen = [batches[seed] for seed in self.seeds[part]]
-        return given(chosen, self.trial.batch, self.rows.values)
+    def _given(self, batches: dict[int, Batch]) -> Iterator[Given]:
+        """Yield what each block's pass works on."""
+        size = len(next(iter(batches.values()))[0])
+        whole = {seed: filled(batch) for seed, batch in batches.items()}
+        for part, _ in self.blocks:
+            yield given([whole[seed] for seed in self.seeds[part]], size, self.rows.values)
 
     def _replay(self, graph: Graph, batches: dict[int, Batch]) -> None:
         """Put the batches where the graph's are, and take its step."""
-        new_ones = [self._given(batches, part) for part, _ in self.blocks]
+        new_ones = list(self._given(batches))
         self.places = self.places or new_ones
         for place, tensors in zip(self.places, new_ones, strict=True):
             for old, new in zip(place, tensors, strict=True):

@@ -127,6 +127,22 @@ def test_in_float64_it_is_the_plain_modules(name):
         assert (row - plain).norm() <= 1e-9 * plain.norm()
 
 
+class Short(Parity):
+    """A scenario that draws fewer examples than it was asked for."""
+
+    def sample(self, target, n, generator):
+        inputs, labels = super().sample(target, n, generator)
+        return inputs[:-20], labels[:-20]
+
+
+def test_each_example_of_a_short_batch_counts_once():
+    settings = {"budget": 130, "batch": 32, "dtype": "float64"}
+    chosen = trials(Short(d=5, weight=2), "sgd", **settings)
+    for result, alone in zip(run(chosen, stack="on"), map(run_trial, chosen), strict=True):
+        assert result.path == "stacked"
+        assert result.curve[-1][2] == pytest.approx(alone.curve[-1][2], rel=1e-9)
+
+
 def test_the_audit_of_networks_is_by_what_a_stack_knows():
     for architecture, path in (("mlp", "stacked"), ("normalised", "alone")):
         chosen = trials(PARITY, budget=5, architecture=architecture)
