@@ -45,6 +45,27 @@ def test_what_gradbench_writes_is_read_at_a_glance(long, record):
         assert glance(line_of(one)) is not None
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budget": 0},
+        {"solved": 9},
+        {"ladder": ["case"]},
+        {"hyperparameters": {"lr": "x"}},
+        {"informativeness": [{"probe": 5}]},
+        {"trials": [{"seed": 0, "status": "fine", "evaluations_to_target": 3}]},
+        {"trials": [{"seed": 0, "status": "solved", "evaluations_to_target": -3}]},
+        {"timing": {"seconds_per_step": {"median": "x"}}},
+        {"notes": [5]},
+    ],
+)
+def test_what_cannot_be_is_refused_at_a_glance_and_beyond(long, changes):
+    line = json.dumps(json.loads(line_of(long())) | changes)
+    assert glance(line) is None
+    with pytest.raises(ValueError, match="not a record"):
+        in_brief(line)
+
+
 def test_a_glance_keeps_what_parsing_keeps():
     assert set(FIELDS) - set(Glance.__struct_fields__) == {"tuning", "tuning_cost"}
     assert set(Trial.__struct_fields__) == set(brief.TRIAL)
