@@ -149,6 +149,7 @@ def test_a_line_of_another_writer_is_parsed(folder):
 def test_one_optimizers_records_are_read_without_the_others(folder):
     run, _, records = choose(f"{folder}:b", alone=True)
     assert {record.optimizer for record in run.records} == {"b"}
+    assert not any(record.tuning for record in run.records)
     assert [kept(r) for r in records] == [kept(r) for r in load(folder).records[3:]]
     with pytest.raises(runs.RunError, match="name one of a, b"):
         choose(f"{folder}:c", alone=True)
