@@ -14,11 +14,11 @@ from typing import Any, Self
 from gradbench.shape import problem
 
 SCHEMA = 1
-ESCAPED = "backslashreplace"
-"""How text that UTF-8 cannot hold is written; half of a pair, say, as JSON writes it too."""
-
 PROTOCOL = 2
 """Version of the rules by which trials are run; only runs of equal protocol compare."""
+
+ESCAPED = "backslashreplace"
+"""How text that UTF-8 cannot hold, such as half of a surrogate pair, is written: as in JSON."""
 
 
 class Sentence(StrEnum):
@@ -164,8 +164,7 @@ class Record:
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Self:
         """Build a record from parsed JSON, leaving out fields unknown to this version."""
-        known = data if data.keys() == FIELDS.keys() else {n: data[n] for n in data if n in FIELDS}
-        return cls(**known)
+        return cls(**{name: value for name, value in data.items() if name in FIELDS})
 
 
 def _required(entry: Field[Any]) -> bool:

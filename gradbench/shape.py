@@ -67,11 +67,10 @@ def _holds(data: object, *numbers: str, **kinds: type) -> bool:
     """Whether it is an object whose entries of these names are numbers or null, or of a kind."""
     if not isinstance(data, dict):
         return False
-    for name in numbers:  # not all(...): records have hundreds of numbers, most of them floats
-        value = data.get(name)
-        if type(value) is not float and not _is_number(value):
+    for name in numbers:  # not all(...): records have hundreds of numbers
+        if not _is_number(data.get(name)):
             return False
-    return not kinds or all(isinstance(data.get(name), kind) for name, kind in kinds.items())
+    return all(isinstance(data.get(name), kind) for name, kind in kinds.items())
 
 
 def _has(data: object, *numbers: str, **kinds: type) -> bool:
