@@ -1,5 +1,6 @@
 """How a stack's rows are cut into blocks, and what a block's pass is given."""
 
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -26,14 +27,33 @@ def filled(batch: Batch) -> Batch:
 def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
     """Return what a block's pass works on, from a filled batch for each of its rows.
 
-    Of each only the first `size` examples count. Weights are of the type of `like`.
+    Of each only the first `size` examples count. Weights are of the type of `like`. None of it may
+    be written to.
     """
-    inputs = torch.stack([x for x, _ in chosen])
-    labels = torch.stack([y for _, y in chosen])
-    weights = like.new_full(labels.shape[:2], 1 / size)
-    if size < labels.shape[1]:  # what only fills the lanes counts for nothing
-        weights[:, size:] = 0.0
-    return inputs, labels, weights.flatten()
+    inputs = _side_by_side([x for x, _ in chosen])
+    labels = _side_by_side([y for _, y in chosen])
+    return inputs, labels, _weights(*labels.shape[:2], size, like.dtype, like.device)
+
+
+def own(tensors: Given) -> Given:
+    """Return a copy that may be written to."""
+    inputs, labels, weights = (t.clone(memory_format=torch.contiguous_format) for t in tensors)
+    return inputs, labels, weights
+
+
+def _side_by_side(each: Sequence[Tensor]) -> Tensor:
+    """Stack tensors; where all rows are given the same one, it lies there once."""
+    if all(tensor is each[0] for tensor in each):
+        return each[0].expand(len(each), *each[0].shape)
+    return torch.stack(list(each))
+
+
+@functools.lru_cache(maxsize=16)
+def _weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return each loss's weight: what only fills the lanes counts for nothing."""
+    weights = torch.full((rows, n), 1 / size, dtype=dtype, device=device)
+    weights[:, size:] = 0.0
+    return weights.flatten()
 
 
 def _filled(examples: Tensor) -> Tensor:

@@ -73,6 +73,10 @@ class Compiled:
             _any_rows(parameter.requires_grad_())
 
         def run(inputs: Tensor, labels: Tensor, weights: Tensor) -> None:
+            inputs, labels = (
+                inputs.contiguous(),
+                labels.contiguous(),
+            )  # one function for all strides
             for given in (inputs, labels, weights):
                 _any_rows(given)
             if self.compiled:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradbench.stack.bare import bare_step
 from gradbench.stack.rows import Rows
 
 
@@ -23,7 +24,7 @@ class Shared:
     def step(self) -> None:
         """Step all rows along the gradients in their places."""
         self.parameter.grad = self.grads
-        self.optimizer.step()
+        bare_step(self.optimizer)()
 
     def keep(self, rows: Rows, left: Sequence[int]) -> None:
         """Let go of all rows but those of the places `left`, which `rows` has already kept."""

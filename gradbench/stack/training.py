@@ -10,7 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status
 from gradbench.scenario import Batch
-from gradbench.stack.blocks import Given, blocks, filled, given, largest
+from gradbench.stack.bare import bare_step
+from gradbench.stack.blocks import Given, blocks, filled, given, largest, own
 from gradbench.stack.graph import Graph, make_capturable
 from gradbench.stack.passes import Compiled, Eager, Pass, Passes
 from gradbench.stack.rows import Rows
@@ -146,7 +147,7 @@ class Stack:
     def _replay(self, graph: Graph, batches: dict[int, Batch]) -> None:
         """Put the batches where the graph's are, and take its step."""
         new_ones = list(self._given(batches))
-        self.places = self.places or new_ones
+        self.places = self.places or [own(tensors) for tensors in new_ones]
         for place, tensors in zip(self.places, new_ones, strict=True):
             for old, new in zip(place, tensors, strict=True):
                 old.copy_(new)
@@ -169,7 +170,7 @@ class Stack:
             return
         self.rows.attach_grads()
         for each in filter(_trains, self.trainings):
-            _try([each], each.optimizer.step, *[schedule.step for schedule in each.schedules])
+            _try([each], bare_step(each.optimizer), *[schedule.step for schedule in each.schedules])
 
     def _share(self) -> list[Owner]:
         """Give each run of rows of equal hyperparameters an optimizer."""

@@ -1,5 +1,7 @@
 """Stacks made faster on request: compiled passes, and steps recorded and replayed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -11,6 +13,7 @@ from gradbench.scenarios.saturation import Saturation
 from gradbench.stack import graph, training
 from gradbench.trial import Trial
 
+RATES = (0.1, 0.01, 0.001)
 NETWORKS = {
     "parity": Parity(d=5, weight=2),
     "filter": Curves(approach="convolution", n=12),
@@ -131,6 +134,15 @@ def test_replayed_steps_are_steps(name, recorded):
     assert {(result.path, result.fallback) for result in found} == {("stacked, graph", "")}
     assert curves(found) == curves(run(chosen))
     assert found[4].status.value == "diverged"
+
+
+def test_a_graphs_batch_is_its_own_where_all_rows_share_one(recorded):
+    rates = [
+        replace(trials(NETWORKS["parity"], "sgd")[0], hyperparameters={"lr": r}) for r in RATES
+    ]
+    found = run(rates, stack="graph")
+    assert {(result.path, result.fallback) for result in found} == {("stacked, graph", "")}
+    assert curves(found) == curves(run(rates))
 
 
 @pytest.mark.parametrize(
