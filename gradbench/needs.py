@@ -6,11 +6,15 @@ No name of an optimizer occurs here.
 """
 
 import inspect
+import random
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -109,14 +113,14 @@ def declared(cls: type[Optimizer]) -> Needs | None:
 
 def found(
     cls: type[Optimizer], arguments: dict[str, Any], inner: Needs | None = None
-) -> tuple[Needs, Optimizer]:
-    """Return what the class needs, and one built on a toy; the global random state is kept.
+) -> tuple[Callable[[], Needs], Optimizer]:
+    """Return what tells what the class needs, and one built on a toy.
 
+    It is told when first asked: a step has torch import its compiler, which takes it seconds.
     `inner` is what it wraps, whose way of being built is its own. Raises whatever its construction
-    raises, where no way of building it works.
+    raises, where no way of building it works. The global random states are kept.
     """
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _apart(), _without_compiler():
         said = declared(cls)
         needs = said or _seen(cls)
         if inner is not None:
@@ -129,8 +133,35 @@ def found(
             except Exception as error:  # noqa: BLE001  # the next way may do
                 troubles.append(error)
                 continue
-            return (way if said else _stepped(cls, arguments, way, toy)), sample
+            return cache(partial(_stepped, cls, arguments, way, toy, said=bool(said))), sample
     raise troubles[0]
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Keep the random states, and quiet; with gradients."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Have torch build optimizers without importing its compiler, which takes it seconds.
+
+    It does so to mark one method as none that torch.compile should look into.
+    """
+    marked = Optimizer.add_param_group
+    Optimizer.add_param_group = inspect.unwrap(marked)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Optimizer.add_param_group = marked  # type: ignore[method-assign]
 
 
 def _around(outer: Needs, inner: Needs) -> Needs:
@@ -163,9 +194,12 @@ def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p for p in parameters if p.default is p.empty and p.kind in positional]
 
 
-def _stepped(build: Build, arguments: dict[str, Any], needs: Needs, toy: Toy) -> Needs:
-    """Return the needs, with what a step without it complains of."""
-    if needs.fused:
+@_apart()
+def _stepped(
+    build: Build, arguments: dict[str, Any], needs: Needs, toy: Toy, *, said: bool
+) -> Needs:
+    """Return the needs; unless the class has said all, with what a step complains of."""
+    if said or needs.fused:
         return needs
     if not needs.closure:
         told = _trouble(build, arguments, needs, toy)

@@ -5,7 +5,7 @@ import difflib
 import functools
 import importlib.metadata
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -38,13 +38,18 @@ class Factory:
     spec: Spec
     cls: type[Optimizer]
     arguments: dict[str, Any]
-    needs: Needs
+    needed: Callable[[], Needs]
     rate: float | None
     schedules: Schedules = field(default_factory=Schedules)
     space: tuple[Axis, ...] = ()
     """What its class declares to be searched, less what the spec fixes."""
     modules: tuple[str, ...] = ()
     """Where its class is written, and what the spec adds to it."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of the training loop; the first time it is stepped on a toy to see."""
+        return self.needed()
 
     @property
     def tunable(self) -> bool:
@@ -142,7 +147,7 @@ def _with(factory: Factory, part: Spec) -> Factory:
         raise SpecError(f"{factory.spec.text!r}: {error}") from None
     inner = replace(factory.needs, model=factory.needs.model or wrappers.takes_model(outer))
     found, _ = _try_out(factory.spec, cls, factory.arguments, inner)
-    return replace(factory, cls=cls, needs=found, modules=(*factory.modules, outer.__module__))
+    return replace(factory, cls=cls, needed=found, modules=(*factory.modules, outer.__module__))
 
 
 def names() -> list[str]:
@@ -203,8 +208,8 @@ def _arguments(spec: Spec, signature: inspect.Signature) -> dict[str, Any]:
 
 def _try_out(
     spec: Spec, cls: type[Optimizer], arguments: dict[str, Any], inner: Needs | None = None
-) -> tuple[Needs, Optimizer]:
-    """Return what it needs and one of it; what cannot be built here would fail in every case."""
+) -> tuple[Callable[[], Needs], Optimizer]:
+    """Return what tells its needs, and one; what cannot be built here would fail in every case."""
     try:
         return needs.found(cls, arguments, inner)
     except (Exception, SystemExit) as error:

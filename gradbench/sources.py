@@ -55,6 +55,7 @@ def _spec(name: str) -> ModuleSpec | None:
     return PathFinder.find_spec(name, list(where)) if where is not None else None
 
 
+@cache
 def _own(path: Path | None) -> Path | None:
     """Return the path where it is a Python file that nobody installed."""
     if path is None or path.suffix != ".py":

@@ -14,8 +14,8 @@ where 1 - t^2 = (d - 3) / (2 r^2), which sets the largest k; smaller ones cover 
 
 import math
 
+import scipy
 import torch
-from scipy.special import betaln
 from torch import Tensor
 
 from gradbench.probes.waves import Layers
@@ -63,6 +63,7 @@ def _mean_power(d: int, exponent: int) -> float:
     """E |t|^exponent for the cosine t of uniform directions in d dimensions."""
     if not exponent:
         return 1.0
+    betaln = scipy.special.betaln
     return math.exp(betaln((exponent + 1) / 2, (d - 1) / 2) - betaln(1 / 2, (d - 1) / 2))
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.special import stdtrit
+import scipy
 from torch import Tensor
 
 Z95 = 1.959963984540054
@@ -78,7 +78,7 @@ def mean_error(values: Tensor) -> float:
 
 def student(n: int) -> float:
     """Return what widens a standard error from n values, so that 1.96 of it are the interval."""
-    return float(stdtrit(n - 1, 0.975)) / Z95
+    return float(scipy.special.stdtrit(n - 1, 0.975)) / Z95
 
 
 def nothing(probe: str, why: str) -> Reading:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatch
 
+import scipy
 import torch
-from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from gradbench.probes import tuples
@@ -143,7 +143,7 @@ def squared_mean(products: Tensor) -> SquaredMean:
     length = on_mean.mean().item()
     spread = (on_mean - length).square().sum().item() / (count - 1)
     along = max(spread - squares / count, SHARE * spread) / length if length else 0.0
-    quantile = float(stdtrit(count - 1, 0.975)) ** 2
+    quantile = float(scipy.special.stdtrit(count - 1, 0.975)) ** 2
     middle = value + 2 * quantile * along / count
     # (value - theta)^2 = t^2 (2 squares / (M (M - 1)) + 4 along theta / M), a quadratic in theta
     rest = middle**2 - value**2 + 2 * quantile * squares / (count * (count - 1))

@@ -13,8 +13,8 @@ x, and a value far below any sample's noise is still resolved. A square wave is 
 import math
 
 import numpy as np
+import scipy
 import torch
-from scipy.special import wofz
 from torch import Tensor, nn
 
 HARMONICS = 8
@@ -81,7 +81,7 @@ def _normal(beta: Tensor, y: Tensor, damp: Tensor) -> tuple[Tensor, Tensor]:
     """
     flip = torch.where(beta > 0, -1.0, 1.0)
     z = torch.complex(flip * beta, flip * y)
-    faddeeva = torch.from_numpy(np.asarray(wofz((-1j * z / math.sqrt(2)).numpy())))
+    faddeeva = torch.from_numpy(np.asarray(scipy.special.wofz((-1j * z / math.sqrt(2)).numpy())))
     gauss = (damp - z * z / 2).exp()
     phi = gauss / math.sqrt(2 * math.pi)
     tail = gauss * faddeeva / 2

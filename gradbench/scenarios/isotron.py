@@ -8,8 +8,8 @@ over one fixed sample again and again; here every step has a fresh batch.
 
 from collections.abc import Callable
 
+import scipy
 import torch
-from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 WINDOW = 2048
@@ -55,7 +55,7 @@ class Isotron(nn.Module):
         self.labels = torch.cat((self.labels.to(labels), labels))[-WINDOW:]
         step(self.weights, inputs, labels - self.forward(inputs)[:, 0])
         self.sums, order = (self.inputs @ self.weights).sort()
-        fit = isotonic_regression(self.labels[order].double().cpu().numpy()).x
+        fit = scipy.optimize.isotonic_regression(self.labels[order].double().cpu().numpy()).x
         self.values = torch.as_tensor(fit).to(labels)
 
     def forward(self, inputs: Tensor) -> Tensor:
