@@ -160,9 +160,11 @@ def draw(theta: Tensor, half: Tensor, centre: Tensor) -> Tensor:
     row, column = torch.cat((centre + offsets, centre - offsets), dim=2).trunc().long()
     inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE)
     drawn = inside & (t < half).repeat(1, 2)
-    pixel = torch.where(drawn, row * SIDE + column, SIDE**2)  # what is not drawn goes past the end
-    images = theta.new_zeros(len(theta), SIDE**2 + 1).scatter_(1, pixel, 1.0)
-    return images[:, :-1].contiguous()
+    end = len(theta) * SIDE**2  # what is not drawn goes past the end
+    first = torch.arange(0, end, SIDE**2, device=theta.device)[:, None]
+    pixel = torch.where(drawn, first + row * SIDE + column, end)
+    images = theta.new_zeros(end + 1).scatter_(0, pixel.flatten(), 1.0)
+    return images[:-1].view(len(theta), -1)
 
 
 class TupleNetwork(nn.Module):

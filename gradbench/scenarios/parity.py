@@ -62,9 +62,13 @@ class Parity(Scenario):
 
     def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
         """Draw x, shape `(n, d)` in {-1, +1}, and y, shape `(n,)`."""
-        size = (n, self.d)
-        bits = torch.randint(0, 2, size, generator=generator, device=generator.device)
-        return self._label(bits.to(torch.get_default_dtype()), target)
+        bits = torch.randint(
+            *(0, 2, (n, self.d)),
+            generator=generator,
+            device=generator.device,
+            dtype=torch.get_default_dtype(),
+        )
+        return self._label(bits, target)
 
     def held_out(self, target: Target, generator: torch.Generator) -> Batch:
         """Return all 2^d inputs up to d = 12, else 10,240 random ones."""
