@@ -14,7 +14,7 @@ from gradbench.record import Expectation, Record
 MAY = Expectation.MAY
 
 SIZE = {"quick": 100, "standard": 1000, "paper": 1000}
-BUDGET = {"quick": 800, "standard": 2500, "paper": 2500}
+BUDGET = {"quick": 500, "standard": 2500, "paper": 2500}
 
 # k: expectation end-to-end and with decomposition, from benchmarks/expectations-*.md; nothing is
 # measured at paper size

@@ -15,7 +15,7 @@ MUST, MAY = Expectation.MUST, Expectation.MAY
 
 SIZE = {"quick": 30, "standard": 50, "paper": 100}
 BATCH = {"quick": 50, "standard": 100}
-BUDGET = {"quick": 600, "standard": 5000}
+BUDGET = {"quick": 500, "standard": 5000}
 
 # (approach, data): expectation in the quick and the standard preset, from
 # benchmarks/expectations-*.md

@@ -13,7 +13,7 @@ from gradbench.record import Expectation, Record
 
 MUST, MAY, NEVER = Expectation.MUST, Expectation.MAY, Expectation.NEVER
 
-BUDGET = {"quick": 600, "standard": 5000}
+BUDGET = {"quick": 500, "standard": 5000}
 
 # (d, r, wave): expectation in the quick and the standard preset, from
 # benchmarks/expectations-*.md

@@ -19,7 +19,7 @@ from gradbench.record import Expectation, Record
 
 MUST, MAY = Expectation.MUST, Expectation.MAY
 
-BUDGET = {"quick": 600, "standard": 2000}
+BUDGET = {"quick": 500, "standard": 2000}
 
 # rung: expectation in the quick and the standard preset, from benchmarks/expectations-*.md
 DEPTHS = {

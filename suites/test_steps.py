@@ -15,7 +15,7 @@ LEARNER = Expectation.LEARNER
 
 SIZE = {"quick": 20, "standard": 100, "paper": 100}
 BATCH = {"quick": 128, "standard": 128, "paper": 256}
-BUDGET = {"quick": 600, "standard": 2500}
+BUDGET = {"quick": 500, "standard": 2500}
 
 # id: setting, expectation in the quick and the standard preset (benchmarks/expectations-*.md), the
 # paper's iterations
