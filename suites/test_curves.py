@@ -14,7 +14,7 @@ from gradbench.record import Expectation, Record
 MUST, MAY = Expectation.MUST, Expectation.MAY
 
 SIZE = {"quick": 30, "standard": 50, "paper": 100}
-BATCH = {"quick": 50, "standard": 100}
+BATCH = {"quick": 64, "standard": 100}
 BUDGET = {"quick": 500, "standard": 5000}
 
 # (approach, data): expectation in the quick and the standard preset, from

@@ -185,6 +185,22 @@ def test_no_torch_until_a_case_runs(module):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_name_is_resolved_without_what_takes_seconds_to_import():
+    program = """if True:
+        import sys
+        from torch.optim import Optimizer
+        import gradbench.running
+        from gradbench.optimizers import resolve
+
+        marked = Optimizer.add_param_group
+        factory = resolve("lbfgs")
+        assert not {"torch._dynamo", "scipy.special", "scipy.optimize"} & set(sys.modules)
+        assert Optimizer.add_param_group is marked
+        assert factory.needs.closure
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_public_names_exist():
     import gradbench
 
