@@ -139,13 +139,16 @@ def found(
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Keep the random states, and quiet; with gradients."""
+    """Keep the random states, and quiet; with gradients, in float32."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        torch.set_default_dtype(torch.float32)
         try:
             yield
         finally:
+            torch.set_default_dtype(dtype)
             random.setstate(python)
             np.random.set_state(legacy)  # noqa: NPY002
 
@@ -259,10 +262,10 @@ def _step(
 
 
 def _toy() -> nn.Module:
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # the CPU's alone
     return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
 
 
 def _matrices() -> nn.Module:
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # the CPU's alone
     return nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))

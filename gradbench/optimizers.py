@@ -39,6 +39,7 @@ class Factory:
     cls: type[Optimizer]
     arguments: dict[str, Any]
     needed: Callable[[], Needs]
+    """Tells what it needs; `needs` asks."""
     rate: float | None
     schedules: Schedules = field(default_factory=Schedules)
     space: tuple[Axis, ...] = ()

@@ -83,8 +83,9 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
 def time_trial(trial: Trial) -> TrialResult:
     """Take a trial's first steps alone, and return a result of which only the timing counts.
 
-    The first step is a block of its own; there are no looks.
+    The first step is a block of its own; there are no looks. Raises SpecError as `run_trial` does.
     """
+    _resolve(trial)
     result = TrialResult(trial.seed, Status.UNSOLVED)
     with isolated(trial):
         try:
@@ -101,9 +102,12 @@ def time_trial(trial: Trial) -> TrialResult:
 
 
 def _resolve(trial: Trial) -> None:
-    """Resolve the names: a wrong spec is the caller's mistake, not the trial's end."""
+    """Resolve the names: a wrong spec is the caller's mistake, not the trial's end.
+
+    And see what the optimizer needs, whatever type and seeds the trial will set.
+    """
     if trial.optimizer is not None:
-        resolve(trial.optimizer)
+        _ = resolve(trial.optimizer).needs
     if trial.architecture is not None:
         architectures.resolve(trial.architecture)
 

@@ -1,5 +1,8 @@
 """What optimizers ask of the training loop: found, and given as a hand-written loop gives it."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from gradbench.needs import Needs, grouped
 from gradbench.optimizers import resolve
 from gradbench.scenarios.saturation import Saturation
 from gradbench.spec import SpecError
+from gradbench.streams import isolated
 
 BASE = """
 import torch
@@ -115,6 +119,25 @@ def test_needs_are_seen(file, name, needs):
     state = torch.random.get_rng_state()
     assert resolve(f"{file}:{name}").needs == needs
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def states():
+    return repr((torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()))
+
+
+def test_to_see_them_draws_nothing(odd):
+    resolve.cache_clear()
+    before = states()
+    assert resolve(f"{odd}:Noisy").needs == Needs()
+    assert states() == before
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_they_are_those_of_float32_whatever_a_trial_has_set(dtype):
+    resolve.cache_clear()
+    with isolated(trial("lbfgs", dtype=dtype)):
+        assert resolve("lbfgs").needs == Needs(closure=True)
+        assert torch.get_default_dtype() == getattr(torch, dtype)
 
 
 def trial(spec, **changes):

@@ -164,7 +164,7 @@ def draw(theta: Tensor, half: Tensor, centre: Tensor) -> Tensor:
     first = torch.arange(0, end, SIDE**2, device=theta.device)[:, None]
     pixel = torch.where(drawn, first + row * SIDE + column, end)
     images = theta.new_zeros(end + 1).scatter_(0, pixel.flatten(), 1.0)
-    return images[:-1].view(len(theta), -1)
+    return images[:-1].view(-1, SIDE**2)
 
 
 class TupleNetwork(nn.Module):

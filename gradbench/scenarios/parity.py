@@ -62,12 +62,7 @@ class Parity(Scenario):
 
     def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
         """Draw x, shape `(n, d)` in {-1, +1}, and y, shape `(n,)`."""
-        bits = torch.randint(
-            *(0, 2, (n, self.d)),
-            generator=generator,
-            device=generator.device,
-            dtype=torch.get_default_dtype(),
-        )
+        bits = torch.empty(n, self.d, device=generator.device).random_(0, 2, generator=generator)
         return self._label(bits, target)
 
     def held_out(self, target: Target, generator: torch.Generator) -> Batch:

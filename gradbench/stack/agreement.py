@@ -22,7 +22,7 @@ def agrees(scenario: Scenario, network: nn.Module, batch: Batch) -> bool:
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(plain.parameters()))])
     rows = Rows(copies)
     layer = forward(copies[0], rows.place(slice(0, 2)))
-    outputs = layer(torch.stack([inputs, inputs])).flatten(0, 1)
+    outputs = layer(inputs.expand(2, *inputs.shape)).flatten(0, 1)  # as a sweep's rows share them
     losses = scenario.loss(outputs, torch.cat([labels, labels]))
     losses.backward(torch.full_like(losses, 1 / len(labels)))
     found = torch.cat([p.grad.flatten() for p in copies[1].parameters() if p.grad is not None])

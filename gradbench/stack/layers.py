@@ -25,7 +25,8 @@ class Stackable(Protocol):
     ) -> Tensor:
         """Return `forward` for inputs with a leading dimension of trials.
 
-        `weights` holds the module's own parameters with that dimension, `parts` its children.
+        `weights` holds the module's own parameters with that dimension, `parts` its children. The
+        inputs may lie there once for all trials: nothing may be written into them.
         """
 
 

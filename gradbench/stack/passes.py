@@ -73,10 +73,8 @@ class Compiled:
             _any_rows(parameter.requires_grad_())
 
         def run(inputs: Tensor, labels: Tensor, weights: Tensor) -> None:
-            inputs, labels = (
-                inputs.contiguous(),
-                labels.contiguous(),
-            )  # one function for all strides
+            # one function whether all rows share a batch or not
+            inputs, labels = inputs.contiguous(), labels.contiguous()
             for given in (inputs, labels, weights):
                 _any_rows(given)
             if self.compiled:
