@@ -6,7 +6,6 @@ No name of an optimizer occurs here.
 """
 
 import inspect
-import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,10 +13,11 @@ from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from gradbench.streams import unchanged
 
 STEPS = ("num_iterations", "total_steps", "num_steps", "max_steps", "total_iterations")
 EXAMPLES = ("num_data",)
@@ -139,18 +139,10 @@ def found(
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Keep the random states, and quiet; with gradients, in float32."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
+    """Quiet, in float32, and whatever the toy draws."""
+    with unchanged(torch.float32), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002
+        yield
 
 
 @contextmanager

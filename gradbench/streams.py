@@ -1,7 +1,7 @@
 """A trial's random numbers: its own streams, and the process's state left as it was."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -29,13 +29,24 @@ def isolated(trial: Trial) -> Iterator[None]:
     device = torch.device(trial.device)
     forked = {} if device.type == "cpu" else {"device_type": device.type}
     devices = [device.index or 0] if forked else []
-    dtype, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices, **forked), torch.enable_grad(), current(device):
-        torch.set_default_dtype(getattr(torch, trial.dtype))
+    dtype = getattr(torch, trial.dtype)
+    with unchanged(dtype, devices, **forked), current(device):
+        yield
+
+
+@contextmanager
+def unchanged(dtype: torch.dtype, devices: Sequence[int] = (), **forked: str) -> Iterator[None]:
+    """Work in this default type, with gradients; then the random state is as it was, and the type.
+
+    The random state of these devices, beside the CPU's.
+    """
+    before, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices, **forked), torch.enable_grad():
+        torch.set_default_dtype(dtype)
         try:
             yield
         finally:
-            torch.set_default_dtype(dtype)
+            torch.set_default_dtype(before)
             random.setstate(python)
             np.random.set_state(legacy)  # noqa: NPY002
 

@@ -31,7 +31,7 @@ ALLOWED = {
     "scenarios": {"scenario", "networks"},
     "probes": {"scenario", "scenarios"},
     "trial": {"scenario"},
-    "needs": set(),
+    "needs": {"streams"},
     "zoo": set(),
     "wrappers": {"needs"},
     "schedules": set(),
