@@ -189,7 +189,7 @@ def test_a_name_is_resolved_without_what_takes_seconds_to_import():
     program = """if True:
         import sys
         from torch.optim import Optimizer
-        import gradbench.running
+        import gradbench.running, gradbench.scenarios.steps
         from gradbench.optimizers import resolve
 
         marked = Optimizer.add_param_group
