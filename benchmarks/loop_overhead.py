@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from gradbench import Trial
 from gradbench.batches import CHUNK
+from gradbench.draws import Draws
 from gradbench.record import Status, TrialResult
 from gradbench.scenarios.parity import Parity
 from gradbench.streams import one_thread
@@ -28,9 +29,9 @@ PAIRS = 15
 
 def by_hand(trial: Trial, build: Callable[..., torch.optim.Optimizer]) -> float:
     """Train as a user would write it; return the CPU seconds."""
-    target = trial.scenario.draw_target(torch.Generator().manual_seed(1))
-    data = torch.Generator().manual_seed(2)
-    network = trial.scenario.network()
+    target = trial.scenario.draw_target(Draws(1))
+    data = Draws(2)
+    network = trial.scenario.network(Draws(3))
     optimizer = build(network.parameters())
     begin = time.process_time()
     for step in range(STEPS):

@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradbench import Trial
+from gradbench.draws import Draws
 from gradbench.record import Status, TrialResult
 from gradbench.runner import run
 from gradbench.scenario import Batch
@@ -86,9 +87,9 @@ class Bare:
     """The task, and the loops that a user would write for it."""
 
     def __init__(self) -> None:
-        self.scenario, self.draw = Parity(d=10, weight=5), torch.Generator().manual_seed(0)
+        self.scenario, self.draw = Parity(d=10, weight=5), Draws(0)
         self.target = self.scenario.draw_target(self.draw)
-        self.start = self.scenario.network()
+        self.start = self.scenario.network(Draws(1))
         self.flat = torch.nn.utils.parameters_to_vector(self.start.parameters()).detach()
 
     def batch(self) -> Batch:

@@ -15,6 +15,7 @@ import torch
 from tabulate import tabulate
 
 from gradbench import Scenario
+from gradbench.draws import Draws
 from gradbench.probes import plan
 from gradbench.probes.gradients import each_gradient, twin
 from gradbench.probes.reading import Reading
@@ -51,10 +52,10 @@ LOOKS: list[tuple[Scenario, str]] = [
 
 def step(scenario: Scenario) -> Callable[[], None]:
     """Return a plain training step on one batch, in float32."""
-    network = scenario.network()
+    network = scenario.network(Draws(1))
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6)
-    generator = torch.Generator().manual_seed(0)
-    batch = scenario.sample(scenario.draw_target(generator), BATCH, generator)
+    draws = Draws(0)
+    batch = scenario.sample(scenario.draw_target(draws), BATCH, draws)
 
     def once() -> None:
         optimizer.zero_grad()
@@ -75,7 +76,7 @@ def seconds(action: Callable[[], object], times: int = 1) -> float:
 def row(scenario: Scenario, name: str) -> list[str]:
     """Measure one probe on one scenario's untrained network."""
     torch.manual_seed(0)
-    network, target = scenario.network(), scenario.draw_target(torch.Generator().manual_seed(0))
+    network, target = scenario.network(Draws(1)), scenario.draw_target(Draws(0))
 
     def look(seed: int = 0) -> Reading:
         names = [name, "none"] if name != "alignment" else [name]
@@ -110,8 +111,8 @@ def main() -> None:
     print(tabulate(rows, headers, tablefmt="pipe", disable_numparse=True))
     torch.manual_seed(0)
     scenario = Parity(d=30, weight=15)
-    network, once = scenario.network(), step(scenario)
-    batch = scenario.sample({"support": torch.arange(15)}, BATCH, torch.Generator().manual_seed(0))
+    network, once = scenario.network(Draws(1)), step(scenario)
+    batch = scenario.sample({"support": torch.arange(15)}, BATCH, Draws(0))
     of = twin(network, scenario.loss)
     each = statistics.median(
         seconds(lambda: each_gradient(of, batch)) / seconds(once, STEPS) for _ in range(PAIRS)

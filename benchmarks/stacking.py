@@ -23,6 +23,7 @@ from tabulate import tabulate
 from gradbench import Trial
 from gradbench.case import Case
 from gradbench.discover import cases, suites
+from gradbench.draws import Draws
 from gradbench.record import Status, TrialResult
 from gradbench.runner import run
 from gradbench.scenario import Scenario
@@ -47,7 +48,7 @@ def networks(preset: str) -> Iterator[tuple[Case, int]]:
     for case in cases([suites()], preset):
         if not case.takes_optimizer:
             continue
-        network = case.build().network()
+        network = case.build().network(Draws(0))
         key = (case.scenario, case.batch, tuple(p.shape for p in network.parameters()))
         if key not in seen and can_stack(network):
             seen.add(key)

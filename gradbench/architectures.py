@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from gradbench import gallery
+from gradbench.draws import Draws
 from gradbench.imports import imported
 from gradbench.scenario import Scenario
 from gradbench.spec import Spec, SpecError, parse
@@ -74,9 +75,10 @@ def _is_factory(value: object) -> bool:
         return False
 
 
-def build(scenario: Scenario, text: str) -> nn.Module:
+def build(scenario: Scenario, text: str, draws: Draws) -> nn.Module:
     """Build a spec's network for a scenario, initialised from torch's global generator.
 
+    What of the network remains the scenario's is drawn from `draws`.
     Raises FixedError where the scenario fixes its network or where this one does not fit it.
     """
     factory = resolve(text)
@@ -88,7 +90,7 @@ def build(scenario: Scenario, text: str) -> nn.Module:
         return found
 
     try:
-        network = scenario.open_network(made)
+        network = scenario.open_network(made, draws)
     except Exception as error:
         raise FixedError(f"{text} does not fit: {type(error).__name__}: {error}") from error
     if network is None:
@@ -99,8 +101,8 @@ def build(scenario: Scenario, text: str) -> nn.Module:
 
 def _check(scenario: Scenario, network: nn.Module, text: str) -> None:
     """Raise FixedError where the outputs are not shaped as those of the case's own network."""
-    generator = torch.Generator().manual_seed(0)
-    inputs, _ = scenario.sample(scenario.draw_target(generator), 2, generator)
+    draws = Draws(0)
+    inputs, _ = scenario.sample(scenario.draw_target(draws), 2, draws)
     network.eval()
     try:
         with torch.no_grad():
@@ -110,7 +112,7 @@ def _check(scenario: Scenario, network: nn.Module, text: str) -> None:
     finally:
         network.train()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        wanted = scenario.network()(inputs).shape
+        wanted = scenario.network(draws)(inputs).shape
     if getattr(outputs, "shape", None) != wanted:
         shape = tuple(getattr(outputs, "shape", ()))
         raise FixedError(f"{text} does not fit: two outputs of shape {shape}, not {tuple(wanted)}")

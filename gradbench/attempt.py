@@ -33,7 +33,8 @@ class Attempt:
         self.factory: Factory | None = None if spec is None else resolve(spec)
         self.defaults = {} if self.factory is None else self.factory.hyperparameters
         self.points: list[tuning.Point] = []
-        self.stack, self.guarded = item.stack, False
+        self.results: dict[float, list[TrialResult]] = {}
+        self.stack = item.stack
 
     def trials(
         self, planned: Sequence[Planned], what: str, probes: str = "none"
@@ -54,8 +55,7 @@ class Attempt:
             best = max(best, score)
             self.tell(f"{what}, {spent}/{case.budget} evaluations, best score {best:.2f}")
 
-        results = run(trials, [watch] * len(trials), stack=self.stack, guard=not self.guarded)
-        self.guarded = True
+        results = run(trials, [watch] * len(trials), stack=self.stack)
         if any(result.path == "alone" for result in results):
             self.stack = "off"
         elif any(result.fallback for result in results):
@@ -113,42 +113,65 @@ class Attempt:
     def _rates(self, default: float) -> tuple[tuning.Point | None, dict[str, float]]:
         """Try everyone's rates, and one beyond the edge where the best lies on it."""
 
-        def attempt(offsets: Sequence[float]) -> list[tuning.Point]:
-            values = [{"lr": tuning.rate(default, offset)} for offset in offsets]
-            return self._points(values, offsets)
+        def values(offsets: Sequence[float]) -> dict[float, dict[str, float]]:
+            return {offset: {"lr": tuning.rate(default, offset)} for offset in offsets}
 
-        self.points = attempt(tuning.offsets(self.item.tuning))
+        tried = values(tuning.offsets(self.item.tuning))
+        self.points = self._points(tried)
         chosen = tuning.best(self.points)
         further = None if chosen is None else tuning.beyond(self.points, chosen)
         if further is not None:
-            self.points += attempt([further])
-            chosen = tuning.best(self.points)
-            if chosen is self.points[-1]:
-                self.record.notes.append("the best learning rate lies on the sweep's edge")
-        return chosen, {} if chosen is None else {"lr": tuning.rate(default, chosen.offset)}
+            more = values([further])
+            tried |= more
+            self.points += self._points(more)
+        chosen = self._settle(tried)
+        if chosen is not None and tuning.beyond(self.points, chosen) is not None:
+            self.record.notes.append("the best learning rate lies on the sweep's edge")
+        return chosen, {} if chosen is None else tried[chosen.offset]
 
     def _search(self, axes: tuple[Axis, ...]) -> tuple[tuning.Point | None, dict[str, float]]:
         """Try points of the space that the optimizer's class declares, as many as the rates."""
-        values = points(axes, self.item.tuning)
-        self.points = self._points(values, range(len(values)))
-        chosen = tuning.best(self.points)
+        tried: dict[float, dict[str, float]] = dict(enumerate(points(axes, self.item.tuning)))
+        self.points = self._points(tried)
+        chosen = self._settle(tried)
         names = ", ".join(axis.name for axis in axes)
         self.record.notes.append(f"searched the space that its class declares: {names}")
-        return chosen, {} if chosen is None else values[self.points.index(chosen)]
+        return chosen, {} if chosen is None else tried[chosen.offset]
+
+    def _settle(self, tried: dict[float, dict[str, float]]) -> tuning.Point | None:
+        """Try the two best points on more seeds, and return the one that holds on most of them."""
+        finalists = tuning.finalists(self.points)
+        if not finalists:
+            return tuning.best(self.points)
+        seeds = tuning.more_seeds(self.item.preset)
+        before = {point.offset: self.results[point.offset] for point in finalists}
+        again = self._points({offset: tried[offset] for offset in before}, seeds, before)
+        by_offset = {point.offset: point for point in again}
+        self.points = [by_offset.get(point.offset, point) for point in self.points]
+        return tuning.best(again)
 
     def _points(
-        self, values: Sequence[dict[str, float]], offsets: Sequence[float]
+        self,
+        tried: dict[float, dict[str, float]],
+        seeds: list[int] | None = None,
+        before: dict[float, list[TrialResult]] | None = None,
     ) -> list[tuning.Point]:
-        """Run the tuning seeds at these points, all points beside each other."""
-        seeds = tuning.seeds(self.item.preset)
-        planned = [(each, seed) for each in values for seed in seeds]
-        results = self.trials(planned, f"sweep, {len(values)} points")
-        parts = [results[i : i + len(seeds)] for i in range(0, len(results), len(seeds))]
-        return [self._point(*each) for each in zip(values, offsets, parts, strict=True)]
+        """Run tuning seeds at these points, by offset, all beside each other.
 
-    def _point(
-        self, values: dict[str, float], offset: float, results: list[TrialResult]
-    ) -> tuning.Point:
+        A point counts the results from before, too.
+        """
+        seeds = tuning.seeds(self.item.preset) if seeds is None else seeds
+        planned = [(each, seed) for each in tried.values() for seed in seeds]
+        results = self.trials(planned, f"sweep, {len(tried)} points")
+        found = []
+        for number, (offset, values) in enumerate(tried.items()):
+            new = results[number * len(seeds) : (number + 1) * len(seeds)]
+            self._keep(values, new)
+            self.results[offset] = [*(before or {}).get(offset, []), *new]
+            found.append(self._point(offset, self.results[offset]))
+        return found
+
+    def _keep(self, values: dict[str, float], results: list[TrialResult]) -> None:
         """Record what a point came to."""
         cost = self.record.tuning_cost
         for name in ("gradient_evaluations", "forward_evaluations", "seconds"):
@@ -167,12 +190,15 @@ class Attempt:
             }
             for result in results
         ]
+
+    def _point(self, offset: float, results: list[TrialResult]) -> tuning.Point:
         broken = {Status.DIVERGED, Status.CRASHED, Status.UNSUPPORTED}
+        to_target = [r.evaluations_to_target for r in results]
         budget = self.item.case.budget
         return tuning.Point(
             offset,
             solved=sum(r.status is Status.SOLVED for r in results),
-            evaluations=sum(r.evaluations_to_target or budget for r in results) / len(results),
+            evaluations=sum(budget if t is None else t for t in to_target) / len(results),
             score=sum(r.final_score or 0.0 for r in results) / len(results),
             failed=any(r.status in broken for r in results),
         )

@@ -1,25 +1,29 @@
 """A trial's training data."""
 
 from gradbench.scenario import Batch, Target
-from gradbench.streams import generator
+from gradbench.streams import draws
 from gradbench.trial import Trial
 
 CHUNK = 64
-"""Batches drawn at once; part of the protocol, since it shapes the data streams."""
+"""Batches drawn at once. How many decides nothing: an example depends on its number alone."""
 
 
 class Batches:
-    """The trial's training data, drawn in chunks: batch t is the same for every optimizer."""
+    """The trial's training data: batch t is the same for every optimizer."""
 
     def __init__(self, trial: Trial, target: Target) -> None:
-        self.scenario, self.target, self.size = trial.scenario, target, trial.batch
-        self.generator = generator(trial, "data", trial.device)
+        self.trial, self.target = trial, target
+        self.drawn = 0
         self.ready: list[Batch] = []
 
     def take(self, at_most: int) -> list[Batch]:
-        """Return the next batches: at least one, at most so many."""
+        """Return the next batches: at least one, at most `at_most`."""
         if not self.ready:
-            inputs, labels = self.scenario.sample(self.target, CHUNK * self.size, self.generator)
-            self.ready = list(zip(inputs.split(self.size), labels.split(self.size), strict=True))
+            trial, size = self.trial, self.trial.batch
+            stream = draws(trial, "data", trial.device, first=self.drawn)
+            drawn = trial.scenario.sample(self.target, CHUNK * size, stream)
+            inputs, labels = (part.to(trial.device) for part in drawn)
+            self.ready = list(zip(inputs.split(size), labels.split(size), strict=True))
+            self.drawn += CHUNK * size
         taken, self.ready = self.ready[:at_most], self.ready[at_most:]
         return taken

@@ -9,7 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Parts, Weights, relu_network
+from gradbench.draws import Draws
+from gradbench.networks import Parts, Weights, initialise, relu_network
 
 
 def mlp(
@@ -17,7 +18,9 @@ def mlp(
 ) -> nn.Module:
     """Return `depth` hidden ReLU layers of one width, initialised as the paper's networks."""
     size = math.prod(input_shape)
-    return nn.Sequential(nn.Flatten(), relu_network(size, *[width] * depth, output_size))
+    draws = Draws(int(torch.randint(2**62, ())))
+    layers = relu_network(size, *[width] * depth, output_size)
+    return nn.Sequential(nn.Flatten(), initialise(layers, draws))
 
 
 def residual(

@@ -1,9 +1,12 @@
-"""The paper's networks. Weights are drawn from torch's global generator, which a trial seeds."""
+"""The paper's networks, and how their weights are drawn."""
 
 from collections.abc import Callable
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
+
+from gradbench.draws import Draws
 
 Weights = dict[str, Tensor]
 """A module's own parameters in a stack of trials, each with a leading dimension of trials."""
@@ -24,20 +27,27 @@ class Constant(nn.Module):
         return self.outputs.to(inputs).expand(len(inputs), -1)
 
 
-def truncated_normal_(layer: nn.Linear) -> nn.Linear:
-    """Initialise as the authors' script: normal of std 1/sqrt(fan_in) cut at two std, zero bias."""
-    std = layer.in_features**-0.5
-    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-    nn.init.zeros_(layer.bias)
-    return layer
+@torch.no_grad()
+def initialise(network: nn.Module, draws: Draws) -> nn.Module:
+    """Draw the weights of all linear and convolutional layers, in their order; return the network.
+
+    As the authors' script: normal of standard deviation 1/sqrt(fan_in), cut at two; zero biases.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            fan_in = layer.weight[0].numel()
+            layer.weight.copy_(draws.truncated_normal(*layer.weight.shape) * fan_in**-0.5)
+            if layer.bias is not None:
+                layer.bias.zero_()
+    return network
 
 
 def relu_network(*widths: int) -> nn.Sequential:
     """Return dense layers of these widths, a ReLU between each two, a linear output.
 
-    `relu_network(10, 100, 1)` maps `(n, 10)` to `(n, 1)`.
+    `relu_network(10, 100, 1)` maps `(n, 10)` to `(n, 1)`. `initialise` draws its weights.
     """
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
-        layers += [truncated_normal_(nn.Linear(fan_in, fan_out)), nn.ReLU()]
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

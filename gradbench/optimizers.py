@@ -138,6 +138,8 @@ def _with(factory: Factory, part: Spec) -> Factory:
         except Exception as error:  # noqa: BLE001  # it would end every trial
             text = (str(error).splitlines() or [type(error).__name__])[0]
             raise SpecError(f"{part.text!r}: {text}") from None
+        known = added.known and named.__module__.startswith(("gradbench.", "torch.optim."))
+        added = replace(added, known=known)
         return replace(factory, schedules=added, modules=(*factory.modules, named.__module__))
     outer = _class(part)
     _check_keywords(part, inspect.signature(outer))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROBES = ("none", "default", "all")
-STACK = ("auto", "on", "off", "compile", "graph")
+STACK = ("auto", "on", "off", "graph")
 ENGINES = r"auto|inline|processes(:[1-9]\d{0,3})?|dask:.+|slurm(:.+)?"
 FACTORY = r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*(:.+)?"
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -50,7 +50,7 @@ _SINGLE = {
     "gb-stack": (
         "WHEN",
         "auto",
-        "a case's trials train together: auto (where that is faster), on, off, compile, graph",
+        "a case's trials train together: auto (where that is faster), on, off, graph",
     ),
     "gb-baseline": ("FILE", "", "recorded run to hold this one against; fails what got worse"),
     "gb-time-against": (
@@ -188,7 +188,7 @@ def read(config: pytest.Config) -> Options:
         dtype=_choice(config, "gb-dtype", DTYPES),
         gate=_choice(config, "gb-gate", tuple(GATES)),
         probes=_choice(config, "gb-probes", PROBES),
-        stack=_choice(config, "gb-stack", STACK),
+        stack=_stack(config),
         engine=_engine(config),
         timeout=_timeout(config),
         resume=_resume(config, reports),
@@ -249,6 +249,12 @@ def _choice(config: pytest.Config, name: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise pytest.UsageError(f"--{name}={value}: choose from {', '.join(allowed)}")
     return value
+
+
+def _stack(config: pytest.Config) -> str:
+    """Return the way of stacks; `compile`, which there was before protocol 4, is auto."""
+    gone = _value(config, "gb-stack") == "compile"
+    return "auto" if gone else _choice(config, "gb-stack", STACK)
 
 
 def _engine(config: pytest.Config) -> str:

@@ -15,6 +15,7 @@ from gradbench.case import Case
 from gradbench.record import Status
 from gradbench.runner import run_trial
 from gradbench.scenario import Batch, Scenario, Target
+from gradbench.streams import draws
 from gradbench.trial import Trial
 
 NULL = "gradbench.proof:Null"
@@ -83,8 +84,8 @@ def prove(case: Case, preset: str, seeds: int = 10) -> Proof:
         target, held_out = parts(scenario, preset, seed)
         solution.append(scenario.evaluate(scenario.solution(target), held_out)[0])
         chance.append(scenario.evaluate(scenario.trivial(target), held_out)[0])
-        torch.manual_seed(seed)
-        untrained.append(scenario.evaluate(scenario.network(), held_out)[0])
+        start = scenario.network(draws(_trial(scenario, preset, seed), "initialisation"))
+        untrained.append(scenario.evaluate(start, held_out)[0])
         examples += len(held_out[0])
     return Proof(
         case=case,
@@ -99,10 +100,13 @@ def prove(case: Case, preset: str, seeds: int = 10) -> Proof:
 
 def parts(scenario: Scenario, preset: str, seed: int) -> tuple[Target, Batch]:
     """Return the target and the held-out set that a trial of this seed draws."""
-    trial = Trial(scenario=scenario, optimizer=None, seed=seed, preset=preset)
-    target = scenario.draw_target(torch.Generator().manual_seed(trial.stream("target")))
-    examples = scenario.held_out(target, torch.Generator().manual_seed(trial.stream("evaluation")))
-    return target, examples
+    trial = _trial(scenario, preset, seed)
+    target = scenario.draw_target(draws(trial, "target"))
+    return target, scenario.held_out(target, draws(trial, "evaluation"))
+
+
+def _trial(scenario: Scenario, preset: str, seed: int) -> Trial:
+    return Trial(scenario=scenario, optimizer=None, seed=seed, preset=preset)
 
 
 def _null(case: Case, preset: str, seeds: int) -> float:

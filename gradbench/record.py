@@ -14,7 +14,7 @@ from typing import Any, Self
 from gradbench.shape import problem
 
 SCHEMA = 1
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of the rules by which trials are run; only runs of equal protocol compare."""
 
 ESCAPED = "backslashreplace"

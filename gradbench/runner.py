@@ -1,23 +1,18 @@
 """A batch of trials in, their results out."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-
-import torch
 
 from gradbench import architectures
 from gradbench.batches import CHUNK
 from gradbench.clock import reset_peak_memory
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
-from gradbench.stack.agreement import agrees
-from gradbench.stack.audit import Sharing
-from gradbench.stack.graph import make_capturable
-from gradbench.stack.rule import way
-from gradbench.stack.training import GUARD, Stack
+from gradbench.stack.rule import Sharing, agrees, way
+from gradbench.stack.separate import UnstackableError
+from gradbench.stack.training import Stack
 from gradbench.streams import isolated, one_thread
-from gradbench.training import Training, Watch, one_line
+from gradbench.training import STILL, Training, Watch, one_line
 from gradbench.trial import Trial
 
 MOST_BYTES = 2**28
@@ -26,26 +21,18 @@ MOST_BYTES = 2**28
 TIMED = 16
 """Blocks of a timing run, of eight steps each, after the first step."""
 
-UNEQUAL = "on a stack a trial failed or had other numbers than apart: run one at a time"
-
-FAST = ("compile", "graph")
-"""Ways to make a stack faster that are taken where they can be, and only when asked for."""
+BROKEN = {Status.CRASHED, Status.UNSUPPORTED}
 
 
 def run(
-    trials: Sequence[Trial],
-    watches: Sequence[Watch] | None = None,
-    *,
-    stack: str = "auto",
-    guard: bool = True,
+    trials: Sequence[Trial], watches: Sequence[Watch] | None = None, *, stack: str = "auto"
 ) -> list[TrialResult]:
     """Run the trials; each one's numbers do not depend on the others.
 
     Trials of one case train together where that pays (`stack="auto"`), wherever it can be (`"on"`)
-    or never (`"off"`); each result's `path` says how. `"compile"` and `"graph"` are as `"auto"`,
-    with a stack's passes compiled by torch.compile, or its steps recorded and replayed by the
-    accelerator. With `guard`, one trial of each stack is trained apart for 50 steps too: were a bit
-    to differ, all would run in a plainer way, at last one at a time, and `fallback` would say so.
+    or never (`"off"`); each result's `path` says how. `"graph"` is as `"auto"`, with a stack's
+    steps recorded and replayed by the accelerator. What a stack cannot train is trained one trial
+    at a time, and `fallback` says why.
 
     Raises SpecError where an optimizer's or an architecture's spec cannot be resolved.
     """
@@ -53,7 +40,7 @@ def run(
     watched = list(watches or [lambda *_: None] * len(trials))
     for members in _alike(trials):
         chosen = [(trials[i], watched[i]) for i in members]
-        found |= dict(zip(members, _run_alike(chosen, stack, guard=guard), strict=True))
+        found |= dict(zip(members, _run_alike(chosen, stack), strict=True))
     return [found[i] for i in range(len(trials))]
 
 
@@ -126,48 +113,52 @@ def _alike(trials: Sequence[Trial]) -> list[list[int]]:
     return found
 
 
-def _run_alike(
-    chosen: Sequence[tuple[Trial, Watch]], stack: str, *, guard: bool
-) -> list[TrialResult]:
+def _run_alike(chosen: Sequence[tuple[Trial, Watch]], stack: str) -> list[TrialResult]:
     trial = chosen[0][0]
     _resolve(trial)
     sharing, most = _way(trial, stack)
     if sharing is Sharing.ALONE:
         return [run_trial(each, watch) for each, watch in chosen]
     results: list[TrialResult] = []
-    modes = [stack, "eager"] if stack in FAST else ["eager"]
-    for start in range(0, len(chosen), most):
-        part = chosen[start : start + most]
-        found = _run_part(part, modes, together=sharing is Sharing.TOGETHER, guard=guard)
-        if found is None:
-            results = [run_trial(each, watch) for each, watch in chosen]
-            for result in results:
-                result.fallback = UNEQUAL
-            return results
-        results += found
+    try:
+        for start in range(0, len(chosen), most):
+            part = chosen[start : start + most]
+            results += _run_part(part, stack, together=sharing is Sharing.TOGETHER)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows one at a time
+        unstackable = isinstance(error, UnstackableError)
+        return _one_at_a_time(chosen, str(error) if unstackable else one_line(error))
+    for result in results:
+        if result.status in BROKEN:
+            return _one_at_a_time(chosen, f"{result.reason} on a stack")
+        if sharing is Sharing.APART and STILL in result.notes:
+            return _one_at_a_time(chosen, f"{STILL} on a stack")
+    return results
+
+
+def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[TrialResult]:
+    """Train one trial after another; say why, unless they raise something then, too."""
+    results = [run_trial(each, watch) for each, watch in chosen]
+    if not any(result.status in BROKEN or STILL in result.notes for result in results):
+        for result in results:
+            result.fallback = f"trained one at a time: {why}"
     return results
 
 
 def _run_part(
-    chosen: Sequence[tuple[Trial, Watch]], modes: Sequence[str], *, together: bool, guard: bool
-) -> list[TrialResult] | None:
-    """Train trials as one stack, in the first of these modes in which it goes well; or None."""
-    why = ""
-    for mode in modes:
-        try:
-            found = _run_stack(chosen, mode, together=together, guard=guard)
-        except NotImplementedError as error:
-            why = f"{mode} fell back: {error}"
-            continue
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows alone
-            why = f"{mode} fell back: {one_line(error)}"
-            continue
-        if found is not None:
-            for result in found:
-                result.fallback = why
-            return found
-        why = f"{mode} fell back: a trial had other numbers than apart"
-    return None
+    chosen: Sequence[tuple[Trial, Watch]], mode: str, *, together: bool
+) -> list[TrialResult]:
+    """Train trials as one stack, by a graph where that is asked for and can be had."""
+    if mode != "graph":
+        return _run_stack(chosen, together=together)
+    try:
+        return _run_stack(chosen, together=together, graph=True)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        unknown = isinstance(error, NotImplementedError)
+        why = f"graph fell back: {error if unknown else one_line(error)}"
+    results = _run_stack(chosen, together=together)
+    for result in results:
+        result.fallback = why
+    return results
 
 
 def _way(trial: Trial, stack: str) -> tuple[Sharing, int]:
@@ -189,25 +180,22 @@ def trial_bytes(training: Training) -> int:
 
 
 def _run_stack(
-    chosen: Sequence[tuple[Trial, Watch]], mode: str, *, together: bool, guard: bool
-) -> list[TrialResult] | None:
-    """Train trials as one stack; None where one of them, trained apart, comes to other numbers.
+    chosen: Sequence[tuple[Trial, Watch]], *, together: bool, graph: bool = False
+) -> list[TrialResult]:
+    """Train trials as one stack.
 
-    Raises what is raised in a pass over all of them, and NotImplementedError where the mode cannot
-    be had.
+    Raises what is raised in a pass over all of them, NotImplementedError where a graph cannot be
+    had, and UnstackableError where they must run one at a time.
     """
     path = "stacked" if together else "stacked apart"
-    path += f", {mode}" if mode in FAST else ""
+    path += ", graph" if graph else ""
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
     with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
         trainings = [Training(trial, r) for (trial, _), r in zip(chosen, results, strict=True)]
         watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
-        if guard and not _agrees(trainings[0]):
-            return None
-        stack = Stack(_two(trainings), together=together, mode=mode)
-        stack.run(watches)
-        if guard and stack.kept is not None and not _holds(stack):
-            return None
+        if not _agrees(trainings[0]):
+            raise UnstackableError("a module of the network says wrongly how a stack has it")
+        Stack(_two(trainings), together=together, graph=graph).run(watches)
     return results
 
 
@@ -223,18 +211,3 @@ def _two(trainings: list[Training]) -> list[Training]:
         return trainings
     trial = replace(trainings[0].trial, probes="none")
     return [*trainings, Training(trial, TrialResult(trial.seed, Status.UNSOLVED))]
-
-
-def _holds(stack: Stack) -> bool:
-    """Whether the stack's guarded trial has the numbers that it has beside itself only."""
-    steps, row = stack.kept or (GUARD, torch.empty(0))
-    trial = replace(stack.guarded.trial, probes="none", target_score=math.inf)
-    result = TrialResult(trial.seed, Status.UNSOLVED)
-    passes = stack.passes if stack.mode == "compile" else None
-    apart = Stack(_two([Training(trial, result)]), together=False, passes=passes)
-    if stack.mode == "graph":
-        for training in apart.trainings:
-            make_capturable(training.optimizer)
-    apart.advance(steps)
-    again = apart.row(apart.trainings[0])
-    return bool(((again == row) | (again.isnan() & row.isnan())).all())

@@ -10,6 +10,7 @@ import torch
 from gradbench import tuning
 from gradbench.architectures import FixedError, build
 from gradbench.attempt import PROBE_SHARE, Attempt, Tell
+from gradbench.draws import Draws
 from gradbench.item import Item, optimizer_of
 from gradbench.optimizers import resolve
 from gradbench.record import Expectation, Record, Status, TrialResult
@@ -114,7 +115,7 @@ def _refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
         return None
     try:
         with torch.random.fork_rng(devices=[]):
-            build(scenario, item.architecture)
+            build(scenario, item.architecture, Draws(0))
     except FixedError as error:
         return str(error)
     return None
@@ -132,7 +133,9 @@ def estimate(item: Item) -> tuple[int, float, str | None]:
         return 0, 0.0, f"{Status.UNSUPPORTED}: {reason}"
     sweeps = bool(item.tuning and spec and resolve(spec).tunable and item.optimizer != "paper")
     points = item.tuning + (item.tuning > 1) if sweeps else 0
-    evaluations = case.budget * (item.seeds + points * len(tuning.seeds(item.preset)))
+    again = tuning.FINALISTS * tuning.MORE_SEEDS if points > 1 else 0
+    sweep = points * len(tuning.seeds(item.preset)) + again
+    evaluations = case.budget * (item.seeds + sweep)
     if item.probes != "none" and case.takes_optimizer:
         evaluations += case.budget * item.seeds // PROBE_SHARE
     trial = Trial(

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from gradbench.draws import Draws
+
 Target = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 """Inputs and labels; the first dimension of each counts the examples."""
@@ -32,8 +34,9 @@ class Scenario(ABC):
     """A learning problem in the frame of the paper's eq. 1: F_h(w) = E_x[loss(p_w(x), h(x))].
 
     Subclasses are frozen dataclasses whose fields are the axes of difficulty, and `approach` where
-    the paper compares several. Everything random is drawn from the generator that is passed in, on
-    that generator's device, in torch's default floating-point type.
+    the paper compares several. Everything random is drawn from the `Draws` that are passed in, on
+    their device, in torch's default floating-point type. Where libraries may round otherwise (a
+    sum, a cosine), compute in float64 and round once: the problem is then the same everywhere.
     """
 
     name: ClassVar[str]
@@ -60,7 +63,7 @@ class Scenario(ABC):
         return None
 
     @abstractmethod
-    def draw_target(self, generator: torch.Generator) -> Target:
+    def draw_target(self, draws: Draws) -> Target:
         """Draw a target h from the family, as named tensors."""
 
     def describe(self, target: Target) -> dict[str, Any]:
@@ -68,24 +71,25 @@ class Scenario(ABC):
         return {name: value.tolist() for name, value in target.items()}
 
     @abstractmethod
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:
         """Draw n examples."""
 
     @abstractmethod
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return the fixed examples on which every look evaluates."""
 
     @abstractmethod
-    def network(self) -> nn.Module:
-        """Build the paper's network, initialised from torch's global generator.
+    def network(self, draws: Draws) -> nn.Module:
+        """Build the paper's network, its weights drawn (see `gradbench.networks.initialise`).
 
         A `Learner` where the approach takes no optimizer.
         """
 
-    def open_network(self, factory: Factory) -> nn.Module | None:  # noqa: ARG002
+    def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
         """Return the network with another architecture in it; None where the case fixes it.
 
-        `factory(input_shape=..., output_size=...)` builds the part that is open.
+        `factory(input_shape=..., output_size=...)` builds the part that is open and initialises it;
+        `draws` are for the rest.
         """
         return None
 

@@ -106,6 +106,8 @@ class Schedules:
 
     own: tuple[Warmup, ...] = ()
     others: tuple[Put, ...] = ()
+    known: bool = True
+    """Whether all are of this module or of torch."""
 
     def __bool__(self) -> bool:
         return bool(self.own or self.others)

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradbench.draws import Draws
 from gradbench.trial import Trial
 
 
-def generator(trial: Trial, purpose: str, device: str) -> torch.Generator:
-    """Return the generator of one of the trial's streams, on a device."""
-    return torch.Generator(device).manual_seed(trial.stream(purpose))
+def draws(trial: Trial, purpose: str, device: str = "cpu", first: int = 0) -> Draws:
+    """Return the draws of one of the trial's streams from row `first` on, on a device.
+
+    On the CPU where the device has no float64: whoever draws moves what is drawn.
+    """
+    place = "cpu" if torch.device(device).type == "mps" else device
+    return Draws(trial.stream(purpose), place, first)
 
 
 def seed_globals(seed: int) -> None:

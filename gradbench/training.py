@@ -18,12 +18,14 @@ from gradbench.needs import Needs
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
 from gradbench.scenario import Batch, Learner, Scenario
-from gradbench.streams import generator, isolated, seed_globals
+from gradbench.streams import draws, isolated, seed_globals
 from gradbench.trial import Trial, looks
 from gradbench.watching import Watching
 
 CONFIRMATIONS = 2
 """Looks in a row at or above the target that make a trial solved."""
+
+STILL = "parameters did not move"
 
 Step = Callable[[Tensor, Tensor], None]
 
@@ -38,13 +40,12 @@ class Training:
         self.trial, self.result = trial, result
         self.scenario: Scenario = trial.scenario
         self.device = torch.device(trial.device)
-        target = self.scenario.draw_target(generator(trial, "target", "cpu"))
+        target = self.scenario.draw_target(draws(trial, "target"))
         result.target = self.scenario.describe(target)
-        examples = self.scenario.held_out(target, generator(trial, "evaluation", "cpu"))
+        examples = self.scenario.held_out(target, draws(trial, "evaluation"))
         self.held_out: Batch = (examples[0].to(self.device), examples[1].to(self.device))
-        self.batches = Batches(trial, {k: v.to(self.device) for k, v in target.items()})
-
-        torch.manual_seed(trial.stream("initialisation"))
+        place = draws(trial, "data", trial.device).device
+        self.batches = Batches(trial, {k: v.to(place) for k, v in target.items()})
         self.network: nn.Module = self._network().to(self.device)
         self.parameters = list(self.network.parameters())
         self.start = [p.detach().clone() for p in self.parameters]
@@ -63,10 +64,14 @@ class Training:
         return self
 
     def _network(self) -> nn.Module:
-        if self.trial.architecture is None:
-            return self.scenario.network()
+        trial = self.trial
+        start = draws(trial, "initialisation")
+        if trial.architecture is None:
+            return self.scenario.network(start)
+        torch.manual_seed(trial.stream("initialisation"))
+        self.result.notes.append("network initialised by torch, seeded")
         try:
-            return architectures.build(self.scenario, self.trial.architecture)
+            return architectures.build(self.scenario, trial.architecture, start)
         except architectures.FixedError as error:
             raise UnsupportedError(str(error)) from error
 
@@ -147,7 +152,7 @@ class Training:
             and self.spent
             and all(torch.equal(now, before) for now, before in moved)
         ):
-            self.result.notes.append("parameters did not move")
+            self.result.notes.append(STILL)
 
     def advance(self, look: int) -> None:
         """Train until that many evaluations are spent; only the steps are on the clock."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gradbench.record import PROTOCOL
+
 if TYPE_CHECKING:
     from gradbench.scenario import Scenario
 
@@ -40,11 +42,11 @@ class Trial:
     def stream(self, purpose: str) -> int:
         """Return the seed of one of the trial's streams, below 2^63.
 
-        It depends on the scenario, its setting without the approach, the preset, the seed and the
-        purpose: approaches, optimizers and rates meet the same targets and the same data.
+        It depends on the protocol, the scenario, its setting without the approach, the preset, the
+        seed and the purpose: approaches, optimizers and rates meet the same targets and data.
         """
         key = json.dumps(
-            [self.scenario.name, self.scenario.setting, self.preset, self.seed, purpose],
+            [PROTOCOL, self.scenario.name, self.scenario.setting, self.preset, self.seed, purpose],
             sort_keys=True,
         )
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1

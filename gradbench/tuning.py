@@ -11,9 +11,18 @@ FALLBACK = 1e-3
 SEEDS = {"quick": 1, "standard": 3, "paper": 3}
 
 
+FINALISTS, MORE_SEEDS = 2, 2
+"""The best points of a sweep are tried on more seeds: so many points, on so many."""
+
+
 def seeds(preset: str) -> list[int]:
     """Return the tuning seeds; they are negative, so none is ever an evaluation seed."""
     return [-1 - index for index in range(SEEDS[preset])]
+
+
+def more_seeds(preset: str) -> list[int]:
+    """Return the further tuning seeds, on which the best points are tried."""
+    return [-1 - SEEDS[preset] - index for index in range(MORE_SEEDS)]
 
 
 def offsets(points: int) -> list[float]:
@@ -47,19 +56,32 @@ class Point:
     failed: bool = False  # diverged or crashed on some seed
 
 
-def best(points: Sequence[Point]) -> Point | None:
-    """Choose the rate: fewest evaluations to target, then highest final score, then nearest the
-    default. None where every rate diverged or crashed.
-    """  # noqa: D205
-    usable = [p for p in points if not p.failed or p.solved]
-    if not usable:
-        return None
+def ranked(points: Sequence[Point]) -> list[Point]:
+    """Return the points that can be used, best first.
 
-    def rank(point: Point) -> tuple[float, float, float]:
+    By most tuning seeds solved, then fewest evaluations to target, then highest final score, then
+    nearest the default. A point that diverged or crashed on some seed and solved none is left out.
+    """
+
+    def rank(point: Point) -> tuple[float, float, float, float]:
         score = point.score if math.isfinite(point.score) else -math.inf
-        return (point.evaluations, -score, abs(point.offset))
+        return (-point.solved, point.evaluations, -score, abs(point.offset))
 
-    return min(usable, key=rank)
+    return sorted((p for p in points if not p.failed or p.solved), key=rank)
+
+
+def best(points: Sequence[Point]) -> Point | None:
+    """Return the first of `ranked`; None where every rate diverged or crashed."""
+    return next(iter(ranked(points)), None)
+
+
+def finalists(points: Sequence[Point]) -> list[Point]:
+    """Return the points to be tried on more seeds; none where there is no choice.
+
+    Where the best solved no seed, no rate is known to work: more seeds would tell nothing.
+    """
+    first = ranked(points)[:FINALISTS]
+    return first if len(first) == FINALISTS and first[0].solved else []
 
 
 def best_of(points: Sequence[Point], budget: int) -> list[dict[str, float]]:

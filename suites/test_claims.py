@@ -77,31 +77,27 @@ def test_2_1_parities_of_30_bits_stay_at_chance() -> None:
 @pytest.mark.parametrize("d", [5, 10, 14])
 def test_theorem_1_the_variance_over_parities_is_at_most_its_bound(d: int) -> None:
     """Measured, for all 2^d targets at an untrained network: 0.8 to 1.0 of G^2 / 2^d."""
-    import torch
-
+    from gradbench.draws import Draws
     from gradbench.probes import parity_profile
     from gradbench.scenarios.parity import Parity
 
     scenario = Parity(d=d, weight=d // 2)
     for seed in SEEDS:
-        torch.manual_seed(seed)
-        profile = parity_profile(scenario.network(), scenario.loss, d)
+        profile = parity_profile(scenario.network(Draws(seed)), scenario.loss, d)
         assert 0.5 * profile.bound < profile.variance <= profile.bound
 
 
 def test_theorem_2_the_variance_over_waves_falls_exponentially_with_r() -> None:
     """Measured at d = 20: 1.3e-4, 3e-8, 4e-13 (not resolved on one seed) at r = 2, 4, 6."""
-    import torch
-
+    from gradbench.draws import Draws
     from gradbench.probes import variance_over_targets
     from gradbench.scenarios.periodic import Periodic
 
     for seed in SEEDS:
         values = []
         for r in (2.0, 4.0, 6.0):
-            torch.manual_seed(seed)
             scenario = Periodic(d=20, r=r)
-            network = scenario.network()
+            network = scenario.network(Draws(seed))
             reading = variance_over_targets(scenario, network, examples=400_000, seed=seed)
             values.append(reading.value or 0.0)
         assert values[0] > 300 * values[1] > 300**2 * values[2] > 0
@@ -109,8 +105,7 @@ def test_theorem_2_the_variance_over_waves_falls_exponentially_with_r() -> None:
 
 def test_figure_5_the_signal_falls_with_k_end_to_end_alone() -> None:
     """Measured: 1e-5, at most 7e-11, 1e-16, 6e-21 at k = 1 to 4; decomposition 1e-5 to 5e-5."""
-    import torch
-
+    from gradbench.draws import Draws
     from gradbench.probes import signal_to_noise
     from gradbench.scenarios.line_tuples import LineTuples
 
@@ -119,9 +114,9 @@ def test_figure_5_the_signal_falls_with_k_end_to_end_alone() -> None:
         parts: list[float] = []
         for k in (1, 2, 3, 4):
             for approach, found in (("end-to-end", bounds), ("decomposition", parts)):
-                torch.manual_seed(seed)
                 scenario = LineTuples(approach=approach, k=k)
-                reading = signal_to_noise(scenario, scenario.network(), examples=400_000, seed=seed)
+                network = scenario.network(Draws(seed))
+                reading = signal_to_noise(scenario, network, examples=400_000, seed=seed)
                 found.append((reading.resolved and reading.value) or reading.bound)
         first, second, third, fourth = bounds
         assert first > 1e3 * second > 1e5 * third > 1e7 * fourth
@@ -240,6 +235,7 @@ def test_5_3_and_5_4_networks_blur_the_steps(approach: str) -> None:
     """Measured: 4 to 7 % and 0.6 to 1 % wrong, at a fifth to a ninetieth of the median distance."""
     import torch
 
+    from gradbench.draws import Draws
     from gradbench.proof import parts
     from gradbench.scenarios.staircase import LEVELS
     from gradbench.scenarios.steps import Steps
@@ -247,8 +243,8 @@ def test_5_3_and_5_4_networks_blur_the_steps(approach: str) -> None:
     kept: list[torch.nn.Module] = []
 
     class Kept(Steps):
-        def network(self) -> torch.nn.Module:
-            kept.append(super().network())
+        def network(self, draws: Draws) -> torch.nn.Module:
+            kept.append(super().network(draws))
             return kept[-1]
 
     scenario = Kept(approach=approach, n=100)

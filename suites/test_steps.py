@@ -43,11 +43,12 @@ def cases(preset: str) -> Iterator[Case]:
     """Yield every approach; at paper size only the direct gradient, which is zero, is never."""
     for case_id, (setting, quick, standard, iterations) in LADDER.items():
         paper = MAY if quick == MUST else quick
+        doubled = preset == "quick" and quick == MUST  # a must needs at most half of its budget
         yield Case(
             id=case_id,
             scenario="gradbench.scenarios.steps:Steps",
             setting={"n": SIZE[preset], **setting},
-            budget=BUDGET.get(preset, iterations),
+            budget=BUDGET.get(preset, iterations) * (2 if doubled else 1),
             batch=BATCH[preset],
             expectation={"quick": quick, "standard": standard}.get(preset, paper),
         )

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.runner import run_trial
 from gradbench.scenarios.allocation import Allocation
 from gradbench.trial import Trial
@@ -73,10 +74,10 @@ def test_at_the_start_the_second_moment_end_to_end_is_k_times_larger():
 def test_the_evaluation_is_the_exact_expectation(weights):
     scenario = Allocation(approach="end-to-end", d=D, k=K)
     stock = torch.tensor([2, 0, 3])
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     with torch.no_grad():
         network.weight.copy_(weights)
-    score, loss = scenario.evaluate(network, scenario.held_out({"stock": stock}, generator()))
+    score, loss = scenario.evaluate(network, scenario.held_out({"stock": stock}, Draws(0)))
     x, labels = every_example(stock.tolist())
     with torch.no_grad():
         sampled = scenario.loss(network(x.float()), labels.float()).mean().item()
@@ -87,7 +88,7 @@ def test_the_evaluation_is_the_exact_expectation(weights):
 def test_examples_are_drawn_as_stated():
     scenario = Allocation(d=D, k=K)
     stock = torch.tensor([2, 0, 3])
-    x, labels = scenario.sample({"stock": stock}, 40_000, generator(1))
+    x, labels = scenario.sample({"stock": stock}, 40_000, Draws(1))
     z, y = labels[:, :-1], labels[:, -1].long()
     assert torch.equal(y, stock[x.argmax(dim=1)])
     assert torch.equal(x.sum(dim=1), torch.ones(40_000))
@@ -101,7 +102,7 @@ def test_examples_are_drawn_as_stated():
 def test_approaches_meet_the_same_data():
     target = {"stock": torch.tensor([2, 0, 3])}
     a, b = (
-        Allocation(approach=name, d=D, k=K).sample(target, 10, generator(1))
+        Allocation(approach=name, d=D, k=K).sample(target, 10, Draws(1))
         for name in ("end-to-end", "decomposition")
     )
     assert torch.equal(a[0], b[0])
@@ -114,7 +115,7 @@ def test_the_published_eps_is_the_scripts_and_follows_the_gradients_scale():
     ratios = []
     for d in (100, 1000):
         scenario = Allocation(approach="decomposition", d=d, k=10)
-        x, labels = scenario.sample(scenario.draw_target(generator(1)), 1, generator(2))
+        x, labels = scenario.sample(scenario.draw_target(Draws(1)), 1, Draws(2))
         weight = torch.zeros(10, d, requires_grad=True)
         (scenario.loss(x @ weight.T, labels).sum() / (d // 10)).backward()
         ratios.append(float(scenario.published.split("eps=")[1]) / weight.grad.abs().max().item())
@@ -128,7 +129,7 @@ def test_half_precision_does_not_round_the_stocks_number():
     stock = torch.tensor([1999, 1001, 257])
     torch.set_default_dtype(torch.bfloat16)
     try:
-        _, labels = Allocation(d=3, k=2000).sample({"stock": stock}, 50, generator())
+        _, labels = Allocation(d=3, k=2000).sample({"stock": stock}, 50, Draws(0))
     finally:
         torch.set_default_dtype(torch.float32)
     assert set(labels[:, -1].tolist()) <= {1999.0, 1001.0, 257.0}

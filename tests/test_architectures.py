@@ -8,6 +8,7 @@ import torch
 from gradbench import Trial, gallery, run_trial
 from gradbench.architectures import FixedError, build, names, resolve
 from gradbench.case import Case
+from gradbench.draws import Draws
 from gradbench.item import Item
 from gradbench.record import Expectation, Outcome, Status, TrialResult
 from gradbench.running import run_item
@@ -44,10 +45,10 @@ FIXED = [
 @pytest.mark.parametrize("scenario", OPEN, ids=str)
 def test_every_open_scenario_takes_all_of_the_gallery_and_learns_a_step(scenario, name):
     torch.manual_seed(0)
-    network = build(scenario, name)
-    generator = torch.Generator().manual_seed(0)
-    target = scenario.draw_target(generator)
-    inputs, labels = scenario.sample(target, 32, generator)
+    network = build(scenario, name, Draws(0))
+    draws = Draws(0)
+    target = scenario.draw_target(draws)
+    inputs, labels = scenario.sample(target, 32, draws)
     before = scenario.loss(network(inputs), labels).mean()
     before.backward()
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
@@ -56,21 +57,22 @@ def test_every_open_scenario_takes_all_of_the_gallery_and_learns_a_step(scenario
 
 def build_again(scenario, name):
     torch.manual_seed(1)
-    return build(scenario, name)
+    return build(scenario, name, Draws(0))
 
 
 @pytest.mark.parametrize("scenario", FIXED, ids=str)
 def test_where_the_network_is_the_point_it_is_fixed(scenario):
     with pytest.raises(FixedError, match="fixes its network here"):
-        build(scenario, "mlp")
+        build(scenario, "mlp", Draws(0))
 
 
 def test_the_gallerys_mlp_is_the_papers_network():
     torch.manual_seed(0)
-    own = Parity(d=5, weight=2).network()
+    own = Parity(d=5, weight=2).network(Draws(int(torch.randint(2**62, ()))))
     torch.manual_seed(0)
     ours = gallery.mlp(input_shape=(5,), output_size=1, width=50, depth=1)
-    for a, b in zip(own.parameters(), ours.parameters(), strict=True):
+    own, ours = own.state_dict(), ours.state_dict()
+    for a, b in zip(own.values(), ours.values(), strict=True):
         assert torch.equal(a, b)
 
 

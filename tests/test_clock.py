@@ -28,9 +28,9 @@ def test_evaluation_and_data_are_off_the_clock():
             time.sleep(0.05)
             return super().evaluate(network, examples)
 
-        def sample(self, target, n, generator):
+        def sample(self, target, n, draws):
             time.sleep(0.05)
-            return super().sample(target, n, generator)
+            return super().sample(target, n, draws)
 
     result = run_trial(Trial(scenario=Slow(d=5, weight=2), optimizer="sgd:lr=0.0", budget=5))
     slept = 0.05 * (len(result.curve) + 1)

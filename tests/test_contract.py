@@ -7,6 +7,7 @@ import torch
 
 from gradbench.case import PRESETS
 from gradbench.discover import cases, suites
+from gradbench.draws import Draws
 from gradbench.proof import NULL, parts, prove
 from gradbench.runner import run_trial
 from gradbench.scenario import Learner
@@ -30,13 +31,13 @@ def test_the_solution_lowers_the_loss(case, preset):
     scenario = case.build()
     target, examples = parts(scenario, preset, 0)
     _, loss = scenario.evaluate(scenario.solution(target), examples)
-    assert loss < scenario.evaluate(scenario.network(), examples)[1]
+    assert loss < scenario.evaluate(scenario.network(Draws(0)), examples)[1]
 
 
 @every_case
 def test_what_never_moves_is_unsolved_and_says_so(case, preset):
     if not case.takes_optimizer:
-        assert isinstance(case.build().network(), Learner)
+        assert isinstance(case.build().network(Draws(0)), Learner)
         return
     result = run_trial(
         Trial(scenario=case.build(), optimizer=NULL, budget=3, batch=case.batch, preset=preset)
@@ -73,13 +74,15 @@ def test_a_case_that_proves_nothing_is_found_out(monkeypatch):
     cls = type(case.build())
     good, solution = cls.network, cls.solution
     with monkeypatch.context() as patch:
-        patch.setattr(cls, "network", lambda self: solution(self, {"support": torch.arange(5)}))
-        patch.setattr(cls, "draw_target", lambda self, generator: {"support": torch.arange(5)})
+        patch.setattr(
+            cls, "network", lambda self, draws: solution(self, {"support": torch.arange(5)})
+        )
+        patch.setattr(cls, "draw_target", lambda self, draws: {"support": torch.arange(5)})
         said = " ".join(prove(case, "quick", 2).faults)
         assert "never steps passes" in said
         assert "untrained network is better" in said
     with monkeypatch.context() as patch:
-        patch.setattr(cls, "solution", lambda self, target: good(self))
+        patch.setattr(cls, "solution", lambda self, target: good(self, Draws(0)))
         assert prove(case, "quick", 2).faults == ["parity-d10-weight5: the known solution fails"]
     with monkeypatch.context() as patch:
         patch.setattr(cls, "trivial", solution)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.scenarios.curves import (
     SLOPES,
     Curves,
@@ -18,10 +19,6 @@ from gradbench.scenarios.curves import (
 from gradbench.scenarios.knots import KnotCode
 
 DOUBLE = torch.float64
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("n", [10, 30, 100])
@@ -40,14 +37,14 @@ def test_w_by_the_plain_definition():
 
 @pytest.mark.parametrize("data", ["text", "script"])
 def test_curves_are_w_times_their_changes_of_slope(data):
-    f, p = Curves(approach="linear", data=data, n=40).sample({}, 200, generator(1))
+    f, p = Curves(approach="linear", data=data, n=40).sample({}, 200, Draws(1))
     assert torch.allclose(f.double(), p.double() @ slopes_to_values(40).T, atol=1e-4)
     assert (p != 0).sum(dim=1).max() == 3
 
 
 def test_the_texts_knots_and_sizes_are_uniform():
     n = 20
-    _, p = Curves(approach="linear", data="text", n=n).sample({}, 20_000, generator(1))
+    _, p = Curves(approach="linear", data="text", n=n).sample({}, 20_000, Draws(1))
     assert ((p != 0).double().mean(0) - 3 / n).abs().max() < 5 * math.sqrt(0.15 * 0.85 / 20_000)
     sizes = p[p != 0]
     assert sizes.abs().max() <= 1
@@ -58,7 +55,7 @@ def test_the_texts_knots_and_sizes_are_uniform():
 
 def test_the_scripts_slopes_are_its_four_sets():
     n = 25
-    f, p = Curves(approach="linear", data="script", n=n).sample({}, 500, generator(1))
+    f, p = Curves(approach="linear", data="script", n=n).sample({}, 500, Draws(1))
     seen = set()
     for row, changes in zip(f.tolist(), p.tolist(), strict=True):
         knots = [t for t, change in enumerate(changes) if change]
@@ -71,7 +68,7 @@ def test_the_scripts_slopes_are_its_four_sets():
 
 def test_the_auto_encoders_curves_by_their_formula():
     scenario = Curves(approach="autoencoder", data="real", n=30)
-    f, labels = scenario.sample({}, 300, generator(1))
+    f, labels = scenario.sample({}, 300, Draws(1))
     assert torch.equal(f, labels)
     bends = (f.double().diff(n=2, dim=1).abs() > 1e-4).sum(dim=1)
     assert bends.max() <= 6  # each real knot bends the grid's curve in at most two places
@@ -134,7 +131,7 @@ def test_the_filter_is_the_plain_sum_and_leaves_two_outputs_zero():
     network = Filter(torch.eye(3))
     with torch.no_grad():
         network.weight.copy_(torch.tensor([1.0, -2.0, 1.0]))
-    f, p = Curves(approach="convolution", data="script", n=30).sample({}, 20, generator(1))
+    f, p = Curves(approach="convolution", data="script", n=30).sample({}, 20, Draws(1))
     out = network(f)
     for row, got in zip(f.tolist(), out.tolist(), strict=True):
         wanted = [row[t] - 2 * row[t - 1] + row[t - 2] for t in range(2, 30)]
@@ -145,14 +142,14 @@ def test_the_filter_is_the_plain_sum_and_leaves_two_outputs_zero():
 
 def test_the_score_is_the_distance_to_the_known_optimum():
     scenario = Curves(approach="convolution", n=20)
-    examples = scenario.held_out({}, generator())
-    network = scenario.network()
+    examples = scenario.held_out({}, Draws(0))
+    network = scenario.network(Draws(0))
     with torch.no_grad():
         network.weight.copy_(torch.tensor([1.0, -1.0, 1.0]))
     assert scenario.evaluate(network, examples)[0] == pytest.approx(1 - 1 / math.sqrt(6))
 
     linear = Curves(approach="linear", n=20)
-    network = linear.network()
+    network = linear.network(Draws(0))
     with torch.no_grad():
         network.weight.copy_(0.75 * inverse(20))
     assert linear.evaluate(network, examples)[0] == pytest.approx(0.75, abs=1e-6)
@@ -166,7 +163,7 @@ def test_losses_are_the_scripts():
 
 def test_an_auto_encoder_that_misses_the_kinks_is_not_praised_for_its_small_error():
     scenario = Curves(approach="autoencoder", data="real", n=50)
-    f, _ = scenario.held_out({}, generator())
+    f, _ = scenario.held_out({}, Draws(0))
     smooth = torch.nn.functional.avg_pool1d(f[:, None], 9, 1, 4, count_include_pad=False)[:, 0]
     explained = 1 - (smooth - f).square().sum() / f.square().sum()
     assert explained > 0.99
@@ -175,7 +172,7 @@ def test_an_auto_encoder_that_misses_the_kinks_is_not_praised_for_its_small_erro
 
 @pytest.mark.parametrize("n", [10, 30, 100])
 def test_three_knots_and_three_sizes_are_enough_of_a_code(n):
-    f, _ = Curves(approach="autoencoder", data="real", n=n).sample({}, 3000, generator(5))
+    f, _ = Curves(approach="autoencoder", data="real", n=n).sample({}, 3000, Draws(5))
     knots, sizes = KnotCode(n).encode(f)
     assert knots.shape == sizes.shape == (3000, 3)
     plain = torch.zeros(3000, n, dtype=DOUBLE)
@@ -206,8 +203,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 @pytest.mark.parametrize("approach", ["linear", "convolution", "conditioned", "autoencoder"])
 def test_a_record_keeps_one_curve_and_its_answer(approach):
     scenario = Curves(approach=approach, data="real" if approach == "autoencoder" else "text", n=20)
-    stream = torch.Generator().manual_seed(0)
-    examples = scenario.held_out({}, stream)
+    examples = scenario.held_out({}, Draws(0))
     asked, answered = scenario.details(scenario.solution({}), examples)["curve"]
     assert asked == pytest.approx(examples[1][0].tolist(), rel=1e-3)
     if approach != "autoencoder":

@@ -6,14 +6,11 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.runner import run_trial
 from gradbench.scenarios.elimination import Elimination, eliminate
 from gradbench.scenarios.parity import Parity
 from gradbench.trial import Trial
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def every_input(d):
@@ -30,14 +27,14 @@ def test_elimination_recovers_every_support_of_a_small_problem():
 def test_elimination_solves_d_30_from_d_plus_20_samples():
     scenario = Parity(d=30, weight=15)
     for seed in range(20):
-        target = scenario.draw_target(generator(seed))
-        x, y = scenario.sample(target, 50, generator(1000 + seed))
+        target = scenario.draw_target(Draws(seed))
+        x, y = scenario.sample(target, 50, Draws(1000 + seed))
         assert eliminate(x, y) == target["support"].tolist()
 
 
 def test_elimination_says_when_the_samples_do_not_suffice():
     scenario = Parity(d=30, weight=15)
-    x, y = scenario.sample(scenario.draw_target(generator()), 29, generator(1))
+    x, y = scenario.sample(scenario.draw_target(Draws(0)), 29, Draws(1))
     assert eliminate(x, y) is None
 
 
@@ -49,13 +46,13 @@ def test_elimination_refuses_labels_that_no_parity_gives():
 
 def test_the_learner_waits_for_enough_examples_and_then_knows_every_label():
     scenario = Parity(d=30, weight=15)
-    target = scenario.draw_target(generator())
-    x, y = scenario.sample(target, 60, generator(1))
+    target = scenario.draw_target(Draws(0))
+    x, y = scenario.sample(target, 60, Draws(1))
     learner = Elimination(30)
     learner.learn(x[:20], y[:20])
     assert not learner(x).any()
     learner.learn(x[20:], y[20:])
-    fresh, labels = scenario.sample(target, 1000, generator(2))
+    fresh, labels = scenario.sample(target, 1000, Draws(2))
     assert torch.equal(learner(fresh)[:, 0], labels)
 
 
@@ -86,8 +83,8 @@ def test_a_learner_takes_no_optimizer_and_a_network_needs_one():
 
 def test_a_learner_that_raises_has_crashed():
     class Inconsistent(Parity):
-        def sample(self, target, n, generator):
-            x, y = super().sample(target, n, generator)
+        def sample(self, target, n, draws):
+            x, y = super().sample(target, n, draws)
             return x, y * (torch.arange(n) % 2 * 2 - 1)
 
     scenario = Inconsistent(d=5, weight=2, approach="elimination")

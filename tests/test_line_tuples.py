@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.scenarios.line_tuples import SIDE, LineTuples, draw, lines
 
 
@@ -17,7 +18,7 @@ def test_images_pixel_for_pixel_by_the_plain_definition():
     theta = math.pi * torch.rand(n, 1, generator=stream, dtype=torch.float64)
     half = ((5 + 18 * torch.rand(n, 1, generator=stream, dtype=torch.float64)) / 2).floor()
     centre = SIDE * torch.rand(2, n, 1, generator=stream, dtype=torch.float64)
-    images = draw(theta, half, centre).view(n, SIDE, SIDE)
+    images = draw(theta, half, centre, torch.float64).view(n, SIDE, SIDE)
     for i in range(n):
         plain = torch.zeros(SIDE, SIDE, dtype=torch.float64)
         cos, sin = (f(theta[i]).item() for f in (torch.cos, torch.sin))
@@ -31,7 +32,7 @@ def test_images_pixel_for_pixel_by_the_plain_definition():
 
 
 def test_lengths_angles_and_labels_are_uniform():
-    images, labels = lines(20_000, generator(2))
+    images, labels = lines(20_000, Draws(2))
     assert set(labels.unique().tolist()) == {-1.0, 1.0}
     assert abs(labels.mean().item()) < 5 / math.sqrt(20_000)
     assert set(images.unique().tolist()) == {0.0, 1.0}
@@ -40,7 +41,7 @@ def test_lengths_angles_and_labels_are_uniform():
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_a_tuples_label_is_the_product_and_is_balanced(k):
-    x, labels = LineTuples(k=k).sample({}, 10_000, generator(3))
+    x, labels = LineTuples(k=k).sample({}, 10_000, Draws(3))
     assert x.shape == (10_000, k, SIDE**2)
     product = torch.ones(10_000)
     for slot in range(k):
@@ -58,7 +59,7 @@ def test_independent_images_at_the_ceiling_give_the_tuples_ceiling(k):
 
 def test_the_known_solution_is_at_the_ceiling_of_one_image():
     scenario = LineTuples(k=1)
-    examples = scenario.sample({}, 20_000, generator(5))
+    examples = scenario.sample({}, 20_000, Draws(5))
     accuracy = scenario.details(scenario.solution({}), examples)["image_accuracy_folded"]
     assert accuracy == pytest.approx(0.945, abs=0.01)
 
@@ -73,7 +74,7 @@ def test_losses_by_hand():
 
 def test_the_sign_ambiguity_is_folded_in_the_details_and_never_in_the_score():
     scenario = LineTuples(k=2)
-    examples = scenario.sample({}, 500, generator(6))
+    examples = scenario.sample({}, 500, Draws(6))
 
     class Flipped(torch.nn.Module):
         def forward(self, images):
@@ -89,8 +90,8 @@ def test_the_sign_ambiguity_is_folded_in_the_details_and_never_in_the_score():
 def test_images_share_the_weights_of_n1(n1):
     torch.manual_seed(0)
     scenario = LineTuples(k=3, n1=n1)
-    network = scenario.network()
-    x, _ = scenario.sample({}, 4, generator(7))
+    network = scenario.network(Draws(0))
+    x, _ = scenario.sample({}, 4, Draws(7))
     swapped = network(x[:, [2, 0, 1]])
     assert torch.allclose(network(x)[:, [3, 1, 2]], swapped[:, 1:], atol=1e-5)
 

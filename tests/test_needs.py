@@ -168,15 +168,14 @@ def test_gradients_that_come_first_are_counted_and_fresh(file):
 
 def _sharp_by_hand():
     from gradbench.batches import Batches
-    from gradbench.streams import generator
+    from gradbench.streams import draws
 
     asked = trial("sgd")
     scenario = asked.scenario
-    target = scenario.draw_target(generator(asked, "target", "cpu"))
-    examples = scenario.held_out(target, generator(asked, "evaluation", "cpu"))
+    target = scenario.draw_target(draws(asked, "target"))
+    examples = scenario.held_out(target, draws(asked, "evaluation"))
     batches = Batches(asked, target)
-    torch.manual_seed(asked.stream("initialisation"))
-    network = scenario.network()
+    network = scenario.network(draws(asked, "initialisation"))
     parameters = list(network.parameters())
 
     def gradients(x, y):

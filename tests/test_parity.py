@@ -6,11 +6,8 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.scenarios.parity import Parity
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def every_input(d):
@@ -20,8 +17,8 @@ def every_input(d):
 @pytest.mark.parametrize(("d", "weight"), [(5, 2), (7, 7), (9, 1), (70, 35)])
 def test_labels_are_the_texts_minus_one_to_the_inner_product(d, weight):
     scenario = Parity(d=d, weight=weight)
-    target = scenario.draw_target(generator(1))
-    x, y = scenario.sample(target, 200, generator(2))
+    target = scenario.draw_target(Draws(1))
+    x, y = scenario.sample(target, 200, Draws(2))
     support = target["support"].tolist()
     assert len(set(support)) == weight
     for row, label in zip(x.tolist(), y.tolist(), strict=True):
@@ -31,7 +28,7 @@ def test_labels_are_the_texts_minus_one_to_the_inner_product(d, weight):
 
 
 def test_inputs_are_uniform():
-    x, _ = Parity(d=6, weight=3).sample({"support": torch.arange(3)}, 20_000, generator())
+    x, _ = Parity(d=6, weight=3).sample({"support": torch.arange(3)}, 20_000, Draws(0))
     assert x.mean(0).abs().max() < 5 / math.sqrt(20_000)
     correlation = x.T @ x / 20_000 - torch.eye(6)
     assert correlation.abs().max() < 5 / math.sqrt(20_000)
@@ -39,7 +36,7 @@ def test_inputs_are_uniform():
 
 def test_positions_are_uniform():
     scenario = Parity(d=8, weight=4)
-    stream = generator()
+    stream = Draws(0)
     counts = torch.zeros(8)
     for _ in range(2000):
         counts[scenario.draw_target(stream)["support"]] += 1
@@ -71,18 +68,18 @@ def test_lemma_3_as_printed_is_wrong_where_no_bit_is_set():
 def test_the_solution_fits_the_papers_width():
     for d in (5, 30):
         scenario = Parity(d=d, weight=d // 2)
-        shapes = [p.shape for p in scenario.network().parameters()]
-        solved = scenario.solution(scenario.draw_target(generator()))
+        shapes = [p.shape for p in scenario.network(Draws(0)).parameters()]
+        solved = scenario.solution(scenario.draw_target(Draws(0)))
         assert [p.shape for p in solved.parameters()] == shapes
         assert shapes[0] == (10 * d, d)
 
 
 def test_held_out_is_everything_where_that_is_small():
     scenario = Parity(d=12, weight=6)
-    x, y = scenario.held_out(scenario.draw_target(generator()), generator(1))
+    x, y = scenario.held_out(scenario.draw_target(Draws(0)), Draws(1))
     assert len(x) == len(x.unique(dim=0)) == 2**12
     assert y.sum() == 0  # a parity is balanced
-    larger, _ = Parity(d=13, weight=6).held_out({"support": torch.arange(6)}, generator(1))
+    larger, _ = Parity(d=13, weight=6).held_out({"support": torch.arange(6)}, Draws(1))
     assert 1 / math.sqrt(len(larger)) < 0.01
 
 
@@ -96,7 +93,7 @@ def test_loss_and_score_of_each_example_by_hand():
 
 def test_initialisation_is_the_scripts():
     torch.manual_seed(0)
-    first, _, last = Parity(d=30, weight=2).network()
+    first, _, last = Parity(d=30, weight=2).network(Draws(0))
     cut = 0.8796  # standard deviation of a standard normal cut at two
     assert first.weight.std().item() * math.sqrt(30) == pytest.approx(cut, rel=0.03)
     assert last.weight.abs().max() <= 2 / math.sqrt(300)

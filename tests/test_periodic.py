@@ -7,13 +7,10 @@ import pytest
 import torch
 from scipy import integrate
 
+from gradbench.draws import Draws
 from gradbench.scenarios.periodic import Periodic
 
 WAVE = {"cosine": math.cos, "square": lambda z: math.copysign(1.0, math.cos(z))}
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("wave", ["cosine", "square"])
@@ -36,8 +33,8 @@ def test_the_variance_in_closed_form_is_the_integral(wave, r):
 @pytest.mark.parametrize("wave", ["cosine", "square"])
 def test_labels_are_the_wave_of_the_inner_product(wave):
     scenario = Periodic(d=7, r=2.5, wave=wave)
-    target = scenario.draw_target(generator(1))
-    x, y = scenario.sample(target, 50, generator(2))
+    target = scenario.draw_target(Draws(1))
+    x, y = scenario.sample(target, 50, Draws(2))
     direction = target["direction"].tolist()
     assert math.hypot(*direction) == pytest.approx(2.5, rel=1e-6)
     for row, label in zip(x.tolist(), y.tolist(), strict=True):
@@ -47,8 +44,8 @@ def test_labels_are_the_wave_of_the_inner_product(wave):
 
 def test_the_score_of_a_constant_is_at_most_chance_and_of_the_label_is_best():
     scenario = Periodic(d=4, r=2.0)
-    target = scenario.draw_target(generator(1))
-    _, y = scenario.sample(target, 200_000, generator(2))
+    target = scenario.draw_target(Draws(1))
+    _, y = scenario.sample(target, 200_000, Draws(2))
     constant = scenario.score(y.mean().expand(len(y), 1), y)
     assert constant.mean().item() == pytest.approx(0, abs=0.01)
     assert scenario.score(torch.zeros(len(y), 1), y).mean() < 0
@@ -56,7 +53,7 @@ def test_the_score_of_a_constant_is_at_most_chance_and_of_the_label_is_best():
 
 
 def test_the_direction_is_uniform_on_the_sphere():
-    scenario, stream = Periodic(d=3, r=2.0), generator()
+    scenario, stream = Periodic(d=3, r=2.0), Draws(0)
     drawn = torch.stack([scenario.draw_target(stream)["direction"] for _ in range(4000)])
     assert drawn.mean(0).abs().max() < 5 * 2 / math.sqrt(3 * 4000)
     second = drawn.T @ drawn / 4000

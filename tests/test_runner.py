@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradbench.batches import CHUNK
+from gradbench.draws import Draws
 from gradbench.runner import run, run_trial
 from gradbench.scenarios.parity import Parity
 from gradbench.trial import Trial, looks
@@ -20,20 +20,17 @@ def trial(**changes):
 
 def by_hand(t, build, steps):
     """The training loop a user writes, on the trial's own streams; returns the parameters."""
-    target = t.scenario.draw_target(torch.Generator().manual_seed(t.stream("target")))
-    torch.manual_seed(t.stream("initialisation"))
-    network = t.scenario.network()
+    target = t.scenario.draw_target(Draws(t.stream("target")))
+    network = t.scenario.network(Draws(t.stream("initialisation")))
     torch.manual_seed(t.stream("optimizer"))
     optimizer = build(network.parameters())
-    data = torch.Generator().manual_seed(t.stream("data"))
+    data = t.stream("data")
     for step in range(steps):
-        if step % CHUNK == 0:
-            x, y = t.scenario.sample(target, CHUNK * t.batch, data)
-        part = slice(step % CHUNK * t.batch, (step % CHUNK + 1) * t.batch)
+        x, y = t.scenario.sample(target, t.batch, Draws(data, first=step * t.batch))
 
-        def closure(part=part, x=x, y=y):
+        def closure(x=x, y=y):
             optimizer.zero_grad()
-            loss = (1 - y[part] * network(x[part]).squeeze(1)).clamp(min=0).mean()
+            loss = (1 - y * network(x).squeeze(1)).clamp(min=0).mean()
             loss.backward()
             return loss
 
@@ -46,8 +43,8 @@ def by_hand(t, build, steps):
 
 
 def score_of(t, network):
-    target = t.scenario.draw_target(torch.Generator().manual_seed(t.stream("target")))
-    x, y = t.scenario.held_out(target, torch.Generator().manual_seed(t.stream("evaluation")))
+    target = t.scenario.draw_target(Draws(t.stream("target")))
+    x, y = t.scenario.held_out(target, Draws(t.stream("evaluation")))
     outputs = network(x).squeeze(1)
     accuracy = (outputs * y > 0).double().mean().item()
     return 2 * accuracy - 1, (1 - y * outputs).clamp(min=0).double().mean().item()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
+from gradbench.draws import Draws
 from gradbench.scenarios.saturation import Saturation
 
 
@@ -15,7 +16,7 @@ def generator(seed=0):
 
 def start(scenario, seed=0):
     torch.manual_seed(seed)
-    return scenario.network()
+    return scenario.network(Draws(seed))
 
 
 @pytest.mark.parametrize("bias", [0.0, 1.0, 2.0])
@@ -28,8 +29,8 @@ def test_the_bias_is_in_standard_deviations_of_the_units_input(bias):
 
 def gradients(scenario):
     network = start(scenario)
-    target = scenario.draw_target(generator(1))
-    x, y = scenario.sample(target, 512, generator(2))
+    target = scenario.draw_target(Draws(1))
+    x, y = scenario.sample(target, 512, Draws(2))
     scenario.loss(network(x), y).mean().backward()
     return [p.grad for p in network.parameters()]
 
@@ -55,16 +56,16 @@ def test_each_sigmoid_layer_shrinks_the_message():
 def test_the_target_has_variance_one_whatever_its_direction():
     scenario = Saturation(n=7)
     for seed in range(3):
-        target = scenario.draw_target(generator(seed))
-        _, y = scenario.sample(target, 20_000, generator(9))
+        target = scenario.draw_target(Draws(seed))
+        _, y = scenario.sample(target, 20_000, Draws(9))
         assert y.var().item() == pytest.approx(1, rel=5 * math.sqrt(2 / 20_000))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 20])
 def test_a_linear_function_passes_through_any_depth(depth):
     scenario = Saturation(depth=depth)
-    target = scenario.draw_target(generator(1))
-    x, y = scenario.sample(target, 500, generator(2))
+    target = scenario.draw_target(Draws(1))
+    x, y = scenario.sample(target, 500, Draws(2))
     assert (scenario.solution(target)(x)[:, 0] - y).square().mean() < 0.02
 
 

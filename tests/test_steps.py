@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.runner import run_trial
 from gradbench.scenarios.staircase import (
     LEVELS,
@@ -41,8 +42,8 @@ def test_u_rounds_down_by_the_plain_definition():
 
 def test_labels_are_u_of_the_inner_product():
     scenario = Steps(n=6, inputs="standard")
-    target = scenario.draw_target(generator(1))
-    x, y = scenario.sample(target, 300, generator(2))
+    target = scenario.draw_target(Draws(1))
+    x, y = scenario.sample(target, 300, Draws(2))
     z = x.double() @ target["weights"].double()
     assert torch.equal(y, staircase(z.float()))
     assert len(y.unique()) > 5
@@ -50,8 +51,8 @@ def test_labels_are_u_of_the_inner_product():
 
 def test_inputs_are_the_scripts_or_standard_normal():
     target = {"weights": torch.ones(50)}
-    scaled, _ = Steps(n=50).sample(target, 4000, generator())
-    standard, _ = Steps(n=50, inputs="standard").sample(target, 4000, generator())
+    scaled, _ = Steps(n=50).sample(target, 4000, Draws(0))
+    standard, _ = Steps(n=50, inputs="standard").sample(target, 4000, Draws(0))
     assert scaled.std().item() == pytest.approx(1 / 50, rel=0.02)
     assert torch.allclose(scaled * 50, standard)
 
@@ -81,7 +82,7 @@ def test_the_surrogates_slope_is_the_derivative_of_its_sigmoids():
 
 def gradient(approach, x, y, weights):
     scenario = Steps(approach=approach, n=x.shape[1], inputs="standard")
-    unit = scenario.network()
+    unit = scenario.network(Draws(0))
     with torch.no_grad():
         unit[0].weight.copy_(weights)
     scenario.loss(unit(x), y).mean().backward()
@@ -136,8 +137,8 @@ def test_a_networks_value_is_taken_to_the_nearest_level():
 @pytest.mark.parametrize("approach", APPROACHES)
 def test_details_are_the_plain_measures(approach):
     scenario = Steps(approach=approach, n=10)
-    target = scenario.draw_target(generator(1))
-    examples = scenario.held_out(target, generator(2))
+    target = scenario.draw_target(Draws(1))
+    examples = scenario.held_out(target, Draws(2))
     perfect = scenario.details(scenario.solution(target), examples)
     answers = perfect.pop("answers")
     assert perfect == {"level_accuracy": 1.0, "mse_over_variance": 0.0}

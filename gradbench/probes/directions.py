@@ -18,6 +18,7 @@ import scipy
 import torch
 from torch import Tensor
 
+from gradbench.draws import Draws
 from gradbench.probes.waves import Layers
 
 SHARES = (0, 1 / 2, 3 / 4, 1)
@@ -27,9 +28,7 @@ LEAST = 2
 """Least of half the largest exponent: at low r, too, more depends on what lies along a unit."""
 
 
-def towards_units(
-    of: Layers, r: float, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def towards_units(of: Layers, r: float, count: int, draws: Draws) -> tuple[Tensor, Tensor]:
     """Return `count` directions of length r, shape `(count, d)`, and weights, shape `(count,)`.
 
     The weighted mean of a function over them has its mean over the sphere as expectation; it must
@@ -44,10 +43,12 @@ def towards_units(
     most = max(LEAST, r * r * peak) if d > 1 else 0
     exponents = [2 * round(most * share) for share in SHARES]
     part = torch.arange(count) % len(SHARES)
-    around = units[torch.multinomial(chances, count, replacement=True, generator=generator)]
-    normal = torch.randn(count, d, generator=generator, dtype=torch.float64)
+    uniform = draws.uniform(count).double()
+    chosen = torch.searchsorted(chances.double().cumsum(dim=0), uniform)
+    around = units[chosen.clamp(max=len(units) - 1)]
+    normal = draws.normal(count, d).double()
     across = normal - (normal * around).sum(dim=1, keepdim=True) * around
-    along = torch.randn(count, 1 + exponents[-1], generator=generator, dtype=torch.float64)
+    along = draws.normal(count, 1 + exponents[-1]).double()
     along = along.square().cumsum(dim=1)[torch.arange(count), torch.tensor(exponents)[part]]
     v = along.sqrt()[:, None] * around + across
     v = v / v.norm(dim=1, keepdim=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from gradbench.draws import Draws
 from gradbench.probes.alignment import (
     alignment_in_function,
     alignment_in_parameters,
@@ -64,9 +64,9 @@ def _moment(view: View) -> list[Reading]:
 
 
 def _condition(view: View) -> list[Reading]:
-    generator = torch.Generator().manual_seed(view.seed)
+    draws = Draws(view.seed)
     size = max(2, view.examples // (3 * PRODUCTS + 1))
-    batch = view.scenario.sample(view.target, size, generator)
+    batch = view.scenario.sample(view.target, size, draws)
     loss = view.scenario.loss
     return [effective_condition_number(view.network, loss, batch, products=PRODUCTS)]
 
@@ -132,10 +132,10 @@ def look(
     What fails is a reading without a value that says why; the network is left as it is.
     """
     names = list(names)
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(seed)
     # alignment takes ten gradients' worth of the batch; the other probes share what is left
     size = max(4, min(BATCH, examples // 32))
-    batch = scenario.sample(target, size, generator)
+    batch = scenario.sample(target, size, draws)
     share = max(size, (examples - 10 * size * ("alignment" in names)) // max(1, len(names) - 1))
     view = View(scenario, target, network, batch, share, seed, update)
     found = []

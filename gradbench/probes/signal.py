@@ -16,6 +16,7 @@ import scipy
 import torch
 from torch import Tensor, nn
 
+from gradbench.draws import Draws
 from gradbench.probes import tuples
 from gradbench.probes.gradients import Loss, squared_norms, twin
 from gradbench.probes.reading import Z95, Reading, mean_error, nothing, positive
@@ -50,11 +51,11 @@ def signal_to_noise(
 
     `prefix` chooses the parameters whose names begin with it; by default the whole network.
     """
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(seed)
     if target is None:
-        target = scenario.draw_target(generator)
+        target = scenario.draw_target(draws)
     size = max(2, examples // GROUPS)
-    batches = (scenario.sample(target, size, generator) for _ in range(GROUPS))
+    batches = (scenario.sample(target, size, draws) for _ in range(GROUPS))
     return batches_signal_to_noise(network, scenario.loss, batches, prefix=prefix)
 
 
@@ -169,11 +170,11 @@ def second_moment(
 
     From the gradients of at most 1024 examples, each by itself.
     """
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(seed)
     if target is None:
-        target = scenario.draw_target(generator)
+        target = scenario.draw_target(draws)
     count = min(examples, EXAMPLES)
-    batch = scenario.sample(target, count, generator)
+    batch = scenario.sample(target, count, draws)
     norms, path = squared_norms(twin(network, scenario.loss), batch)
     error = mean_error(norms)
     return positive("second moment", norms.mean().item(), error, cost=count, path=path)
@@ -209,7 +210,7 @@ def _tuples(
     signal = squared_mean(rows @ rows.T)
     # the noise from tuples one by one: a few directions hold nearly all of it
     count = max(2, min(examples // 10, 4 * EXAMPLES))
-    drawn = scenario.sample({}, count, torch.Generator().manual_seed(seed))
+    drawn = scenario.sample({}, count, Draws(seed))
     norms, _ = squared_norms(of, drawn)
     noise = norms.mean().item() - signal.value
     cost = groups * (3 * half + tuples.COST) + 2 * count

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gradbench.draws import Draws
 from gradbench.probes.gradients import Twin
 from gradbench.scenario import Batch, Scenario
 from gradbench.scenarios.line_tuples import LineTuples, TupleNetwork, lines
@@ -46,10 +47,10 @@ class Pools:
 
     def chunks(self, slot: int) -> list[Batch]:
         """Return the slot's images, shape `(n, 784)`, and labels: the first `half` of either."""
-        generator = torch.Generator().manual_seed((self.seed * 1009 + slot) % 2**63)
+        draws = Draws((self.seed * 1009 + slot) % 2**63)
         wanted, found = {1.0: self.half, -1.0: self.half}, []
         while any(wanted.values()):
-            images, labels = lines(min(CHUNK, 4 * self.half), generator)
+            images, labels = lines(min(CHUNK, 4 * self.half), draws)
             keep = torch.zeros(len(labels), dtype=torch.bool)
             for sign, left in wanted.items():
                 chosen = (labels == sign).nonzero()[:left, 0]
@@ -65,7 +66,7 @@ def applies(scenario: Scenario, network: nn.Module) -> bool:
         return False
     if [type(layer) for layer in network.n2.children()] != [nn.Linear, nn.ReLU, nn.Linear]:
         return False
-    images, _ = scenario.sample({}, 500, torch.Generator().manual_seed(0))
+    images, _ = scenario.sample({}, 500, Draws(0))
     with torch.no_grad():
         outputs = network(images.to(next(network.parameters())))
     reach = outputs if scenario.approach == "decomposition" else outputs[:, :1]

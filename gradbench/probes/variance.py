@@ -11,6 +11,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
+from gradbench.draws import Draws
 from gradbench.probes import waves
 from gradbench.probes.directions import towards_units, weighted_variance
 from gradbench.probes.gradients import Loss, Twin, squared_norms, twin
@@ -46,13 +47,13 @@ def variance_over_targets(
     the expectation over inputs is exact (see `waves`): values far below any sample's noise are
     known, parities' to a percent, waves' to a few or ten.
     """
-    generator = torch.Generator().manual_seed(seed)
-    targets = [scenario.draw_target(generator) for _ in range(TARGETS)]
+    draws = Draws(seed)
+    targets = [scenario.draw_target(draws) for _ in range(TARGETS)]
     if not targets[0]:
         return nothing(NAME, "the scenario has one target only")
     of = twin(network, scenario.loss)
     size = max(2, examples // (2 * TARGETS))
-    drawn = [[scenario.sample(t, size, generator) for _ in range(2)] for t in targets]
+    drawn = [[scenario.sample(t, size, draws) for _ in range(2)] for t in targets]
     a, b = (torch.stack([of.gradient(pair[side]) for pair in drawn]) for side in range(2))
     products = ((a - a.mean(dim=0)) * (b - b.mean(dim=0))).sum(dim=1) * TARGETS / (TARGETS - 1)
     scale, off, path = _scale(of, drawn[0][0])
@@ -72,11 +73,11 @@ def _parity(
     scenario: Parity, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> Reading:
     """By the identity, on all inputs where they are no more than `examples`."""
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(seed)
     sampled = scenario.d > LARGEST or 2**scenario.d > examples
     if sampled:
         count = min(examples, INPUTS)
-        inputs, _ = scenario.sample({"support": torch.arange(1)}, count, generator)
+        inputs, _ = scenario.sample({"support": torch.arange(1)}, count, draws)
     else:
         inputs = every_input(scenario.d)
     return parity_variance(network, scenario.loss, inputs, sampled=sampled)
@@ -87,19 +88,19 @@ def _periodic(
     scenario: Periodic, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> Reading:
     """Exact over inputs, by as many targets as examples allow."""
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(seed)
     layers = waves.layers(network)
     if layers is None:
         return variance_over_targets.dispatch(Scenario)(
             scenario, network, examples=examples, seed=seed
         )
-    inputs = torch.randn(min(examples, 512), scenario.d, generator=generator)
+    inputs = draws.normal(min(examples, 512), scenario.d)
     of = twin(network, scenario.loss)
     scale, off, _ = _scale(of, (inputs, torch.zeros(len(inputs))))
     square = scenario.wave == "square"
     cost = waves.COST * (waves.HARMONICS if square else 1)
     count = max(LEAST, (examples - len(inputs)) // cost)
-    directions, weights = towards_units(layers, scenario.r, count, generator)
+    directions, weights = towards_units(layers, scenario.r, count, draws)
     found, moves = weighted_variance(waves.expected(layers, directions, square=square), weights)
     value = found / scale
     error = math.hypot(mean_error(moves) / scale, value * off)
@@ -119,7 +120,7 @@ def _scale(of: Twin, batch: Batch) -> tuple[float, float, str]:
         parts = [squared_norms(of.output(i), batch) for i in range(width)]
         norms, path = torch.stack([n for n, _ in parts]).sum(dim=0), parts[0][1]
     else:
-        signs = torch.randint(0, 2, (SIGNS, width), generator=torch.Generator().manual_seed(0))
+        signs = Draws(0).bits(SIGNS, width)
         pieces = zip(batch[0].tensor_split(SIGNS), batch[1].tensor_split(SIGNS), strict=True)
         found = [
             squared_norms(_only(of, _signed(2.0 * s - 1)), piece)

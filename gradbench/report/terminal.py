@@ -1,5 +1,7 @@
 """The lines of a run and the table at its end, within 100 columns."""
 
+import textwrap
+
 from tabulate import tabulate
 
 from gradbench.record import Expectation, Record
@@ -18,6 +20,8 @@ from gradbench.report.rows import (
 WIDTH = 100
 CASE, OPTIMIZER = 31, 13
 GAP = 2  # between two columns
+NAMED = 12
+"""Most items that a remark names; report.md has each record's own."""
 
 
 def shorten(text: str, width: int) -> str:
@@ -64,7 +68,14 @@ def _said(records: list[Record]) -> list[str]:
     for record in records:
         for remark in remarks(record):
             about.setdefault(remark, []).append(item(record))
-    return [
-        shorten(f"{names[0] if len(names) == 1 else f'{len(names)} items'}: {remark}", WIDTH)
-        for remark, names in about.items()
-    ]
+    return [line for remark, names in about.items() for line in _named(remark, names)]
+
+
+def _named(remark: str, names: list[str]) -> list[str]:
+    """Return a remark with the items that it is about."""
+    if len(names) == 1:
+        return [shorten(f"{names[0]}: {remark}", WIDTH)]
+    more = len(names) - NAMED
+    listed = ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    text = f"{remark}: {listed}"
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

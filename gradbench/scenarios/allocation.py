@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradbench.networks import Constant, truncated_normal_
+from gradbench.draws import Draws
+from gradbench.networks import Constant, initialise
 from gradbench.scenario import Batch, Factory, Scenario, Target
 
 APPROACHES = ("end-to-end", "decomposition")
@@ -57,25 +58,23 @@ class Allocation(Scenario):
         """
         return f"adam:lr=0.1,betas=(0.9,0.99),eps={0.01 / self.d:g}"
 
-    def draw_target(self, generator: torch.Generator) -> Target:
+    def draw_target(self, draws: Draws) -> Target:
         """Return `stock`, y(x) for each input, shape `(d,)`, below k."""
-        size = (self.d,)
-        return {"stock": torch.randint(self.k, size, generator=generator, device=generator.device)}
+        return {"stock": draws.integers(self.k, self.d)}
 
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:
         """Draw x, shape `(n, d)`, and labels `(n, k + 1)`: z, then y(x)."""
-        device = generator.device
-        chosen = torch.randint(self.d, (n,), generator=generator, device=device)
-        signs = torch.randint(0, 2, (n, self.k), generator=generator, device=device) * 2 - 1
+        chosen = draws.integers(self.d, n)
+        signs = draws.bits(n, self.k) * 2 - 1
         stock = target["stock"][chosen]
         signs.scatter_(1, stock[:, None], 1)
         return self._example(chosen, signs, stock)
 
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return all d inputs with E z in the place of z, which makes the loss exact."""
-        stock = target["stock"].to(generator.device)
+        stock = target["stock"].to(draws.device)
         expected = functional.one_hot(stock, self.k)
-        return self._example(torch.arange(self.d, device=generator.device), expected, stock)
+        return self._example(torch.arange(self.d, device=draws.device), expected, stock)
 
     def _example(self, chosen: Tensor, signs: Tensor, stock: Tensor) -> Batch:
         dtype = torch.get_default_dtype()
@@ -84,11 +83,11 @@ class Allocation(Scenario):
         labels = torch.cat((signs, stock[:, None]), dim=1).to(exact)
         return functional.one_hot(chosen, self.d).to(dtype), labels
 
-    def network(self) -> nn.Module:
+    def network(self, draws: Draws) -> nn.Module:
         """Return one linear layer; the softmax belongs to the loss."""
-        return truncated_normal_(nn.Linear(self.d, self.k))
+        return initialise(nn.Linear(self.d, self.k), draws)
 
-    def open_network(self, factory: Factory) -> nn.Module | None:
+    def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
         """Any network from d numbers to k scores."""
         return factory(input_shape=(self.d,), output_size=self.k)
 

@@ -1,5 +1,6 @@
 """Piecewise-linear curves: what architecture does to conditioning (section 4)."""
 
+import decimal
 import functools
 import math
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Constant, Parts, Weights, relu_network
+from gradbench.draws import Draws
+from gradbench.networks import Constant, Parts, Weights, initialise, relu_network
 from gradbench.scenario import Batch, Factory, Scenario, Target
 from gradbench.scenarios.knots import KNOTS, KnotCode
 
@@ -71,50 +73,50 @@ class Curves(Scenario):
         rates = {"linear": 1e-4, "convolution": 0.05, "conditioned": 0.99, "autoencoder": 1e-3}
         return f"adam:lr={rates[self.approach]}"
 
-    def draw_target(self, generator: torch.Generator) -> Target:  # noqa: ARG002
+    def draw_target(self, draws: Draws) -> Target:  # noqa: ARG002
         """Return nothing: every curve has the same U."""
         return {}
 
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:  # noqa: ARG002
         """Draw curves f, shape `(n, self.n)`, and the same shape of p, or of f to be encoded."""
         if self.data == "real":
-            f = self._real(n, generator)
+            f = self._real(n, draws)
             return f, f
-        p = self._script(n, generator) if self.data == "script" else self._text(n, generator)
-        f = p.cumsum(dim=1).cumsum(dim=1)  # W is the square of the matrix of running sums
+        p = self._script(n, draws) if self.data == "script" else self._text(n, draws)
+        # W is the square of the matrix of running sums, which are exact in float64
+        f = p.double().cumsum(dim=1).cumsum(dim=1).to(p)
         return f, f if self.approach == "autoencoder" else p
 
-    def _text(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        places = torch.rand(n, self.n, generator=generator, device=device).topk(KNOTS).indices
-        sizes = 2 * torch.rand(n, KNOTS, generator=generator, device=device) - 1
-        return torch.zeros(n, self.n, device=device).scatter_(1, places, sizes)
+    def _text(self, n: int, draws: Draws) -> Tensor:
+        sizes = 2 * draws.uniform(n, KNOTS) - 1
+        return sizes.new_zeros(n, self.n).scatter_(1, _places(n, self.n, draws), sizes)
 
-    def _script(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        inner = torch.rand(n, self.n - 6, generator=generator, device=device)
-        places = inner.topk(KNOTS).indices.sort(dim=1).values + 3
-        chosen = torch.randint(len(SLOPES), (n,), generator=generator, device=device)
-        slopes = torch.tensor(SLOPES, device=device)[chosen]
+    def _script(self, n: int, draws: Draws) -> Tensor:
+        places = _places(n, self.n - 6, draws).sort(dim=1).values + 3
+        sets = torch.tensor(SLOPES, device=draws.device, dtype=draws.dtype)
+        slopes = sets[draws.integers(len(SLOPES), n)]
         changes = slopes.diff(dim=1, prepend=slopes.new_zeros(n, 1))
-        return torch.zeros(n, self.n, device=device).scatter_(1, places, changes.to(slopes))
+        return slopes.new_zeros(n, self.n).scatter_(1, places, changes)
 
-    def _real(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        knots = self.n * torch.rand(n, KNOTS, 1, generator=generator, device=device)
-        sizes = 2 * torch.rand(n, KNOTS, 1, generator=generator, device=device) - 1
-        return (sizes * (torch.arange(self.n, device=device) - knots).clamp(min=0)).sum(dim=1)
+    def _real(self, n: int, draws: Draws) -> Tensor:
+        knots = self.n * draws.uniform(n, KNOTS, 1).double()
+        sizes = 2 * draws.uniform(n, KNOTS, 1) - 1
+        rises = (torch.arange(self.n, device=draws.device) - knots).clamp_(min=0)
+        return rises.mul_(sizes).sum(dim=1).to(sizes)
 
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return 500 fixed curves."""
-        return self.sample(target, HELD_OUT, generator)
+        return self.sample(target, HELD_OUT, draws)
 
-    def network(self) -> nn.Module:
+    def network(self, draws: Draws) -> nn.Module:
         """Return the approach's network; the linear ones begin at zero."""
         if self.approach == "autoencoder":
             encoder = relu_network(self.n, 500, 100, 2 * KNOTS)
             decoder = relu_network(2 * KNOTS, 100, 100, self.n)
-            return nn.Sequential(encoder, nn.ReLU(), decoder)
+            return initialise(nn.Sequential(encoder, nn.ReLU(), decoder), draws)
+        return self._linear()
+
+    def _linear(self) -> nn.Module:
         if self.approach == "linear":
             network = nn.Linear(self.n, self.n, bias=False)
             nn.init.zeros_(network.weight)
@@ -126,7 +128,7 @@ class Curves(Scenario):
             return inverse_root(second_moment(self.data, self.n)).to(torch.get_default_dtype())
         return torch.eye(3)
 
-    def open_network(self, factory: Factory) -> nn.Module | None:
+    def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
         """Any network from n values to n slopes, in the place of the dense layer."""
         if self.approach != "linear":
             return None
@@ -179,7 +181,7 @@ class Curves(Scenario):
         """
         if self.approach == "autoencoder":
             return KnotCode(self.n)
-        network = self.network()
+        network = self._linear()
         with torch.no_grad():
             if isinstance(network, Filter):
                 optimum = torch.tensor(SECOND_DIFFERENCE, dtype=torch.float64)
@@ -192,8 +194,19 @@ class Curves(Scenario):
     def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
         """Return zero: no change of slope anywhere."""
         if self.approach in {"convolution", "conditioned"}:
-            return self.network()
+            return self._linear()
         return Constant(torch.zeros(self.n))
+
+
+def _places(rows: int, n: int, draws: Draws) -> Tensor:
+    """Draw places on {0..n-1} without replacement, shape `(rows, KNOTS)`, in random order."""
+    places = draws.integers(n, rows, 1)
+    for taken in range(1, KNOTS):
+        place = draws.integers(n - taken, rows, 1)  # among those that are left
+        for lower in places.sort(dim=1).values.split(1, dim=1):
+            place = place + (place >= lower)
+        places = torch.cat((places, place), dim=1)
+    return places
 
 
 class Filter(nn.Module):
@@ -240,16 +253,49 @@ def inverse(n: int) -> Tensor:
 def second_moment(data: str, n: int) -> Tensor:
     """C, the mean over positions of the second moment of [f_(t-2), f_(t-1), f_t], shape `(3, 3)`.
 
-    From 10,000 fixed curves, in float64: its condition number grows as n^3.
+    From 10,000 fixed curves, in float64: its condition number grows as n^3. Values are multiples of
+    2^-23, so that up to n = 100 sums of products of their upper and lower halves are exact.
     """
-    generator = torch.Generator().manual_seed(0)
-    f, _ = Curves(approach="convolution", data=data, n=n).sample({}, 10_000, generator)
-    rows = f.double().unfold(1, 3, 1).reshape(-1, 3)
-    return rows.T @ rows / len(rows)
+    draws = Draws(0, dtype=torch.float64)
+    f, _ = Curves(approach="convolution", data=data, n=n).sample({}, 10_000, draws)
+    rows = (f * 2.0**23).unfold(1, 3, 1).reshape(-1, 3)
+    upper = (rows * 2.0**-16).floor()
+    lower = rows - upper * 2.0**16
+    mixed = upper.T @ lower
+    parts = ((upper.T @ upper, 32), (mixed + mixed.T, 16), (lower.T @ lower, 0))
+
+    def exact(i: int, j: int) -> float:
+        return sum(int(part[i, j]) << at for part, at in parts) / (len(rows) << 46)
+
+    return torch.tensor([[exact(i, j) for j in range(3)] for i in range(3)], dtype=torch.float64)
 
 
 def inverse_root(matrix: Tensor) -> Tensor:
-    """Return the symmetric M^(-1/2) of a positive definite matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    root: Tensor = vectors @ torch.diag(values.rsqrt()) @ vectors.T
-    return root
+    """Return the symmetric M^(-1/2) of a positive definite matrix, `(3, 3)`, in float64.
+
+    By the iteration of E. Denman and A. Beavers (1976) in decimals of 60 digits: exact to the bit.
+    """
+    with decimal.localcontext(prec=60):
+        root = [[decimal.Decimal(x) for x in row] for row in matrix.tolist()]
+        found = [[decimal.Decimal(i == j) for j in range(3)] for i in range(3)]
+        for _ in range(50):
+            root, found = _mean(root, _inverted(found)), _mean(found, _inverted(root))
+        return torch.tensor([[float(x) for x in row] for row in found], dtype=torch.float64)
+
+
+Matrix = list[list[decimal.Decimal]]
+
+
+def _mean(a: Matrix, b: Matrix) -> Matrix:
+    return [[(x + y) / 2 for x, y in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]
+
+
+def _inverted(a: Matrix) -> Matrix:
+    """Return the inverse of a 3 x 3 matrix, by its cofactors."""
+
+    def cofactor(i: int, j: int) -> decimal.Decimal:
+        (b, c), (d, e) = ([a[(i + k) % 3][(j + m) % 3] for m in (1, 2)] for k in (1, 2))
+        return b * e - c * d
+
+    determinant = sum((a[0][j] * cofactor(0, j) for j in range(3)), decimal.Decimal(0))
+    return [[cofactor(j, i) / determinant for j in range(3)] for i in range(3)]

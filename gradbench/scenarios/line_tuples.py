@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Constant, Parts, Weights, relu_network
+from gradbench.draws import Draws
+from gradbench.networks import Constant, Parts, Weights, initialise, relu_network
 from gradbench.scenario import Batch, Factory, Scenario, Target
 
 APPROACHES = ("end-to-end", "decomposition")
@@ -84,33 +85,34 @@ class LineTuples(Scenario):
         """The best accuracy on a tuple, if the best on an image is 0.945."""
         return (1 + (2 * CEILING - 1) ** self.k) / 2
 
-    def draw_target(self, generator: torch.Generator) -> Target:  # noqa: ARG002
+    def draw_target(self, draws: Draws) -> Target:  # noqa: ARG002
         """Return nothing: the label's rule is fixed."""
         return {}
 
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:  # noqa: ARG002
         """Draw images, shape `(n, k, 784)`, and labels `(n, 1 + k)`: the product, then each."""
-        images, each = lines(n * self.k, generator)
+        images, each = lines(n * self.k, draws)
         each = each.view(n, self.k)
         labels = torch.cat((each.prod(dim=1, keepdim=True), each), dim=1)
         return images.view(n, self.k, -1), labels
 
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return 2000 fixed tuples."""
-        return self.sample(target, HELD_OUT, generator)
+        return self.sample(target, HELD_OUT, draws)
 
-    def network(self) -> nn.Module:
+    def network(self, draws: Draws) -> nn.Module:
         """Return N1 and N2 in one."""
         n1 = _convolution() if self.n1 == "convolution" else relu_network(SIDE**2, 50, 100, 1)
-        return TupleNetwork(n1, relu_network(self.k, 100, 1))
+        return initialise(TupleNetwork(n1, relu_network(self.k, 100, 1)), draws)
 
-    def open_network(self, factory: Factory) -> nn.Module | None:
+    def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:
         """N1 on one image, where it is the dense one."""
         if self.n1 != "dense":
             return None
         n1 = factory(input_shape=(1, SIDE, SIDE), output_size=1)
         image = nn.Unflatten(1, (1, SIDE, SIDE))
-        return TupleNetwork(nn.Sequential(image, n1), relu_network(self.k, 100, 1))
+        n2 = initialise(relu_network(self.k, 100, 1), draws)
+        return TupleNetwork(nn.Sequential(image, n1), n2)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Hinge loss of each tuple's product; with decomposition, plus the mean over its images."""
@@ -143,18 +145,20 @@ class LineTuples(Scenario):
         return Constant(torch.ones(1 + self.k))
 
 
-def lines(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def lines(n: int, draws: Draws) -> tuple[Tensor, Tensor]:
     """Draw n line images, shape `(n, 784)` in {0, 1}, and their labels, shape `(n,)`."""
-    device = generator.device
-    theta = math.pi * torch.rand(n, 1, generator=generator, device=device)
-    half = ((5 + 18 * torch.rand(n, 1, generator=generator, device=device)) / 2).floor()
-    centre = SIDE * torch.rand(2, n, 1, generator=generator, device=device)
-    labels = 1 - 2 * (theta[:, 0] >= math.pi / 2).to(theta)
-    return draw(theta, half, centre), labels
+    turn, length = draws.uniform(n, 1), draws.uniform(n, 1)
+    centre = SIDE * draws.uniform(n, 2).double().T[:, :, None]
+    half = ((5 + 18 * length.double()) / 2).floor()
+    labels = 1 - 2 * (turn[:, 0] >= 1 / 2).to(turn)
+    return draw(math.pi * turn.double(), half, centre, turn.dtype), labels
 
 
-def draw(theta: Tensor, half: Tensor, centre: Tensor) -> Tensor:
-    """Draw lines of given angles `(n, 1)`, half lengths `(n, 1)` and centres `(2, n, 1)`."""
+def draw(theta: Tensor, half: Tensor, centre: Tensor, dtype: torch.dtype) -> Tensor:
+    """Draw lines of given angles `(n, 1)`, half lengths `(n, 1)` and centres `(2, n, 1)`.
+
+    The images are of type `dtype`; angles in float64 place every pixel alike on every machine.
+    """
     t = torch.arange(REACH, device=theta.device, dtype=theta.dtype)
     offsets = torch.stack((theta.cos(), theta.sin())) * t  # (2, n, REACH)
     row, column = torch.cat((centre + offsets, centre - offsets), dim=2).trunc().long()
@@ -163,7 +167,7 @@ def draw(theta: Tensor, half: Tensor, centre: Tensor) -> Tensor:
     end = len(theta) * SIDE**2  # what is not drawn goes past the end
     first = torch.arange(0, end, SIDE**2, device=theta.device)[:, None]
     pixel = torch.where(drawn, first + row * SIDE + column, end)
-    images = theta.new_zeros(end + 1).scatter_(0, pixel.flatten(), 1.0)
+    images = theta.new_zeros(end + 1, dtype=dtype).scatter_(0, pixel.flatten(), 1.0)
     return images[:-1].view(-1, SIDE**2)
 
 
@@ -192,12 +196,6 @@ def _convolution() -> nn.Module:
         *(nn.Unflatten(1, (1, SIDE, SIDE)), nn.Conv2d(1, 16, 5, padding=2), nn.MaxPool2d(2)),
         *(nn.Conv2d(16, 16, 5, padding=2), nn.MaxPool2d(2), nn.Flatten()),
     )
-    for layer in convolutions:
-        if isinstance(layer, nn.Conv2d):
-            std = (layer.in_channels * 25) ** -0.5
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
     return nn.Sequential(*convolutions, relu_network(7 * 7 * 16, 50, 100, 1))
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Constant, relu_network
+from gradbench.draws import Draws
+from gradbench.networks import Constant, initialise, relu_network
 from gradbench.scenario import Batch, Factory, Scenario, Target
 from gradbench.scenarios.elimination import Elimination
 
@@ -55,35 +56,33 @@ class Parity(Scenario):
         """Plain SGD at the script's rate."""
         return "sgd:lr=0.01"
 
-    def draw_target(self, generator: torch.Generator) -> Target:
+    def draw_target(self, draws: Draws) -> Target:
         """Return `support`, the sorted positions S, shape `(weight,)`."""
-        order = torch.randperm(self.d, generator=generator, device=generator.device)
-        return {"support": order[: self.weight].sort().values}
+        return {"support": draws.permutation(self.d)[: self.weight].sort().values}
 
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:
         """Draw x, shape `(n, d)` in {-1, +1}, and y, shape `(n,)`."""
-        bits = torch.empty(n, self.d, device=generator.device).random_(0, 2, generator=generator)
-        return self._label(bits, target)
+        return self._label(draws.bits(n, self.d), target)
 
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return all 2^d inputs up to d = 12, else 10,240 random ones."""
         if self.d > EXHAUSTIVE:
-            return self.sample(target, HELD_OUT, generator)
-        counter = torch.arange(2**self.d, device=generator.device)
-        bits = (counter[:, None] >> torch.arange(self.d, device=generator.device)) & 1
-        return self._label(bits.to(torch.get_default_dtype()), target)
+            return self.sample(target, HELD_OUT, draws)
+        counter = torch.arange(2**self.d, device=draws.device)
+        bits = (counter[:, None] >> torch.arange(self.d, device=draws.device)) & 1
+        return self._label(bits, target)
 
     def _label(self, bits: Tensor, target: Target) -> Batch:
-        signs = bits.mul_(-2).add_(1)
+        signs = bits.to(torch.get_default_dtype()).mul_(-2).add_(1)
         return signs, signs[:, target["support"]].prod(dim=1)
 
-    def network(self) -> nn.Module:
+    def network(self, draws: Draws) -> nn.Module:
         """Return the paper's network, d - 10 d - 1, or the learner in its place."""
         if self.approach == "elimination":
             return Elimination(self.d)
-        return relu_network(self.d, 10 * self.d, 1)
+        return initialise(relu_network(self.d, 10 * self.d, 1), draws)
 
-    def open_network(self, factory: Factory) -> nn.Module | None:
+    def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
         """Any network from d numbers to one, unless the approach is a learner."""
         if self.approach == "elimination":
             return None

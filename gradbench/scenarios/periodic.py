@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Constant, relu_network
+from gradbench.draws import Draws
+from gradbench.networks import Constant, initialise, relu_network
 from gradbench.scenario import Batch, Factory, Scenario, Target
 
 HELD_OUT = 4096
@@ -63,26 +64,26 @@ class Periodic(Scenario):
         square = 1.0 if self.wave == "square" else (1 + math.exp(-2 * self.r * self.r)) / 2
         return square - self.mean**2
 
-    def draw_target(self, generator: torch.Generator) -> Target:
+    def draw_target(self, draws: Draws) -> Target:
         """Return `direction`, the vector v* of length r, shape `(d,)`."""
-        v = torch.randn(self.d, generator=generator, device=generator.device)
-        return {"direction": self.r * v / v.norm()}
+        v = draws.normal(self.d).double()
+        return {"direction": (self.r * v / v.norm()).to(torch.get_default_dtype())}
 
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:
         """Draw x, shape `(n, d)`, and h(x), shape `(n,)`."""
-        x = torch.randn(n, self.d, generator=generator, device=generator.device)
-        y = (x @ target["direction"].to(x)).cos_()
-        return x, y if self.wave == "cosine" else y.sign_()
+        x = draws.normal(n, self.d)
+        y = (x.double() @ target["direction"].double()).cos()
+        return x, (y if self.wave == "cosine" else y.sign()).to(x)
 
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return 4096 fixed examples."""
-        return self.sample(target, HELD_OUT, generator)
+        return self.sample(target, HELD_OUT, draws)
 
-    def network(self) -> nn.Module:
+    def network(self, draws: Draws) -> nn.Module:
         """Return a network d - 10 d - 1, as for parities."""
-        return relu_network(self.d, 10 * self.d, 1)
+        return initialise(relu_network(self.d, 10 * self.d, 1), draws)
 
-    def open_network(self, factory: Factory) -> nn.Module | None:
+    def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
         """Any network from d numbers to one."""
         return factory(input_shape=(self.d,), output_size=1)
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.networks import Constant, relu_network, truncated_normal_
+from gradbench.draws import Draws
+from gradbench.networks import Constant, initialise, relu_network
 from gradbench.scenario import Batch, Scenario, Target
 
 APPROACHES = ("sigmoid", "dying")
@@ -54,30 +55,34 @@ class Saturation(Scenario):
         if self.n < 1 or self.depth < 1 or self.bias < 0:
             raise ValueError(f"need n >= 1, depth >= 1 and bias >= 0: {self}")
 
-    def draw_target(self, generator: torch.Generator) -> Target:
+    def draw_target(self, draws: Draws) -> Target:
         """Return `direction`, v*, shape `(n,)`."""
-        v = torch.randn(self.n, generator=generator, device=generator.device)
-        return {"direction": v / v.norm()}
+        v = draws.normal(self.n).double()
+        return {"direction": (v / v.norm()).to(torch.get_default_dtype())}
 
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:
         """Draw x, shape `(n, self.n)`, and y, shape `(n,)`."""
-        x = torch.randn(n, self.n, generator=generator, device=generator.device)
-        return x, x @ target["direction"].to(x)
+        x = draws.normal(n, self.n)
+        return x, (x.double() @ target["direction"].double()).to(x)
 
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return 4096 fixed examples."""
-        return self.sample(target, HELD_OUT, generator)
+        return self.sample(target, HELD_OUT, draws)
 
-    def network(self) -> nn.Module:
+    def network(self, draws: Draws) -> nn.Module:
         """Return the network at its flat start."""
+        network = initialise(self._layers(), draws)
         if self.approach == "dying":
-            network = relu_network(self.n, 10 * self.n, 1)
             nn.init.constant_(list(network.parameters())[1], -self.bias * PREACTIVATION_STD)
-            return network
+        return network
+
+    def _layers(self) -> nn.Module:
+        if self.approach == "dying":
+            return relu_network(self.n, 10 * self.n, 1)
         layers: list[nn.Module] = []
         for fan_in in [self.n] + [WIDTH] * (self.depth - 1):
-            layers += [truncated_normal_(nn.Linear(fan_in, WIDTH)), nn.Sigmoid()]
-        return nn.Sequential(*layers, truncated_normal_(nn.Linear(WIDTH, 1)))
+            layers += [nn.Linear(fan_in, WIDTH), nn.Sigmoid()]
+        return nn.Sequential(*layers, nn.Linear(WIDTH, 1))
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Square loss (p - y)^2 / 2 of each example."""
@@ -93,7 +98,7 @@ class Saturation(Scenario):
         With ReLUs z = relu(z) - relu(-z). With sigmoids one unit a layer hands p = z / 10 on by
         4 sigmoid(p) - 2 = p - p^3/12 + ...; the last weight undoes the scale.
         """
-        network = self.network()
+        network = self._layers()
         with torch.no_grad():
             parameters = list(network.parameters())
             for parameter in parameters:

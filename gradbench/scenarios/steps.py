@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradbench.networks import Constant, relu_network
+from gradbench.draws import Draws
+from gradbench.networks import Constant, initialise, relu_network
 from gradbench.scenario import Batch, Factory, Scenario, Target
 from gradbench.scenarios.isotron import GLMtron, Isotron
 from gradbench.scenarios.staircase import (
@@ -87,36 +88,36 @@ class Steps(Scenario):
         rate = 0.01 if self.approach == "non-flat" else 0.001
         return f"adam:lr={rate},betas=(0.9,0.99),eps=1e-5"
 
-    def draw_target(self, generator: torch.Generator) -> Target:
+    def draw_target(self, draws: Draws) -> Target:
         """Return `weights`, v*, shape `(n,)`."""
-        return {"weights": torch.randn(self.n, generator=generator, device=generator.device)}
+        return {"weights": draws.normal(self.n)}
 
-    def sample(self, target: Target, n: int, generator: torch.Generator) -> Batch:
+    def sample(self, target: Target, n: int, draws: Draws) -> Batch:
         """Draw x, shape `(n, self.n)`, and the level y, shape `(n,)`."""
-        x = torch.randn(n, self.n, generator=generator, device=generator.device)
+        x = draws.normal(n, self.n)
         if self.inputs == "scaled":
-            x /= self.n
-        return x, staircase(x @ target["weights"].to(x))
+            x *= 1 / self.n
+        return x, staircase(x.double() @ target["weights"].double()).to(x)
 
-    def held_out(self, target: Target, generator: torch.Generator) -> Batch:
+    def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return 10,240 fixed examples."""
-        return self.sample(target, HELD_OUT, generator)
+        return self.sample(target, HELD_OUT, draws)
 
-    def network(self) -> nn.Module:
+    def network(self, draws: Draws) -> nn.Module:
         """Return one linear unit, or what the approach puts in its place."""
         if self.approach == "glmtron":
             return GLMtron(self.n, staircase)
         if self.approach == "isotron":
             return Isotron(self.n)
         if self.approach == "end-to-end":
-            return relu_network(self.n, self.n, self.n, self.n, 1)
+            return initialise(relu_network(self.n, self.n, self.n, self.n, 1), draws)
         if self.approach == "multi-class":
-            return relu_network(self.n, self.n, self.n, len(LEVELS))
-        network = relu_network(self.n, 1)
+            return initialise(relu_network(self.n, self.n, self.n, len(LEVELS)), draws)
+        network = initialise(relu_network(self.n, 1), draws)
         nn.init.constant_(list(network.parameters())[1], self.start)
         return network
 
-    def open_network(self, factory: Factory) -> nn.Module | None:
+    def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
         """Any network in the place of the deep ones: the others are single units."""
         sizes = {"end-to-end": 1, "multi-class": len(LEVELS)}
         if self.approach not in sizes:
@@ -201,8 +202,7 @@ class Steps(Scenario):
 
     def trivial(self, target: Target) -> nn.Module:
         """Return the constant answer of the most frequent level."""
-        generator = torch.Generator().manual_seed(0)
-        labels = self.sample(target, HELD_OUT, generator)[1]
+        labels = self.sample(target, HELD_OUT, Draws(0))[1]
         value = torch.tensor(_frequent(labels)[0])
         answer = functional.one_hot(index(value), len(LEVELS)).float()
         return Constant(answer if self.approach == "multi-class" else value[None])

@@ -45,8 +45,11 @@ class Graph:
 def make_capturable(optimizer: Optimizer) -> None:
     """Have an optimizer keep on the device what a graph must find there.
 
-    Raises NotImplementedError where it does not say that its step can be recorded.
+    Raises NotImplementedError where it does not say that its step can be recorded, or where it is
+    not one of torch.optim: a recorded step leaves out what a class does in Python.
     """
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        raise NotImplementedError(f"{type(optimizer).__name__} is not one of torch.optim")
     if type(optimizer) is SGD:  # it keeps nothing else
         return
     for group in optimizer.param_groups:

@@ -13,13 +13,13 @@ multiple of so many: what is left over, or begins between two lanes, would take 
 class Rows:
     """The parameters of equal networks as rows of one buffer, their gradients as rows of another.
 
-    Each network's parameters become views of its row, so the network goes on working by itself.
-    A weight of shape `(out, in)` with out >= in lies transposed in its row, which is the layout
+    A network's own parameters are left as they are until `attach` makes them views of its row. A
+    weight of shape `(out, in)` with out >= in lies transposed in its row, which is the layout
     whose gradient, inputs' times outputs', costs less.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        self.networks = list(networks)
+        self.networks, self.attached = list(networks), False
         first = list(networks[0].parameters())
         self.shapes = [p.shape for p in first]
         self.flipped = [_flips(p) for p in first]
@@ -32,18 +32,26 @@ class Rows:
         for row, network in enumerate(self.networks):
             for index, parameter in enumerate(network.parameters()):
                 self.view(self.values, index)[row].copy_(parameter.detach())
-        self._attach()
+
+    def attach(self) -> None:
+        """Make every network's parameters views of its row."""
+        self.attached = True
+        views = self.views(self.values)
+        for network, row in zip(self.networks, views, strict=True):
+            for parameter, view in zip(network.parameters(), row, strict=True):
+                parameter.data = view
 
     def keep(self, rows: Sequence[int]) -> None:
         """Let go of all rows but these; the others' networks keep what they had."""
         left = [n for i, n in enumerate(self.networks) if i not in set(rows)]
-        for network in left:
+        for network in left if self.attached else ():
             for parameter in network.parameters():
                 parameter.data, parameter.grad = parameter.detach().clone(), None
         self.networks = [self.networks[row] for row in rows]
         index = torch.tensor(rows, device=self.values.device)
         self.values, self.grads = self.values[index], self.grads[index]
-        self._attach()
+        if self.attached:
+            self.attach()
 
     def place(self, rows: slice) -> Callable[[Tensor], tuple[Tensor, Tensor, bool]]:
         """Return what finds a parameter of the first network: its numbers in all these rows.
@@ -60,21 +68,15 @@ class Rows:
 
         return found
 
-    def attach_grads(self) -> None:
-        """Give every parameter its gradient's place, which an optimizer may have taken away."""
-        for parameters, grads in zip(self._parameters, self._grads, strict=True):
-            for parameter, grad in zip(parameters, grads, strict=True):
-                parameter.grad = grad
+    def views(self, buffer: Tensor) -> list[list[Tensor]]:
+        """Return each row's tensors in a buffer, shaped as the parameters are."""
+        every = [self.view(buffer, index) for index in range(len(self.shapes))]
+        return [[view[row] for view in every] for row in range(len(buffer))]
 
-    def _attach(self) -> None:
-        views = [self.view(self.values, i) for i in range(len(self.shapes))]
-        grads = [self.view(self.grads, i) for i in range(len(self.shapes))]
-        self._parameters = [list(network.parameters()) for network in self.networks]
-        self._grads = [[grad[row] for grad in grads] for row in range(len(self.networks))]
-        for row, parameters in enumerate(self._parameters):
-            for parameter, view in zip(parameters, views, strict=True):
-                parameter.data = view[row]
-        self.attach_grads()
+    def flat(self, buffer: Tensor) -> Tensor:
+        """Return the numbers in a buffer in the parameters' own order, `(rows, numbers)`."""
+        every = [self.view(buffer, index).flatten(1) for index in range(len(self.shapes))]
+        return torch.cat(every, dim=1)
 
     def view(self, buffer: Tensor, index: int, *, stored: bool = False) -> Tensor:
         """Return a parameter's numbers in a buffer, `(rows, *shape)`, or as they are stored."""

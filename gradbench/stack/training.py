@@ -1,6 +1,7 @@
 """The training loop of a stack: one forward and backward pass for all its trials."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from torch import Tensor, nn
@@ -10,18 +11,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status
 from gradbench.scenario import Batch
-from gradbench.stack.bare import bare_step
 from gradbench.stack.blocks import Given, blocks, filled, given, largest, own
 from gradbench.stack.graph import Graph, make_capturable
-from gradbench.stack.passes import Compiled, Eager, Pass, Passes
+from gradbench.stack.passes import Pass, block_pass
 from gradbench.stack.rows import Rows
+from gradbench.stack.separate import Separate
 from gradbench.stack.shared import Shared
 from gradbench.training import Training, Watch, one_line
 from gradbench.trial import Trial, looks
-
-GUARD = 50
-"""Steps after which a trial is held against the same one trained apart."""
-
 
 Owner = tuple[Shared, list[LRScheduler]]
 
@@ -30,49 +27,37 @@ class Stack:
     """Trials of one case that train in step, each of their rows by itself.
 
     With `together`, trials of equal hyperparameters share one optimizer over their rows, which must
-    be element-wise; otherwise each has its own, on views of its row. There are always two rows or
-    more, since a lone one would meet other kernels: a lone trial comes twice, and of the last two
-    one stays on when it has ended.
+    be element-wise; otherwise each has its own, on its network's own parameters (see `separate`).
+    There are always two rows or more, since a lone one would meet other kernels: a lone trial comes
+    twice, and of the last two one stays on when it has ended.
 
-    `mode` is eager, compile (passes by torch.compile) or graph (steps recorded and replayed).
-    Raises NotImplementedError where a graph cannot be had.
+    With `graph`, steps are recorded and replayed; raises NotImplementedError where that cannot be
+    had. Raises UnstackableError, here and in training, where trials must run one at a time.
     """
 
     def __init__(
-        self,
-        trainings: Sequence[Training],
-        *,
-        together: bool,
-        mode: str = "eager",
-        passes: Passes | None = None,
+        self, trainings: Sequence[Training], *, together: bool, graph: bool = False
     ) -> None:
         self.trainings = sorted(trainings, key=_rates)
         self.trial, self.scenario = trainings[0].trial, trainings[0].scenario
-        self.spent, self.mode = 0, mode
+        self.spent, self.graphed = 0, graph
         self.places: list[Given] = []
         self.rows = Rows([training.network for training in self.trainings])
         self.batches = {training.trial.seed: training.batches for training in self.trainings}
         self.live = [True] * len(self.trainings)
-        self.guarded = self.trainings[self.trial.stream("guard") % len(self.trainings)]
-        self.kept: tuple[int, Tensor] | None = None
-        self.passes = passes or self._passes()
+        self.owners: list[Owner] = []
+        self.separate: Separate | None = None
         if together:
-            self.owners: list[Owner] | None = self._share()
+            self.rows.attach()
+            self.owners = self._share()
         else:
-            self.owners = None
-            for training in self.trainings:
-                _try([training], training.equip)
-        if mode == "graph":
+            self.separate = Separate(self.rows, self.trainings)
+        if graph:
             self._make_capturable()
         self._bind()
 
-    def _passes(self) -> Passes:
-        if self.mode == "compile":
-            return Compiled(self.scenario, self.rows.networks[0])
-        return Eager(self.scenario)
-
     def _make_capturable(self) -> None:
-        if self.owners is None or any(schedules for _, schedules in self.owners):
+        if self.separate is not None or any(schedules for _, schedules in self.owners):
             raise NotImplementedError("no graph of an optimizer per trial, or of a schedule")
         for owner, _ in self.owners:
             make_capturable(owner.optimizer)
@@ -81,6 +66,8 @@ class Stack:
         """Train to the budget, looking on the way; `watches` by the training's `id`."""
         for look in looks(self.trial.budget):
             self.advance(look)
+            if self.separate is not None:
+                self.separate.check()
             finite = self.rows.values.isfinite().all(dim=1).tolist()
             ended = []
             for row, training in enumerate(self.trainings):
@@ -108,8 +95,6 @@ class Stack:
         """Train all rows until that many evaluations are spent."""
         while self.spent < look:
             count = look - self.spent
-            if self.spent < GUARD:
-                count = min(count, GUARD - self.spent)
             watching = [t.watching for t in self.trainings if t.watching.active]
             if watching:  # stop once more before the last step, to see what it changes
                 count = max(1, count - 1)
@@ -119,8 +104,6 @@ class Stack:
             steps = len(next(iter(drawn.values())))
             for step in range(steps):
                 self._step({seed: batches[step] for seed, batches in drawn.items()})
-            if self.spent == GUARD:
-                self._keep(self.guarded)
 
     def row(self, training: Training) -> Tensor:
         """Return a copy of a trial's parameters as they lie in its row."""
@@ -157,20 +140,19 @@ class Stack:
         """Take a step with what lies in `places`."""
         for (_, go), place in zip(self.blocks, self.places, strict=True):
             go(*place)
-        for owner, _ in self.owners or ():
+        for owner, _ in self.owners:
             owner.step()
 
     def _update(self) -> None:
         """Have the optimizers step."""
-        if self.owners is not None:
-            for owner, schedules in self.owners:
-                members = [self.trainings[row] for row in owner.members]
-                if training := list(filter(_trains, members)):
-                    _try(training, owner.step, *[each.step for each in schedules])
-            return
-        self.rows.attach_grads()
-        for each in filter(_trains, self.trainings):
-            _try([each], bare_step(each.optimizer), *[schedule.step for schedule in each.schedules])
+        for owner, schedules in self.owners:
+            members = [self.trainings[row] for row in owner.members]
+            if training := list(filter(_trains, members)):
+                _try(training, owner.step, *[each.step for each in schedules])
+        if self.separate is not None:
+            for row, each in enumerate(self.trainings):
+                if _trains(each):
+                    _try([each], partial(self.separate.step, row))
 
     def _share(self) -> list[Owner]:
         """Give each run of rows of equal hyperparameters an optimizer."""
@@ -194,18 +176,12 @@ class Stack:
             start = end
         return found
 
-    def _keep(self, training: Training) -> None:
-        if self.kept is None and training in self.trainings:
-            self.kept = self.spent, self.row(training)
-
     def _drop(self, ended: Sequence[int]) -> bool:
         """Let trials that have ended leave; return whether none is left."""
         if not ended:
             return False
         for row in ended:
             self.live[row] = False
-            if self.trainings[row] is self.guarded:
-                self._keep(self.guarded)
         left = [row for row, live in enumerate(self.live) if live]
         if not left:
             return True
@@ -215,11 +191,12 @@ class Stack:
         if len(left) == len(self.trainings):
             return False
         self.rows.keep(left)
-        if self.owners is not None:
-            for owner, _ in self.owners:
-                owner.keep(self.rows, left)
-            self.owners = [(owner, each) for owner, each in self.owners if owner.members]
+        for owner, _ in self.owners:
+            owner.keep(self.rows, left)
+        self.owners = [(owner, each) for owner, each in self.owners if owner.members]
         self.trainings = [self.trainings[row] for row in left]
+        if self.separate is not None:
+            self.separate.bind(self.trainings)
         self.live = [self.live[row] for row in left]
         self._bind()
         return False
@@ -229,11 +206,11 @@ class Stack:
         self.seeds = [training.trial.seed for training in self.trainings]
         self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
         self.blocks: list[tuple[slice, Pass]] = [
-            (part, self.passes.of(self.rows, part))
+            (part, block_pass(self.scenario, self.rows, part))
             for part in blocks(len(self.trainings), largest(self.trainings[0]))
         ]
         self.places = []
-        self.graph = Graph(self._graphed, self.rows.values.device) if self.mode == "graph" else None
+        self.graph = Graph(self._graphed, self.rows.values.device) if self.graphed else None
 
 
 def _trains(training: Training) -> bool:

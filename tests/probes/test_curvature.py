@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.networks import relu_network
 from gradbench.probes import condition_number, effective_condition_number, spectrum
 from gradbench.probes.curvature import GaussNewton, Spectrum, lanczos
@@ -116,9 +117,9 @@ def test_the_exact_kappa_of_the_linear_problem_is_that_of_w_squared(n):
 
 def test_lanczos_on_the_filter_is_the_second_moments_kappa():
     scenario = Curves(approach="convolution", data="text", n=30)
-    f, p = scenario.sample({}, 300, torch.Generator().manual_seed(0))
+    f, p = scenario.sample({}, 300, Draws(0))
     rows = f.double().unfold(1, 3, 1).reshape(-1, 3)
-    found = spectrum(scenario.network(), scenario.loss, (f, p))
+    found = spectrum(scenario.network(Draws(0)), scenario.loss, (f, p))
     assert found.rounded
     assert found.condition_number == pytest.approx(condition_number(rows.T @ rows), rel=1e-5)
 
@@ -127,15 +128,17 @@ def test_conditioning_is_what_the_architectures_differ_in():
     found = {}
     for approach in ("linear", "convolution", "conditioned"):
         scenario = Curves(approach=approach, n=30)
-        batch = scenario.sample({}, 100, torch.Generator().manual_seed(0))
-        found[approach] = effective_condition_number(scenario.network(), scenario.loss, batch).value
+        batch = scenario.sample({}, 100, Draws(0))
+        found[approach] = effective_condition_number(
+            scenario.network(Draws(0)), scenario.loss, batch
+        ).value
     assert found["linear"] > 5 * found["convolution"] > 5000 * found["conditioned"] > 5000 * 0.99
 
 
 def test_the_linear_layers_number_is_that_of_the_dense_spectrum():
     """E[f f^T] acts on each row of weights alike: 30 eigenvalues, thirty times each."""
     scenario = Curves(approach="linear", n=30)
-    network, (f, p) = scenario.network(), scenario.sample({}, 200, torch.Generator().manual_seed(0))
+    network, (f, p) = scenario.network(Draws(0)), scenario.sample({}, 200, Draws(0))
     values, vectors = torch.linalg.eigh(2 * f.double().T @ f.double() / len(f))
     gradient = -2 * p.double().T @ f.double() / len(f)  # at zero weights
     energy = (gradient @ vectors).square().sum(dim=0)
@@ -150,8 +153,8 @@ def test_the_linear_layers_number_is_that_of_the_dense_spectrum():
 
 def test_a_hinge_has_no_curvature_and_a_zero_gradient_no_spectrum():
     scenario = Parity(d=5, weight=2)
-    batch = scenario.sample({"support": torch.arange(2)}, 20, torch.Generator().manual_seed(0))
-    reading = effective_condition_number(scenario.network(), scenario.loss, batch)
+    batch = scenario.sample({"support": torch.arange(2)}, 20, Draws(0))
+    reading = effective_condition_number(scenario.network(Draws(0)), scenario.loss, batch)
     assert (reading.value, reading.note) == (None, "the loss has no curvature here")
     zero = torch.nn.Linear(5, 1)
     torch.nn.init.zeros_(zero.weight), torch.nn.init.zeros_(zero.bias)
@@ -161,9 +164,9 @@ def test_a_hinge_has_no_curvature_and_a_zero_gradient_no_spectrum():
 
 def test_too_few_products_are_said_to_be_a_lower_bound():
     scenario = Curves(approach="linear", n=30)
-    batch = scenario.sample({}, 100, torch.Generator().manual_seed(0))
+    batch = scenario.sample({}, 100, Draws(0))
     few, many = (
-        effective_condition_number(scenario.network(), scenario.loss, batch, products=k)
+        effective_condition_number(scenario.network(Draws(0)), scenario.loss, batch, products=k)
         for k in (5, 60)
     )
     assert "at least, from 5 products" in few.note
@@ -183,9 +186,9 @@ def test_batch_norm_in_training_has_a_spectrum_too():
 
 def test_negative_curvature_is_said_and_not_dropped():
     scenario = Allocation(d=20, k=5)
-    target = scenario.draw_target(torch.Generator().manual_seed(0))
-    batch = scenario.sample(target, 50, torch.Generator().manual_seed(1))
-    reading = effective_condition_number(scenario.network(), scenario.loss, batch)
+    target = scenario.draw_target(Draws(0))
+    batch = scenario.sample(target, 50, Draws(1))
+    reading = effective_condition_number(scenario.network(Draws(0)), scenario.loss, batch)
     assert reading.value is None
     assert "of the gradient lies in negative curvature" in reading.note
 
@@ -195,9 +198,9 @@ def test_negative_curvature_is_said_and_not_dropped():
 def test_the_error_is_that_over_batches_of_this_size(approach, n):
     """Against the typical value of 200 such batches, and their spread."""
     scenario = Curves(approach=approach, n=20)
-    network, readings = scenario.network(), []
+    network, readings = scenario.network(Draws(0)), []
     for seed in range(200):
-        batch = scenario.sample({}, n, torch.Generator().manual_seed(seed))
+        batch = scenario.sample({}, n, Draws(seed))
         readings.append(effective_condition_number(network, scenario.loss, batch, products=24))
     logs = torch.tensor([r.value for r in readings]).log()
     typical = logs.mean().exp().item()
@@ -215,8 +218,8 @@ def test_the_error_is_that_over_batches_of_this_size(approach, n):
 def test_the_error_is_that_of_leaving_groups_out():
     """Against a jackknife that runs Lanczos anew on every remainder."""
     scenario = Curves(approach="convolution", n=20)
-    network = scenario.network()
-    x, y = scenario.sample({}, 64, torch.Generator().manual_seed(0))
+    network = scenario.network(Draws(0))
+    x, y = scenario.sample({}, 64, Draws(0))
     group = torch.arange(64) % 16
     logs = np.log(
         [

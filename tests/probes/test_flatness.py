@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.networks import relu_network
 from gradbench.probes import flatness
 from gradbench.probes.flatness import gain
@@ -19,8 +20,8 @@ def generator(seed=0):
 
 def measured(scenario, n=400, seed=0):
     torch.manual_seed(seed)
-    network = scenario.network()
-    batch = scenario.sample(scenario.draw_target(generator(1)), n, generator(2))
+    network = scenario.network(Draws(seed))
+    batch = scenario.sample(scenario.draw_target(Draws(1)), n, Draws(2))
     return network, batch, gain(network, scenario.loss, batch, residual=scenario.residual)
 
 
@@ -127,10 +128,10 @@ def test_a_network_without_layers_and_a_residual_of_zero_say_so():
 @pytest.mark.parametrize("scenario", [Saturation(depth=2), Saturation(approach="dying", bias=1.0)])
 def test_the_gains_interval_holds_the_truth_as_often_as_it_says(scenario):
     torch.manual_seed(0)
-    network, target = scenario.network(), scenario.draw_target(generator(1))
-    many = scenario.sample(target, 100_000, generator(2))
+    network, target = scenario.network(Draws(0)), scenario.draw_target(Draws(1))
+    many = scenario.sample(target, 100_000, Draws(2))
     true = flatness(network, scenario.loss, many).gain
-    stream, inside = generator(3), 0
+    stream, inside = Draws(3), 0
     for _ in range(300):
         reading = gain(network, scenario.loss, scenario.sample(target, 128, stream))
         inside += reading.interval[0] <= true <= reading.interval[1]

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.probes import flatness, plan, signal_to_noise
 from gradbench.probes.gradients import each_gradient, squared_norms, twin
 from gradbench.probes.reading import Reading, nothing, positive
@@ -77,9 +78,11 @@ def test_the_familys_own_probe_comes_first_and_looks_begin_at_the_start(scenario
 @pytest.mark.parametrize(("which", "examples"), [("default", 2500), ("all", 12_000)])
 def test_a_look_keeps_its_budget(scenario, which, examples):
     """By the costs that the probes state, of which those of pools and waves were calibrated."""
-    target = scenario.draw_target(torch.Generator().manual_seed(0))
+    target = scenario.draw_target(Draws(0))
     names = plan.chosen(which, scenario.family)
-    found = plan.look(scenario, target, scenario.network(), names=names, examples=examples, seed=1)
+    found = plan.look(
+        scenario, target, scenario.network(Draws(0)), names=names, examples=examples, seed=1
+    )
     assert sum(reading.cost for reading in found) <= examples
     assert {name for name in names if name != "alignment"} <= {r.probe for r in found}
 
@@ -87,8 +90,8 @@ def test_a_look_keeps_its_budget(scenario, which, examples):
 class OneCurve(Curves):
     """Data of one curve, so that every batch has the same gradient."""
 
-    def sample(self, target, n, generator):
-        f, p = super().sample(target, 1, torch.Generator().manual_seed(0))
+    def sample(self, target, n, draws):
+        f, p = super().sample(target, 1, Draws(0))
         return f.expand(n, -1), p.expand(n, -1)
 
 
@@ -241,9 +244,11 @@ def test_activations_in_place_and_shared_weights_are_measured_right():
 
 def test_few_examples_are_enough_to_look():
     scenario = Saturation(depth=2)
-    target = scenario.draw_target(torch.Generator().manual_seed(0))
+    target = scenario.draw_target(Draws(0))
     names = plan.chosen("all", "flatness")
-    found = plan.look(scenario, target, scenario.network(), names=names, examples=30, seed=0)
+    found = plan.look(
+        scenario, target, scenario.network(Draws(0)), names=names, examples=30, seed=0
+    )
     assert not any("Error" in reading.note for reading in found)
 
 

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from gradbench.draws import Draws
 from gradbench.probes import (
     batches_signal_to_noise,
     second_moment,
@@ -98,7 +99,7 @@ def test_batches_of_one_are_the_sums_over_examples():
 
 def test_a_prefix_chooses_a_layer_and_a_wrong_one_says_so():
     scenario = Parity(d=5, weight=2)
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     whole, last = (signal_to_noise(scenario, network, prefix=p).value for p in ("", "2."))
     assert whole != last
     with pytest.raises(ValueError, match="no parameter whose name begins with 'first'"):
@@ -124,7 +125,7 @@ def test_equations_2_and_3_the_second_moment_end_to_end_is_k_times_larger():
     moments = {}
     for approach in ("end-to-end", "decomposition"):
         scenario = Allocation(approach=approach, d=20, k=k)
-        network = scenario.network()
+        network = scenario.network(Draws(0))
         torch.nn.init.zeros_(network.weight)
         reading = second_moment(scenario, network, examples=16_000)
         moments[approach] = reading
@@ -135,7 +136,7 @@ def test_equations_2_and_3_the_second_moment_end_to_end_is_k_times_larger():
 
 def test_the_second_moments_interval_holds_the_truth_as_often_as_it_says():
     scenario = Allocation(approach="end-to-end", d=20, k=8)
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     torch.nn.init.zeros_(network.weight)
     true, inside = 2 * (1 - 1 / 8) / 8, 0
     for seed in range(300):
@@ -146,7 +147,7 @@ def test_the_second_moments_interval_holds_the_truth_as_often_as_it_says():
 
 def test_looking_leaves_the_network_as_it_was():
     scenario = LineTuples(k=2)
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     before = {n: p.clone() for n, p in network.named_parameters()}
     signal_to_noise(scenario, network, examples=600)
     assert all(torch.equal(p, before[n]) and p.grad is None for n, p in network.named_parameters())
@@ -175,7 +176,7 @@ def test_the_pooled_gradient_is_that_of_all_tuples(monkeypatch, approach, k, hal
     monkeypatch.setattr(tuples, "BINS", 2**18)
     torch.manual_seed(1)
     scenario = LineTuples(approach=approach, k=k)
-    network = scenario.network()
+    network = scenario.network(Draws(2))
     assert tuples.applies(scenario, network)
     of, pools = twin(network, scenario.loss, "n1."), tuples.Pools(3, k, half)
     wanted = of.gradient(every_tuple(pools))
@@ -187,7 +188,7 @@ def test_the_pooled_gradient_is_that_of_all_tuples(monkeypatch, approach, k, hal
 def test_coarse_bins_are_finer_than_a_pools_own_noise():
     torch.manual_seed(1)
     scenario = LineTuples(k=3)
-    network = scenario.network()
+    network = scenario.network(Draws(1))
     of = twin(network, scenario.loss, last_layer(network))
     first, second = (tuples.Pools(seed, 3, 12) for seed in (3, 4))
     exact = of.gradient(every_tuple(first))
@@ -250,7 +251,7 @@ def test_figure_5_end_to_end_falls_with_k_and_decomposition_does_not():
         for k in (1, 2, 4):
             torch.manual_seed(0)
             scenario = LineTuples(approach=approach, k=k)
-            network = scenario.network()
+            network = scenario.network(Draws(0))
             found[approach, k] = signal_to_noise(scenario, network, examples=16_000)
     assert found["end-to-end", 1].path == found["decomposition", 4].path == "pools"
     assert found["decomposition", 2].resolved
@@ -269,11 +270,11 @@ def test_the_interval_of_pools_holds_the_truth_as_often_as_it_says(approach, k):
     """The truth from pools 50 times as large; end-to-end at k = 2 it is zero to any one reading."""
     torch.manual_seed(0)
     scenario = LineTuples(approach=approach, k=k)
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     of = twin(network, scenario.loss, last_layer(network))
     pools = [tuples.Pools(10**6 + i, k, 6000) for i in range(12)]
     rows = torch.stack([tuples.pooled_gradient(of, scenario, each) for each in pools])
-    batch = scenario.sample({}, 10_000, torch.Generator().manual_seed(7))
+    batch = scenario.sample({}, 10_000, Draws(7))
     signal = squared_mean(rows @ rows.T).value
     true = signal / (squared_norms(of, batch)[0].mean().item() - signal)
     readings = [signal_to_noise(scenario, network, examples=4096, seed=i) for i in range(200)]
@@ -285,7 +286,7 @@ def test_the_interval_of_pools_holds_the_truth_as_often_as_it_says(approach, k):
 def test_where_a_hinge_is_at_rest_tuples_are_measured_as_anything_else():
     torch.manual_seed(0)
     scenario = LineTuples(k=2)
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     with torch.no_grad():
         for p in network.n2.parameters():
             p.mul_(20)
@@ -294,6 +295,6 @@ def test_where_a_hinge_is_at_rest_tuples_are_measured_as_anything_else():
 
 
 def test_the_last_layer_of_n1_is_found_in_both_networks():
-    assert last_layer(LineTuples(k=2).network()) == "n1.4."
-    assert last_layer(LineTuples(k=2, n1="convolution").network()) == "n1.6.4."
+    assert last_layer(LineTuples(k=2).network(Draws(0))) == "n1.4."
+    assert last_layer(LineTuples(k=2, n1="convolution").network(Draws(0))) == "n1.6.4."
     assert last_layer(torch.nn.Linear(2, 1)) == ""

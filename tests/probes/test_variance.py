@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.linalg import hadamard
 
+from gradbench.draws import Draws
 from gradbench.networks import relu_network
 from gradbench.probes import parity_profile, parity_variance, variance_over_targets, waves
 from gradbench.probes.directions import towards_units, weighted_variance
@@ -126,7 +127,7 @@ def test_a_sample_of_inputs_gives_the_value_with_an_honest_error():
 def test_at_d_30_the_identity_resolves_what_sampling_cannot():
     scenario = Parity(d=30, weight=15)
     torch.manual_seed(0)
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     exact = variance_over_targets(scenario, network)
     assert exact.resolved
     assert exact.value == pytest.approx(2.0**-30, rel=0.15)  # |p| < 1 nearly everywhere
@@ -156,7 +157,7 @@ def test_batches_and_targets_are_unbiased_with_an_honest_error():
 
 
 def test_a_scenario_with_one_target_has_no_variance_over_them():
-    reading = variance_over_targets(LineTuples(k=2), LineTuples(k=2).network())
+    reading = variance_over_targets(LineTuples(k=2), LineTuples(k=2).network(Draws(0)))
     assert (reading.value, reading.resolved) == (None, False)
     assert "one target" in reading.note
 
@@ -167,7 +168,7 @@ def test_a_scenario_with_one_target_has_no_variance_over_them():
 @pytest.mark.parametrize("wave", ["cosine", "square"])
 @pytest.mark.parametrize("r", [0.7, 2.0, 5.0])
 def test_the_closed_form_is_the_integral_in_one_dimension(wave, r):
-    network = loud(1, seed=3)
+    network = loud(1, seed=5)
     x = torch.linspace(-9, 9, 900_001, dtype=torch.float64)[:, None]
     weight = (-x[:, 0].square() / 2).exp() / math.sqrt(2 * math.pi) * (x[1, 0] - x[0, 0])
     h = (r * x[:, 0]).cos()
@@ -201,7 +202,7 @@ def test_no_overflow_at_high_frequency_and_large_bias():
 def test_periodic_variance_is_what_sampling_finds_where_it_can():
     scenario = Periodic(d=5, r=1.0)
     torch.manual_seed(0)
-    network = scenario.network()
+    network = scenario.network(Draws(0))
     exact = variance_over_targets(scenario, network)
     sampled = generic(scenario, network, examples=200_000)
     assert exact.path == "closed form"
@@ -223,7 +224,7 @@ def test_directions_near_a_unit_are_unbiased_by_quadrature_over_their_cosine(d, 
     mean = density @ found
     mean[:d] = (mean[:d] @ unit) * unit  # what lies across averages to nothing
     true = (density @ found.square().sum(dim=1) - mean.square().sum()).item()
-    stream, inside, values = torch.Generator().manual_seed(1), 0, []
+    stream, inside, values = Draws(1), 0, []
     for _ in range(400):
         directions, weights = towards_units(layers, r, 64, stream)
         value, moves = weighted_variance(waves.expected(layers, directions), weights)
@@ -238,26 +239,26 @@ def test_directions_near_a_unit_are_unbiased_by_quadrature_over_their_cosine(d, 
 def test_periodic_errors_are_honest_over_targets(d, r):
     scenario = Periodic(d=d, r=r)
     torch.manual_seed(0)
-    network = scenario.network().double()
-    layers, stream = waves.layers(network), torch.Generator().manual_seed(9)
-    if (d, r) == (20, 6.0):  # uniform directions, one in thousands of which counts, will not do
+    network = scenario.network(Draws(0)).double()
+    layers, stream = waves.layers(network), Draws(9)
+    if r >= 4:  # uniform directions, few of which count, know the truth less well
         many, weights = towards_units(layers, r, 6000, stream)
     else:
         targets = [scenario.draw_target(stream)["direction"] for _ in range(6000)]
         many, weights = torch.stack(targets).double(), torch.ones(6000)
     found = torch.cat([waves.expected(layers, part).float() for part in many.split(500)])
     variance, _ = weighted_variance(found, weights.float())
-    inputs = torch.randn(100_000, d, generator=stream).double()
+    inputs = stream.normal(100_000, d).double()
     hidden = network[0](inputs).relu()
     on, out = (hidden > 0).double(), network[2].weight[0]
     # |dp/dw|^2 = sum_j a_j^2 1_j (|x|^2 + 1) + |relu|^2 + 1, by hand
     slopes = (on @ out.square()) * (inputs.square().sum(1) + 1) + hidden.square().sum(1) + 1
     true = variance / slopes.mean().item()
     inside = 0
-    for seed in range(200):
+    for seed in range(400):
         low, high = variance_over_targets(scenario, network, examples=2048, seed=seed).interval
         inside += low <= true <= high
-    assert 0.90 <= inside / 200 <= 0.99
+    assert 0.90 <= inside / 400 <= 0.99
 
 
 def test_the_variance_falls_with_r_as_theorem_2_says_where_d_is_large():
@@ -265,7 +266,7 @@ def test_the_variance_falls_with_r_as_theorem_2_says_where_d_is_large():
     for r in (2.0, 4.0, 6.0):
         torch.manual_seed(0)
         scenario = Periodic(d=20, r=r)
-        values.append(variance_over_targets(scenario, scenario.network()).value)
+        values.append(variance_over_targets(scenario, scenario.network(Draws(0))).value)
     assert values[0] > 100 * values[1] > 10_000 * values[2] > 0
 
 
@@ -295,7 +296,7 @@ def test_the_scale_of_many_outputs_is_their_sum_on_average():
 
 def test_any_d_and_any_number_of_examples_will_do():
     scenario = Parity(d=17, weight=3)
-    assert variance_over_targets(scenario, scenario.network(), examples=200_000).resolved
+    assert variance_over_targets(scenario, scenario.network(Draws(0)), examples=200_000).resolved
 
 
 def test_only_a_sequence_has_the_closed_form():
