@@ -23,6 +23,7 @@ def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
     except (Exception, SystemExit) as error:
         raise SpecError(
             f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
+            f"{_as_module(spec, source, error)}"
         ) from error
     if not hasattr(module, spec.name):
         have = [name for name, value in vars(module).items() if fits(value)]
@@ -30,6 +31,22 @@ def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
         near = f"; it has {', '.join(have[:8])}{', ...' if len(have) > 8 else ''}" if have else ""
         raise SpecError(f"{spec.text!r}: {source} has no {spec.name}{near}")
     return getattr(module, spec.name)
+
+
+def _as_module(spec: Spec, source: str, error: BaseException) -> str:
+    """Return how to name a file that is part of a package, where it imports relatively."""
+    path = Path(source).expanduser().resolve()
+    if "relative import" not in str(error) or not (path.parent / "__init__.py").is_file():
+        return ""
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return (
+        f"; it is a file of the package {parts[0]}: in {folder}, or where that is on the path, "
+        f"write {'.'.join(parts)}:{spec.name}"
+    )
 
 
 def _from_path(name: str) -> ModuleType:

@@ -7,21 +7,26 @@ import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradbench import needs, schedules, space, wrappers, zoo
+from gradbench import detect, schedules, space, wrappers, zoo
 from gradbench.imports import imported
 from gradbench.needs import Needs
 from gradbench.schedules import Schedules
+from gradbench.signatures import parameters_of
 from gradbench.space import Axis
 from gradbench.spec import SHAPE, Spec, SpecError, parse
 from gradbench.tuning import FALLBACK
 
 ENTRY_POINTS = "gradbench.optimizers"
+
+RATE = "gradbench_rate"
+"""The attribute by which a class names the constructor's argument that takes its learning rate."""
 
 REFUSED = {"SparseAdam": "needs sparse gradients, which no case produces"}
 """Optimizers of torch.optim that no network here can use, with the reason."""
@@ -41,6 +46,9 @@ class Factory:
     needed: Callable[[], Needs]
     """Tells what it needs; `needs` asks."""
     rate: float | None
+    rate_name: str = "lr"
+    """The constructor's argument that takes the rate; empty where its parameter groups bring rates
+    of their own, which are then scaled together."""
     schedules: Schedules = field(default_factory=Schedules)
     space: tuple[Axis, ...] = ()
     """What its class declares to be searched, less what the spec fixes."""
@@ -55,13 +63,16 @@ class Factory:
     @property
     def tunable(self) -> bool:
         """Whether a sweep may choose the learning rate."""
-        fixed = "lr" in self.spec.arguments or self.schedules.sets_rates
-        return self.rate is not None and not fixed
+        fixed = {"lr", self.rate_name} & set(self.spec.arguments)
+        return self.rate is not None and not fixed and not self.schedules.sets_rates
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """The spec's arguments, and the learning rate also where it is the default."""
-        return ({} if self.rate is None else {"lr": self.rate}) | self.arguments
+        """The spec's arguments, and the learning rate, as `lr`, also where it is the default."""
+        found = ({} if self.rate is None else {"lr": self.rate}) | self.arguments
+        if self.rate_name in self.arguments:
+            found["lr"] = found.pop(self.rate_name)
+        return found
 
     def build(
         self, network: nn.Module, overrides: Mapping[str, Any], *, steps: int = 1, examples: int = 1
@@ -74,10 +85,17 @@ class Factory:
             raise UnsupportedError(reason)
         # copied: an optimizer may change a list that it was given, and other trials share it
         arguments = copy.deepcopy(self.hyperparameters | dict(overrides))
+        rate = arguments.pop("lr", None)
+        if rate is not None and self.rate_name:
+            arguments[self.rate_name] = rate
         try:
-            return self.needs.construct(self.cls, network, arguments, steps, examples)
+            built = self.needs.construct(self.cls, network, arguments, steps, examples)
         except (ValueError, TypeError, RuntimeError) as error:
             raise UnsupportedError(f"{type(error).__name__}: {error}") from error
+        if rate is not None and self.rate is not None and not self.rate_name:
+            for group in built.param_groups:
+                group["lr"] *= rate / self.rate
+        return built
 
 
 @functools.cache
@@ -88,16 +106,18 @@ def resolve(text: str) -> Factory:
     """
     spec = parse(text)
     cls = _class(spec)
-    signature = inspect.signature(cls)
+    signature = inspect.signature(cls).replace(parameters=_named_once(cls))
     _check_keywords(spec, signature)
-    arguments = _arguments(spec, signature)
-    found, sample = _try_out(spec, cls, arguments)
+    name = _rate_name(spec, cls, signature)
+    found, sample, way, arguments = _try_out(spec, cls, _choices(spec, signature, name))
+    rate, name = _rate(sample, signature, way, name)
     factory = Factory(
         spec,
         cls,
         arguments,
         found,
-        _rate(sample, signature),
+        rate,
+        name,
         space=_space(spec, cls, signature),
         modules=(cls.__module__,),
     )
@@ -145,12 +165,20 @@ def _with(factory: Factory, part: Spec) -> Factory:
     _check_keywords(part, inspect.signature(outer))
     try:
         within = factory.spec.arguments
-        cls = wrappers.wrapped(factory.cls, factory.needs, outer, part.arguments, within)
+        classes = wrappers.wrapped(factory.cls, factory.needs, outer, part.arguments, within)
     except ValueError as error:
         raise SpecError(f"{factory.spec.text!r}: {error}") from None
     inner = replace(factory.needs, model=factory.needs.model or wrappers.takes_model(outer))
-    found, _ = _try_out(factory.spec, cls, factory.arguments, inner)
-    return replace(factory, cls=cls, needed=found, modules=(*factory.modules, outer.__module__))
+    trouble: SpecError | None = None
+    for cls in classes:
+        try:
+            found, *_ = _try_out(factory.spec, cls, [factory.arguments], inner)
+        except SpecError as error:
+            trouble = trouble or error
+            continue
+        modules = (*factory.modules, outer.__module__)
+        return replace(factory, cls=cls, needed=found, modules=modules)
+    raise trouble or SpecError(f"{factory.spec.text!r}: {outer.__name__} cannot be built")
 
 
 def names() -> list[str]:
@@ -202,28 +230,99 @@ def _check_keywords(spec: Spec, signature: inspect.Signature, *, first: bool = T
             )
 
 
-def _arguments(spec: Spec, signature: inspect.Signature) -> dict[str, Any]:
-    """Return the spec's arguments, with a learning rate where the class has no default for it."""
-    rate = signature.parameters.get("lr")
-    given = {} if rate is None or rate.default is not rate.empty else {"lr": FALLBACK}
-    return given | spec.arguments
+def _named_once(cls: type[Optimizer]) -> list[inspect.Parameter]:
+    """Return the constructor's parameters, in an order that a signature may have."""
+    own = list(inspect.signature(cls).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in own):  # a subclass that hands its arguments on
+        names = {p.name for p in own}
+        own += [p for p in parameters_of(cls) if p.name not in names]
+        own = [p.replace(kind=p.KEYWORD_ONLY) if p.kind is not p.VAR_KEYWORD else p for p in own]
+        return sorted(
+            (p for p in own if p.kind is not p.VAR_POSITIONAL),
+            key=lambda p: p.kind is p.VAR_KEYWORD,
+        )
+    return own
+
+
+def _rate_name(spec: Spec, cls: type[Optimizer], signature: inspect.Signature) -> str:
+    """Return the constructor's argument that takes the learning rate.
+
+    Raises SpecError where the class names one that its constructor does not take.
+    """
+    name = str(getattr(cls, RATE, "lr"))
+    variable = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    if name != "lr" and name not in signature.parameters and not variable:
+        raise SpecError(
+            f"{spec.text!r}: {RATE} of {cls.__name__} is {name!r}; its constructor takes "
+            f"{', '.join(signature.parameters)}"
+        )
+    return name
+
+
+def _choices(spec: Spec, signature: inspect.Signature, name: str) -> list[dict[str, Any]]:
+    """Return the spec's arguments, and those with a rate where the class may need to be given one.
+
+    What has no default is given one at once; what is None or hides in `**` is tried without first.
+    """
+    given = {"lr", name} & set(spec.arguments)
+    rate = signature.parameters.get(name)
+    plain, with_rate = dict(spec.arguments), {name: FALLBACK} | spec.arguments
+    if given:
+        return [plain]
+    if rate is None:
+        variable = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        return [plain, with_rate] if variable else [plain]
+    if rate.default is rate.empty:
+        return [with_rate]
+    return [plain, with_rate] if rate.default is None else [plain]
 
 
 def _try_out(
-    spec: Spec, cls: type[Optimizer], arguments: dict[str, Any], inner: Needs | None = None
-) -> tuple[Callable[[], Needs], Optimizer]:
-    """Return what tells its needs, and one; what cannot be built here would fail in every case."""
+    spec: Spec,
+    cls: type[Optimizer],
+    choices: list[dict[str, Any]],
+    inner: Needs | None = None,
+) -> tuple[Callable[[], Needs], Optimizer, Needs, dict[str, Any]]:
+    """Return what `detect.found` does; what cannot be built here would fail in every case."""
     try:
-        return needs.found(cls, arguments, inner)
+        return detect.found(cls, choices, inner)
     except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())[:300]
         raise SpecError(
-            f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {error}"
+            f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {text}"
+            f"{_missing(spec, cls, choices[-1])}"
         ) from error
 
 
-def _rate(sample: Optimizer, signature: inspect.Signature) -> float | None:
-    """Return the rate of a constructed optimizer whose constructor takes one, else None."""
+def _missing(spec: Spec, cls: type[Optimizer], given: dict[str, Any]) -> str:
+    """Return how to write what a constructor needs that nothing here gives; else how to say it."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [p for p in parameters_of(cls) if p.kind not in variable][1:]
+    lacking = [p.name for p in named if p.default is p.empty and p.name not in given]
+    wraps = [name for name in wrappers.takes(cls) if wrappers.is_inner(name)]
+    if wraps:
+        return f"; it wraps another optimizer: write that one first, e.g. adam+{spec.name.lower()}"
+    if lacking:
+        values = ",".join(f"{name}=VALUE" for name in lacking)
+        return f"; write {spec.name}:{values}"
+    return "; what it is built from can be said in its class's gradbench_needs (docs/optimizers.md)"
+
+
+def _rate(
+    sample: Optimizer, signature: inspect.Signature, way: Needs, name: str
+) -> tuple[float | None, str]:
+    """Return the rate of a constructed optimizer and the argument that takes it.
+
+    None where it has none; no argument where the parameter groups bring rates of their own.
+    """
     parameters = signature.parameters.values()
-    takes = any(p.name == "lr" or p.kind is p.VAR_KEYWORD for p in parameters)
-    rate = sample.defaults.get("lr") if takes else None
-    return float(rate) if isinstance(rate, int | float | Tensor) else None
+    if any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters):
+        value = (sample.defaults or {}).get(name)
+        for group in sample.param_groups[:1]:
+            value = group.get(name) if value is None else value
+        if isinstance(value, Real | Tensor):
+            return float(value), name
+    own = [group.get("lr") for group in sample.param_groups]
+    if way.groups and own and all(isinstance(value, Real | Tensor) for value in own):
+        return float(own[0]), ""  # type: ignore[arg-type]
+    return None, name

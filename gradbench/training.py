@@ -222,7 +222,8 @@ class Training:
                 self.optimizer.zero_grad()
             loss = self.scenario.loss(self.network(inputs), labels).mean()
             if gradients:
-                loss.backward()
+                if not self.needs.forward_closure:
+                    loss.backward()
                 result.gradient_evaluations += 1
             else:
                 result.forward_evaluations += 1

@@ -32,7 +32,9 @@ ALLOWED = {
     "scenarios": {"draws", "scenario", "networks"},
     "probes": {"draws", "scenario", "scenarios"},
     "trial": {"record", "scenario"},
-    "needs": {"streams"},
+    "needs": set(),
+    "signatures": {"needs"},
+    "detect": {"needs", "signatures", "streams"},
     "zoo": set(),
     "wrappers": {"needs"},
     "schedules": set(),
@@ -40,7 +42,10 @@ ALLOWED = {
     "space": set(),
     "gallery": {"draws", "networks"},
     "architectures": {"draws", "gallery", "imports", "scenario", "spec"},
-    "optimizers": {"imports", "needs", "schedules", "space", "spec", "tuning", "wrappers", "zoo"},
+    "optimizers": {
+        *("detect", "imports", "needs", "schedules", "signatures", "space", "spec", "tuning"),
+        *("wrappers", "zoo"),
+    },
     "watching": {"probes", "record", "scenario", "trial"},
     "streams": {"draws", "trial"},
     "batches": {"scenario", "streams", "trial"},
@@ -59,7 +64,7 @@ ALLOWED = {
         ),
     },
     "stack": {
-        *("needs", "optimizers", "record", "scenario", "stack", "streams", "training", "trial"),
+        *("optimizers", "record", "scenario", "stack", "streams", "training", "trial"),
     },
     "runner": {
         *("architectures", "batches", "clock", "optimizers", "record", "stack", "streams"),

@@ -1,0 +1,221 @@
+"""Finds what an optimizer needs, by building and stepping it on a toy.
+
+A class may say it itself, in a dictionary `gradbench_needs`. Otherwise its signatures and source
+suggest ways to build and to step it, and the first that works and moves the toy's parameters is
+kept: no error's text decides, and no name of an optimizer occurs here.
+"""
+
+import contextlib
+import inspect
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradbench.needs import MATRICES, Build, Needs, declared
+from gradbench.signatures import seen, splits
+from gradbench.streams import unchanged
+
+FEW = 3
+"""Steps on the toy after which its parameters must have moved."""
+
+SEVERAL = 12
+"""Steps on the toy that show whether gradients before the closure matter: LookSAM looks at them in
+every tenth."""
+
+Toy = Callable[[], nn.Module]
+Way = tuple[Needs, Toy]
+Arguments = dict[str, Any]
+
+
+def found(
+    cls: type[Optimizer], choices: Sequence[Arguments], inner: Needs | None = None
+) -> tuple[Callable[[], Needs], Optimizer, Needs, Arguments]:
+    """Return what tells what the class needs; one built on a toy, in which way, with what.
+
+    The needs are told when first asked for: a step has torch import its compiler, which takes it
+    seconds. `choices` are arguments, of which the first that can be built with are taken. `inner`
+    is what it wraps, whose way of being built is its own. Raises whatever the first way of building
+    it raises, where none works. The global random states are kept, and what it prints is not shown.
+    """
+    with _apart(), _without_compiler():
+        said = declared(cls)
+        ways = _ways(cls, said, inner)
+        trouble: Exception | None = None
+        for way, toy in ways:
+            for arguments in choices:
+                try:
+                    sample = way.construct(cls, toy(), arguments, 10, 100)
+                except (Exception, SystemExit) as error:  # noqa: BLE001  # the next way may do
+                    trouble = trouble or _as_exception(error)
+                    continue
+                left = ways[ways.index((way, toy)) :]
+                told = cache(partial(_stepped, cls, arguments, left, said=said is not None))
+                return told, sample, way, arguments
+    raise trouble or ValueError("there is no way of building it")
+
+
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
+
+
+def _ways(cls: type[Optimizer], said: Needs | None, inner: Needs | None) -> list[Way]:
+    """Return ways of building the optimizer, the likeliest first."""
+    base = said or seen(cls)
+    if inner is not None:
+        base = _around(base, inner)
+    found: list[Way] = [(base, _toy)]
+    if not (base.model or base.lists or base.groups):
+        keys = splits(cls)
+        found += [(replace(base, groups=key, named=False), _toy) for key in keys]
+        if MATRICES not in keys:
+            found.append((replace(base, groups=MATRICES, named=False), _toy))
+        found.append((replace(base, named=not base.named), _toy))
+        found.append((replace(base, model=True, named=False), _toy))
+    return [*found, (base, _matrices)]
+
+
+def _around(outer: Needs, inner: Needs) -> Needs:
+    """Return what a wrapper needs: built as what it wraps is, stepped as both ask."""
+    merged = {
+        field.name: getattr(outer, field.name) or getattr(inner, field.name)
+        for field in fields(Needs)
+    }
+    merged["elementwise"] = None  # a wrapper may couple what is within
+    return Needs(**merged)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Quiet, in float32, and whatever the toy draws."""
+    with unchanged(torch.float32), warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what an optimizer prints from the terminal."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Have torch build optimizers without importing its compiler, which takes it seconds.
+
+    It does so to mark one method as none that torch.compile should look into.
+    """
+    marked = Optimizer.add_param_group
+    Optimizer.add_param_group = inspect.unwrap(marked)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Optimizer.add_param_group = marked  # type: ignore[method-assign]
+
+
+@_apart()
+def _stepped(build: Build, arguments: Arguments, ways: Sequence[Way], *, said: bool) -> Needs:
+    """Return the needs of the first way whose steps work and move the toy.
+
+    Else of the first whose steps work; else of the first. A class that says its needs is believed.
+    """
+    first = ways[0][0]
+    if said or first.fused:
+        return first
+    works: Needs | None = None
+    for way, toy in ways:
+        for needs in _steps(way):
+            kept = replace(needs, matrices=toy is _matrices)
+            after = _after(build, arguments, needs, toy, FEW)
+            if after is None:
+                continue
+            if not torch.equal(after, _flat(toy())):
+                if way.gradients_first:  # what it wraps says so
+                    return kept
+                return _with_gradients(build, arguments, kept, toy)
+            works = works or kept
+    return works or first
+
+
+def _steps(way: Needs) -> Iterator[Needs]:
+    """Yield ways of stepping, the plainest first."""
+    if not way.closure:
+        yield way
+        yield replace(way, create_graph=True)
+    yield replace(way, closure=True)
+    yield replace(way, closure=True, gradients_first=True)
+    yield replace(way, closure=True, forward_closure=True)
+
+
+def _with_gradients(build: Build, arguments: Arguments, needs: Needs, toy: Toy) -> Needs:
+    """Return the needs, with gradients before the closure where those make a difference."""
+    if not needs.closure or needs.forward_closure:
+        return needs
+    first = replace(needs, gradients_first=True)
+    plain = replace(needs, gradients_first=False)
+    without, with_them = (_after(build, arguments, way, toy, SEVERAL) for way in (plain, first))
+    if with_them is None or (without is not None and torch.equal(without, with_them)):
+        return plain
+    return first
+
+
+def _after(build: Build, arguments: Arguments, needs: Needs, toy: Toy, times: int) -> Tensor | None:
+    """Return the parameters after some steps, flat; None where one fails."""
+    plain = replace(needs, matrices=False)
+    try:
+        return _flat(_step(build, arguments, plain, toy, times))
+    except (Exception, SystemExit):  # noqa: BLE001  # a way that fails is not the one
+        return None
+
+
+def _flat(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def _step(build: Build, arguments: Arguments, needs: Needs, toy: Toy, times: int) -> nn.Module:
+    """Take steps on the toy and return it."""
+    network = toy()
+    optimizer = needs.construct(build, network, arguments, 10, 100)
+    if needs.modes:
+        optimizer.train()  # type: ignore[attr-defined]
+
+    def loss() -> Tensor:
+        value: Tensor = network(torch.ones(3, 2)).square().mean()
+        return value
+
+    def closure() -> Tensor:
+        if needs.forward_closure:
+            return loss()
+        if torch.is_grad_enabled():
+            optimizer.zero_grad()
+        value = loss()
+        if torch.is_grad_enabled():
+            value.backward()
+        return value
+
+    for _ in range(times):
+        if needs.create_graph:
+            optimizer.zero_grad()
+            loss().backward(create_graph=True)
+        elif needs.gradients_first or not needs.closure:
+            closure()
+        optimizer.step(*([closure] if needs.closure else []))  # type: ignore[arg-type]
+    return network
+
+
+def _toy() -> nn.Module:
+    torch.default_generator.manual_seed(0)  # the CPU's alone
+    return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+
+
+def _matrices() -> nn.Module:
+    torch.default_generator.manual_seed(0)  # the CPU's alone
+    return nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))
