@@ -4,16 +4,22 @@
 """
 
 import copy
+import inspect
+import sys
 import unittest
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 import pytest
 import torch
 
+from gradbench.detect import quiet
 from gradbench.optimizers import UnsupportedError, resolve
+from gradbench.options_matter import STEPS as STEPS_TRIED
+from gradbench.options_matter import without_effect
 from gradbench.record import Status, TrialResult
-from gradbench.runner import run_trial
+from gradbench.runner import run, run_trial
 from gradbench.scenarios.saturation import Saturation
 from gradbench.streams import isolated
 from gradbench.training import Training
@@ -21,6 +27,7 @@ from gradbench.trial import Trial
 
 STEPS = 60
 HALF = 5
+BESIDE = 300
 
 
 class CheckError(AssertionError):
@@ -166,6 +173,72 @@ def resumes(spec: str) -> str:
     return f"{HALF} steps after the round trip are equal to the bit"
 
 
+def trains_alike_beside_others(spec: str) -> str:
+    """Train to the same numbers by default, beside other trials, as one trial at a time.
+
+    For 300 steps, in float64 where that works: another order of sums is all that may differ.
+    """
+    for dtype in ("float64", "float32"):
+        trials = [_trial(spec, seed=seed, budget=BESIDE, dtype=dtype) for seed in range(3)]
+        alone, found = run(trials, stack="off"), run(trials)
+        if any(result.status is not Status.CRASHED for result in alone):
+            break
+    tolerance = 1e-6 if dtype == "float64" else 0.05
+    for one, other in zip(alone, found, strict=True):
+        if one.status is not other.status:
+            raise CheckError(f"{one.status} by itself, {other.status} beside others")
+        for (spent, _, loss), (_, _, beside) in zip(one.curve, other.curve, strict=False):
+            if abs(loss - beside) > tolerance * max(1.0, abs(loss)):
+                raise CheckError(
+                    f"loss {loss:.6g} by itself, {beside:.6g} beside others at {spent}"
+                )
+    together = found[0].path != "alone"
+    return f"{'on a stack' if together else 'one trial at a time'}, {BESIDE} steps in {dtype}"
+
+
+def options_matter(spec: str) -> str:
+    """Take steps that each option of its constructor changes."""
+    dead, tried = without_effect(resolve(spec))
+    if dead:
+        raise NotCheckedError(f"without effect in {STEPS_TRIED} steps: {', '.join(dead)}")
+    return f"{tried} options change its steps"
+
+
+def has_nothing_left_to_call(spec: str) -> str:
+    """Have no public method of its own that the training loop does not call."""
+    cls = resolve(spec).cls
+    own: dict[str, object] = {}
+    for base in cls.__mro__:
+        if base is torch.optim.Optimizer or base.__module__.startswith("torch."):
+            break
+        own |= {k: v for k, v in vars(base).items() if k not in own}
+    methods = {
+        name: value.__wrapped__ if hasattr(value, "__wrapped__") else value
+        for name, value in own.items()
+        if inspect.isfunction(value)
+        and not name.startswith("_")
+        and not hasattr(torch.optim.Optimizer, name)
+    }
+    called: set[object] = set()
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            called.add(frame.f_code)
+
+    sys.setprofile(profile)
+    try:
+        _run(spec)
+    finally:
+        sys.setprofile(None)
+    left = [name for name, method in methods.items() if method.__code__ not in called]
+    if left:
+        raise NotCheckedError(
+            f"never called: {', '.join(f'{name}()' for name in left)}; if its documentation asks "
+            "the training loop to, it does not train here as its author meant"
+        )
+    return f"{len(methods)} public methods of its own, each called"
+
+
 def runs_on_the_device(spec: str) -> str:
     """Run on the accelerator."""
     if not torch.accelerator.is_available():
@@ -183,6 +256,9 @@ CHECKS: tuple[Check, ...] = (
     counts_evaluations,
     repeats,
     resumes,
+    trains_alike_beside_others,
+    options_matter,
+    has_nothing_left_to_call,
     leaves_nothing_behind,
     runs_on_the_device,
 )
@@ -198,7 +274,9 @@ def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
     for check in CHECKS:
         name = check.__name__.replace("_", " ")
         try:
-            found.append((name, True, check(spec)))
+            with quiet():
+                seen = check(spec)
+            found.append((name, True, seen))
         except NotCheckedError as error:
             found.append((name, None, str(error)))
         except CheckError as error:

@@ -288,9 +288,9 @@ def _try_out(
         return detect.found(cls, choices, inner)
     except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())[:300]
+        hint = "" if isinstance(error, ImportError) else _missing(spec, cls, choices[-1])
         raise SpecError(
-            f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {text}"
-            f"{_missing(spec, cls, choices[-1])}"
+            f"{spec.text!r}: cannot construct {spec.name}: {type(error).__name__}: {text}{hint}"
         ) from error
 
 

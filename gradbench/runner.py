@@ -8,10 +8,10 @@ from gradbench.batches import CHUNK
 from gradbench.clock import reset_peak_memory
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult
-from gradbench.stack.rule import Sharing, agrees, way
-from gradbench.stack.separate import UnstackableError
+from gradbench.stack.rule import agrees, is_torchs, stacks
+from gradbench.stack.shared import UnstackableError
 from gradbench.stack.training import Stack
-from gradbench.streams import isolated, one_thread
+from gradbench.streams import isolated, one_thread, random_state
 from gradbench.training import STILL, Training, Watch, one_line
 from gradbench.trial import Trial
 
@@ -116,23 +116,30 @@ def _alike(trials: Sequence[Trial]) -> list[list[int]]:
 def _run_alike(chosen: Sequence[tuple[Trial, Watch]], stack: str) -> list[TrialResult]:
     trial = chosen[0][0]
     _resolve(trial)
-    sharing, most = _way(trial, stack)
-    if sharing is Sharing.ALONE:
+    most = _most(trial, stack)
+    if not most:
         return [run_trial(each, watch) for each, watch in chosen]
     results: list[TrialResult] = []
     try:
         for start in range(0, len(chosen), most):
-            part = chosen[start : start + most]
-            results += _run_part(part, stack, together=sharing is Sharing.TOGETHER)
+            results += _run_part(chosen[start : start + most], stack)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows one at a time
         unstackable = isinstance(error, UnstackableError)
         return _one_at_a_time(chosen, str(error) if unstackable else one_line(error))
+    if why := _trouble(trial, results):
+        return _one_at_a_time(chosen, why)
+    return results
+
+
+def _trouble(trial: Trial, results: Sequence[TrialResult]) -> str:
+    """Return why trials of a stack must run one at a time after all; empty where they need not."""
     for result in results:
         if result.status in BROKEN:
-            return _one_at_a_time(chosen, f"{result.reason} on a stack")
-        if sharing is Sharing.APART and STILL in result.notes:
-            return _one_at_a_time(chosen, f"{STILL} on a stack")
-    return results
+            return f"{result.reason} on a stack"
+    moved = not any(STILL in result.notes for result in results)
+    if moved or trial.optimizer is None or is_torchs(resolve(trial.optimizer)):
+        return ""
+    return f"{STILL} on a stack"
 
 
 def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[TrialResult]:
@@ -144,31 +151,30 @@ def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[Tria
     return results
 
 
-def _run_part(
-    chosen: Sequence[tuple[Trial, Watch]], mode: str, *, together: bool
-) -> list[TrialResult]:
+def _run_part(chosen: Sequence[tuple[Trial, Watch]], mode: str) -> list[TrialResult]:
     """Train trials as one stack, by a graph where that is asked for and can be had."""
     if mode != "graph":
-        return _run_stack(chosen, together=together)
+        return _run_stack(chosen)
     try:
-        return _run_stack(chosen, together=together, graph=True)
+        return _run_stack(chosen, graph=True)
     except (Exception, SystemExit) as error:  # noqa: BLE001
         unknown = isinstance(error, NotImplementedError)
         why = f"graph fell back: {error if unknown else one_line(error)}"
-    results = _run_stack(chosen, together=together)
+    results = _run_stack(chosen)
     for result in results:
         result.fallback = why
     return results
 
 
-def _way(trial: Trial, stack: str) -> tuple[Sharing, int]:
-    """Return the way of trials like this one, and how many a stack may hold."""
+def _most(trial: Trial, stack: str) -> int:
+    """Return how many trials like this one a stack may hold; 0 where they run one at a time."""
     with isolated(trial):
         try:
             training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
         except Exception:  # noqa: BLE001  # each trial will say so itself
-            return Sharing.ALONE, 1
-    return way(trial, training.network, stack), max(2, MOST_BYTES // trial_bytes(training))
+            return 0
+    fits = stacks(trial, training.network, stack)
+    return max(2, MOST_BYTES // trial_bytes(training)) if fits else 0
 
 
 def trial_bytes(training: Training) -> int:
@@ -179,23 +185,25 @@ def trial_bytes(training: Training) -> int:
     return 4 * weights + held_out + chunk
 
 
-def _run_stack(
-    chosen: Sequence[tuple[Trial, Watch]], *, together: bool, graph: bool = False
-) -> list[TrialResult]:
+def _run_stack(chosen: Sequence[tuple[Trial, Watch]], *, graph: bool = False) -> list[TrialResult]:
     """Train trials as one stack.
 
-    Raises what is raised in a pass over all of them, NotImplementedError where a graph cannot be
-    had, and UnstackableError where they must run one at a time.
+    Raises what is raised in a pass over all of them, and NotImplementedError where a graph cannot
+    be had.
     """
-    path = "stacked" if together else "stacked apart"
-    path += ", graph" if graph else ""
+    path = "stacked, graph" if graph else "stacked"
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
     with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
         trainings = [Training(trial, r) for (trial, _), r in zip(chosen, results, strict=True)]
         watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
+        two = _two(trainings)
         if not _agrees(trainings[0]):
             raise UnstackableError("a module of the network says wrongly how a stack has it")
-        Stack(_two(trainings), together=together, graph=graph).run(watches)
+        device = trainings[0].device
+        before = random_state(device)
+        Stack(two, graph=graph).run(watches)
+        if random_state(device) != before:
+            raise UnstackableError("it draws random numbers")
     return results
 
 

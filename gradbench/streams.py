@@ -64,6 +64,16 @@ def current(device: torch.device) -> AbstractContextManager[Any]:
     return guard
 
 
+def random_state(device: torch.device) -> tuple[Any, ...]:
+    """Return the states of all global generators that a step on a device may draw from."""
+    legacy: Any = np.random.get_state()  # noqa: NPY002
+    states = [torch.get_rng_state()]
+    if device.type != "cpu":
+        states.append(torch.get_device_module(device).get_rng_state(device))
+    numbers = tuple(state.cpu().numpy().tobytes() for state in states)
+    return *numbers, random.getstate(), legacy[1].tobytes(), legacy[2]
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Have torch compute on one thread, and as many as before afterwards."""

@@ -86,6 +86,12 @@ class Noisy(SGD):
         return super().step(closure)
 
 
+class NoisyDeclared(Noisy):
+    """Says that it is element-wise, and draws nonetheless."""
+
+    gradbench_needs: ClassVar = {"elementwise": True}
+
+
 class ForwardOnly(Optimizer):
     """Keeps the better of two random neighbours, by three forward evaluations."""
 

@@ -67,7 +67,7 @@ def test_once_a_stack_is_refused_the_whole_item_is_alone(odd, monkeypatch):
             super().__init__(trainings, **how)
 
     monkeypatch.setattr(runner, "Stack", Counted)
-    record, _ = run_item(item(f"{odd}:Noisy"))
+    record, _ = run_item(item(f"{odd}:NoisyDeclared"))
     assert record.path == "alone"
     assert stacks == [3]
     assert math.isfinite(record.trials[0]["final_score"])

@@ -13,13 +13,13 @@ multiple of so many: what is left over, or begins between two lanes, would take 
 class Rows:
     """The parameters of equal networks as rows of one buffer, their gradients as rows of another.
 
-    A network's own parameters are left as they are until `attach` makes them views of its row. A
-    weight of shape `(out, in)` with out >= in lies transposed in its row, which is the layout
-    whose gradient, inputs' times outputs', costs less.
+    `attach` makes each network's parameters views of its row, so the network goes on working by
+    itself. A weight of shape `(out, in)` with out >= in lies transposed in its row, which is the
+    layout whose gradient, inputs' times outputs', costs less.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        self.networks, self.attached = list(networks), False
+        self.networks = list(networks)
         first = list(networks[0].parameters())
         self.shapes = [p.shape for p in first]
         self.flipped = [_flips(p) for p in first]
@@ -35,23 +35,21 @@ class Rows:
 
     def attach(self) -> None:
         """Make every network's parameters views of its row."""
-        self.attached = True
-        views = self.views(self.values)
-        for network, row in zip(self.networks, views, strict=True):
-            for parameter, view in zip(network.parameters(), row, strict=True):
-                parameter.data = view
+        views = [self.view(self.values, index) for index in range(len(self.shapes))]
+        for row, network in enumerate(self.networks):
+            for parameter, view in zip(network.parameters(), views, strict=True):
+                parameter.data = view[row]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Let go of all rows but these; the others' networks keep what they had."""
         left = [n for i, n in enumerate(self.networks) if i not in set(rows)]
-        for network in left if self.attached else ():
+        for network in left:
             for parameter in network.parameters():
                 parameter.data, parameter.grad = parameter.detach().clone(), None
         self.networks = [self.networks[row] for row in rows]
         index = torch.tensor(rows, device=self.values.device)
         self.values, self.grads = self.values[index], self.grads[index]
-        if self.attached:
-            self.attach()
+        self.attach()
 
     def place(self, rows: slice) -> Callable[[Tensor], tuple[Tensor, Tensor, bool]]:
         """Return what finds a parameter of the first network: its numbers in all these rows.
@@ -67,11 +65,6 @@ class Rows:
             return values, grads, self.flipped[index]
 
         return found
-
-    def views(self, buffer: Tensor) -> list[list[Tensor]]:
-        """Return each row's tensors in a buffer, shaped as the parameters are."""
-        every = [self.view(buffer, index) for index in range(len(self.shapes))]
-        return [[view[row] for view in every] for row in range(len(buffer))]
 
     def flat(self, buffer: Tensor) -> Tensor:
         """Return the numbers in a buffer in the parameters' own order, `(rows, numbers)`."""

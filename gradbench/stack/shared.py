@@ -10,6 +10,10 @@ from gradbench.stack.bare import bare_step
 from gradbench.stack.rows import Rows
 
 
+class UnstackableError(Exception):
+    """These trials must run one at a time; the message says why."""
+
+
 class Shared:
     """An element-wise optimizer over some rows as one tensor; `members` are their places."""
 
@@ -19,6 +23,11 @@ class Shared:
         self.parameter = nn.Parameter(rows.values[members.start : members.stop])
         holder.register_parameter("rows", self.parameter)
         self.optimizer = build(holder)
+        hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
+        if any(getattr(self.parameter, name, None) for name in hooks):
+            raise UnstackableError("it registers hooks on parameters")
+        if not self.parameter.requires_grad:
+            raise UnstackableError("it freezes parameters")
         self.grads = rows.grads[members.start : members.stop]
 
     def step(self) -> None:

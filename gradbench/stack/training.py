@@ -1,7 +1,6 @@
 """The training loop of a stack: one forward and backward pass for all its trials."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import groupby
 
 from torch import Tensor, nn
@@ -15,8 +14,7 @@ from gradbench.stack.blocks import Given, blocks, filled, given, largest, own
 from gradbench.stack.graph import Graph, make_capturable
 from gradbench.stack.passes import Pass, block_pass
 from gradbench.stack.rows import Rows
-from gradbench.stack.separate import Separate
-from gradbench.stack.shared import Shared
+from gradbench.stack.shared import Shared, UnstackableError
 from gradbench.training import Training, Watch, one_line
 from gradbench.trial import Trial, looks
 
@@ -26,18 +24,15 @@ Owner = tuple[Shared, list[LRScheduler]]
 class Stack:
     """Trials of one case that train in step, each of their rows by itself.
 
-    With `together`, trials of equal hyperparameters share one optimizer over their rows, which must
-    be element-wise; otherwise each has its own, on its network's own parameters (see `separate`).
+    Trials of equal hyperparameters share one optimizer over their rows, which must be element-wise.
     There are always two rows or more, since a lone one would meet other kernels: a lone trial comes
     twice, and of the last two one stays on when it has ended.
 
     With `graph`, steps are recorded and replayed; raises NotImplementedError where that cannot be
-    had. Raises UnstackableError, here and in training, where trials must run one at a time.
+    had.
     """
 
-    def __init__(
-        self, trainings: Sequence[Training], *, together: bool, graph: bool = False
-    ) -> None:
+    def __init__(self, trainings: Sequence[Training], *, graph: bool = False) -> None:
         self.trainings = sorted(trainings, key=_rates)
         self.trial, self.scenario = trainings[0].trial, trainings[0].scenario
         self.spent, self.graphed = 0, graph
@@ -45,20 +40,15 @@ class Stack:
         self.rows = Rows([training.network for training in self.trainings])
         self.batches = {training.trial.seed: training.batches for training in self.trainings}
         self.live = [True] * len(self.trainings)
-        self.owners: list[Owner] = []
-        self.separate: Separate | None = None
-        if together:
-            self.rows.attach()
-            self.owners = self._share()
-        else:
-            self.separate = Separate(self.rows, self.trainings)
+        self.rows.attach()
+        self.owners: list[Owner] = self._share()
         if graph:
             self._make_capturable()
         self._bind()
 
     def _make_capturable(self) -> None:
-        if self.separate is not None or any(schedules for _, schedules in self.owners):
-            raise NotImplementedError("no graph of an optimizer per trial, or of a schedule")
+        if any(schedules for _, schedules in self.owners):
+            raise NotImplementedError("no graph of a schedule")
         for owner, _ in self.owners:
             make_capturable(owner.optimizer)
 
@@ -66,8 +56,6 @@ class Stack:
         """Train to the budget, looking on the way; `watches` by the training's `id`."""
         for look in looks(self.trial.budget):
             self.advance(look)
-            if self.separate is not None:
-                self.separate.check()
             finite = self.rows.values.isfinite().all(dim=1).tolist()
             ended = []
             for row, training in enumerate(self.trainings):
@@ -149,10 +137,6 @@ class Stack:
             members = [self.trainings[row] for row in owner.members]
             if training := list(filter(_trains, members)):
                 _try(training, owner.step, *[each.step for each in schedules])
-        if self.separate is not None:
-            for row, each in enumerate(self.trainings):
-                if _trains(each):
-                    _try([each], partial(self.separate.step, row))
 
     def _share(self) -> list[Owner]:
         """Give each run of rows of equal hyperparameters an optimizer."""
@@ -195,8 +179,6 @@ class Stack:
             owner.keep(self.rows, left)
         self.owners = [(owner, each) for owner, each in self.owners if owner.members]
         self.trainings = [self.trainings[row] for row in left]
-        if self.separate is not None:
-            self.separate.bind(self.trainings)
         self.live = [self.live[row] for row in left]
         self._bind()
         return False
@@ -222,6 +204,8 @@ def _try(trainings: list[Training], *calls: Callable[[], object]) -> None:
     try:
         for call in calls:
             call()
+    except UnstackableError:
+        raise
     except UnsupportedError as error:
         for training in trainings:
             training.result.status, training.result.reason = Status.UNSUPPORTED, str(error)

@@ -130,7 +130,6 @@ def test_a_graphs_batch_is_its_own_where_all_rows_share_one(recorded):
     [
         ("adagrad", "Adagrad is not capturable"),
         ("adam+cosine", "of a schedule"),
-        ("lamb", "an optimizer per trial"),
         (f"{__file__}:Counts:lr=0.5", "is not one of torch.optim"),
     ],
 )
