@@ -42,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = [f"-c{name}" for name in INI_FILES if Path(name).is_file()][:1]
         here = [f"--rootdir={Path.cwd()}", *settings]
         here += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # for this import of gradbench
-        return int(pytest.main([str(suites()), *here, *words[1:]]))
+        named = [_in_suites(word) for word in words[1:]]
+        everything = (
+            [] if any(a != b for a, b in zip(named, words[1:], strict=True)) else [suites()]
+        )
+        return int(pytest.main([*map(str, everything), *here, *named]))
     parser = argparse.ArgumentParser(
         prog="gradbench", description="The failures of gradient-based deep learning, as cases."
     )
@@ -186,6 +190,13 @@ def warn(lines: Sequence[str]) -> None:
     """Say on the error stream what could not be read."""
     for line in lines:
         print(f"gradbench: {line}", file=sys.stderr)
+
+
+def _in_suites(word: str) -> str:
+    """Return a node id that `gradbench run` has printed with the folder of the suites before it."""
+    file, mark, name = word.partition("::")
+    ours = mark and not Path(file).exists() and (suites() / Path(file).name).is_file()
+    return f"{suites() / Path(file).name}{mark}{name}" if ours else word
 
 
 def show(paths: Sequence[Path], preset: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gradbench.work import keep_memory
 
-MISSING = "the dask engine needs the dask extra: pip install 'gradbench[dask]'"
+MISSING = "the dask engine needs the dask extra: pip install 'pytest-gradbench[dask]'"
 WAIT = 30
 """Seconds in which a scheduler must answer."""
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-MISSING = "the slurm engine needs the slurm extra: pip install 'gradbench[slurm]'"
+MISSING = "the slurm engine needs the slurm extra: pip install 'pytest-gradbench[slurm]'"
 POLL = 1.0  # seconds between two looks at the jobs
 OURS = {"pack": 8, "folder": "gradbench-jobs", "cluster": "slurm"}
 

@@ -15,7 +15,7 @@ from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
 from gradbench.options import Contestant, Options
-from gradbench.record import Record, contestants
+from gradbench.record import Expectation, Outcome, Record, contestants
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
 
@@ -59,6 +59,7 @@ class Session:
         self.items: dict[str, Item] = {}
         self.taken: dict[str, Record] = {}
         self.updated: str | None = None
+        self.idle = ""
         self.reports: list[str] = []
         self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0))
 
@@ -119,6 +120,7 @@ class Session:
         for node in wanted:
             if asked := _asked(node):
                 item = self._item(asked)
+                _check_built(item)
                 self.items[node.name] = replace(item, key=key(item, decides))
         if self.options.resume is None:
             return
@@ -253,6 +255,9 @@ class Session:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report of what has been recorded, also after an interruption."""
         self.dispatch.close()
+        if session.exitstatus == pytest.ExitCode.OK and (why := self._idle(session)):
+            self.idle = why
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         if self.folder is None:
             return
         if self.options.time and session.exitstatus != pytest.ExitCode.INTERRUPTED:
@@ -263,10 +268,25 @@ class Session:
         if self.folder.trouble and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _idle(self, session: pytest.Session) -> str:
+        """Return why nothing was attempted in a session of our cases alone; empty where it was."""
+        ours = [item for item in session.items if waits_for_an_optimizer(item)]
+        if not ours or len(ours) < len(session.items) or self.config.option.collectonly:
+            return ""
+        if not self.options.optimizers:
+            return NO_OPTIMIZER
+        records = self.folder.records if self.folder is not None else []
+        records = [record for record in records if record.expectation != Expectation.LEARNER]
+        if any(record.outcome != Outcome.SKIPPED for record in records) or not records:
+            return ""
+        return f"nothing was attempted: every case is unsupported ({records[0].reason})"
+
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
         """Write the table, the news, and where the report lies."""
         if self.has_cases and not self.options.optimizers:
             terminalreporter.write_line(f"gradbench: {NO_OPTIMIZER}")
+        elif self.idle:
+            terminalreporter.write_line(f"gradbench: {self.idle}")
         if self.costs.rows:
             terminalreporter.section("step cost")
             terminalreporter.write_line(self.costs.text())
@@ -284,6 +304,22 @@ def _check_distinct(items: list[pytest.Item]) -> None:
                 f"two cases are called {item.name}: in {seen[item.name]} and {item.location[0]}"
             )
         seen[item.name] = item.location[0]
+
+
+def _check_built(item: "Item") -> None:
+    """Raise UsageError, in one line, where an item's scenario cannot be built."""
+    case = item.case
+    try:
+        case.build()
+    except Exception as error:  # noqa: BLE001  # whatever a scenario's module raises
+        raise pytest.UsageError(
+            f"{case.id}: cannot build {case.scenario}: {type(error).__name__}: {_first_line(error)}"
+        ) from None
+
+
+def waits_for_an_optimizer(item: pytest.Item) -> bool:
+    """Whether an item runs nothing where no optimizer is named."""
+    return _asked(item) is not None or item.get_closest_marker("step_cost") is not None
 
 
 def _asked(item: pytest.Item) -> Asked | None:

@@ -151,5 +151,5 @@ def test_a_time_limit_needs_an_engine_that_can_keep_it(wanted):
 @pytest.mark.parametrize(("engine", "module"), [("dask:local:1", "dask"), ("slurm", "submitit")])
 def test_a_missing_extra_is_one_line(engine, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r"pip install 'gradbench\["):
+    with pytest.raises(ImportError, match=r"pip install 'pytest-gradbench\["):
         choose(engine, 1, "cpu")

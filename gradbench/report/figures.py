@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HINT = "figures need matplotlib: pip install 'gradbench[figures]'"
+HINT = "figures need matplotlib: pip install 'pytest-gradbench[figures]'"
 SNR = "signal-to-noise ratio"
 PANEL = (3.2, 2.7)
 SINGLE = 0.945

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE, SCRIPT = "report.html", "plotly.min.js"
-HINT = "for report.html, with figures: pip install 'gradbench[report]'"
+HINT = "for report.html, with figures: pip install 'pytest-gradbench[report]'"
 
 
 def available() -> bool:

@@ -241,7 +241,7 @@ function numbers(item) {
     const ms = v => v === null || v === undefined ? "-" : number(1000 * v);
     const ert = r.ert ? `${number(r.ert[0])} (${number(r.ert[1])} to ${r.ert[2] === null ? "∞" : number(r.ert[2])})` : "-";
     const solved = r.ran ? `${r.solved}/${r.seeds} (${percent(r.interval)})` : "unsupported";
-    const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate, r.cost ? `${number(r.cost)}; ${r.best.map(number).join(", ")}` : "-"];
+    const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate, r.cost ? `${number(r.cost)}; ${r.best.map(value => number(value)).join(", ")}` : "-"];
     table.append(node("tr", { "data-optimizer": spec || null }, node("th", { scope: "row" }, look(spec).name), ...cells.map(c => node("td", {}, String(c)))));
     for (const text of r.remarks) table.append(node("tr", { "data-optimizer": spec || null }, node("td", { colspan: head.length, class: "small" }, text)));
   }
@@ -256,7 +256,7 @@ function card(item) {
     const band = `Line: median, band: lowest to highest of n = ${counts} seeds; a trial that ended keeps its last score. Dotted: the target.`;
     const options = [{ label: "score", says: band, make: () => curves(item, false) }];
     if (results.some(r => r.each)) options.push({ label: "by seconds", says: band, make: () => curves(item, true) });
-    if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", says: `The sweep: n = ${Math.max(...results.flatMap(r => r.sweep.map(p => p.n)))} per rate, on seeds that are not evaluated; no interval.`, make: () => rates(item) });
+    if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", says: `The sweep, on seeds that are not evaluated; the two best rates on two seeds more, n = ${Math.max(...results.flatMap(r => r.sweep.map(p => p.n)))} at most; no interval.`, make: () => rates(item) });
     const probes = [...new Set(results.flatMap(r => Object.keys(r.tracks)))];
     let probe = probes[0];
     if (probes.length) options.push({ label: "informativeness", says: "One training, of seed 0 (n = 1); bars: the reading's own 95 % interval, where it has one.", make: () => tracks(item, probe) });
