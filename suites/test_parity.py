@@ -44,12 +44,12 @@ LADDER = {
 def cases(preset: str) -> Iterator[Case]:
     """Yield the ladder of one preset."""
     for (d, weight), expectation in LADDER[preset].items():
-        doubled = preset == "quick" and (d, weight) == (10, 5)  # a must needs at most half of it
+        raised = preset == "quick" and (d, weight) == (10, 5)  # a must needs at most half of it
         yield Case(
             id=f"parity-d{d}-weight{weight}",
             scenario="gradbench.scenarios.parity:Parity",
             setting={"d": d, "weight": weight},
-            budget=BUDGET[preset] * (2 if doubled else 1),
+            budget=BUDGET[preset] * (4 if raised else 1),
             expectation=expectation,
         )
     yield Case(
