@@ -45,8 +45,6 @@ def cases(preset: str) -> Iterator[Case]:
     for axis, approach, rungs in (("depth", "sigmoid", DEPTHS), ("bias", "dying", BIASES)):
         for value, expectations in rungs.items():
             halved = preset == "quick" and value == 20  # there a step costs as much as three
-                preset == "quick" and axis == "depth" and value == 2
-            )  # a must needs half of it
             yield Case(
                 id=f"saturation-{approach}-{axis}{value}",
                 scenario="gradbench.scenarios.saturation:Saturation",
