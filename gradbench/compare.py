@@ -140,7 +140,9 @@ def usable(records: Sequence[Record]) -> dict[str, Record]:
 
 def differing(a: Record, b: Record) -> str:
     """Return the first thing in which two records of one case are not of the same problem."""
-    names = ("setting", "approach", "budget", "batch", "target_score")
+    names = ["setting", "approach", "budget", "batch", "target_score"]
+    if a.problem and b.problem:
+        names.append("problem")
     return next((name for name in names if getattr(a, name) != getattr(b, name)), "")
 
 

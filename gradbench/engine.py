@@ -161,9 +161,10 @@ def device_name(spec: str) -> str:
     Raises ValueError where this torch cannot use the device.
     """
     if spec == "auto":
+        if not torch.accelerator.is_available():  # the other call raises before torch 2.7
+            return "cpu"
         accelerator = torch.accelerator.current_accelerator()
-        found = accelerator is not None and torch.accelerator.is_available()
-        return accelerator.type if accelerator is not None and found else "cpu"
+        return "cpu" if accelerator is None else accelerator.type
     try:
         torch.empty(0, device=torch.device(spec))
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -26,6 +26,8 @@ class Item:
     probes: str = "none"
     stack: str = "auto"
     architecture: str | None = None
+    problem: str = ""
+    """Digest of the problem that the case poses; empty where nobody has taken it."""
     key: str = ""
     """What a finished item is recognised by when its run is continued; empty where it is not."""
 

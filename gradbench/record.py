@@ -115,6 +115,7 @@ class TrialResult:
 class Record:
     """One case attempted by one optimizer: a line of `records.jsonl`.
 
+    `problem` is a digest of target, initial weights and first batch, empty in older records.
     `key` stands for all that decides its numbers, by which a continued run knows it; it is empty
     where the item was not finished.
     """
@@ -144,6 +145,7 @@ class Record:
     informativeness: list[dict[str, Any]] = field(default_factory=list)
     ladder: list[str] = field(default_factory=list)
     key: str = ""
+    problem: str = ""
     schema: int = SCHEMA
 
     @property

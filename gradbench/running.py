@@ -205,6 +205,7 @@ def _blank(item: Item, scenario: Scenario) -> Record:
         target_score=case.target_score,
         ladder=list(scenario.ladder),
         key=item.key,
+        problem=item.problem,
     )
 
 

@@ -120,7 +120,7 @@ class Session:
         for node in wanted:
             if asked := _asked(node):
                 item = self._item(asked)
-                _check_built(item)
+                item = replace(item, problem=_problem(item))
                 self.items[node.name] = replace(item, key=key(item, decides))
         if self.options.resume is None:
             return
@@ -170,6 +170,7 @@ class Session:
                     "paper" if spec is None else spec.text for spec in self.options.architectures
                 ],
                 "engine": self.dispatch.name,
+                "problems": {item.case.id: item.problem for item in self.items.values()},
                 "resumed": self.options.resume.name if self.options.resume else None,
                 **environment,
             }
@@ -306,14 +307,19 @@ def _check_distinct(items: list[pytest.Item]) -> None:
         seen[item.name] = item.location[0]
 
 
-def _check_built(item: "Item") -> None:
-    """Raise UsageError, in one line, where an item's scenario cannot be built."""
+def _problem(item: "Item") -> str:
+    """Return the digest of an item's problem.
+
+    Raises UsageError, in one line, where its scenario cannot be built or drawn.
+    """
+    from gradbench.problem import digest
+
     case = item.case
     try:
-        case.build()
+        return digest(case.build(), item.preset, case.batch)
     except Exception as error:  # noqa: BLE001  # whatever a scenario's module raises
         raise pytest.UsageError(
-            f"{case.id}: cannot build {case.scenario}: {type(error).__name__}: {_first_line(error)}"
+            f"{case.id}: cannot draw {case.scenario}: {type(error).__name__}: {_first_line(error)}"
         ) from None
 
 

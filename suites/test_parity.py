@@ -44,13 +44,16 @@ LADDER = {
 def cases(preset: str) -> Iterator[Case]:
     """Yield the ladder of one preset."""
     for (d, weight), expectation in LADDER[preset].items():
-        raised = preset == "quick" and (d, weight) == (10, 5)  # a must needs at most half of it
+        # A must needs a margin: at 0.9 a rate at the edge of stability can win momentum's sweep, of
+        # which one seed in a hundred blows up; sign descent's slowest seed takes 1101 evaluations.
+        margin = preset == "quick" and (d, weight) == (10, 5)
         yield Case(
             id=f"parity-d{d}-weight{weight}",
             scenario="gradbench.scenarios.parity:Parity",
             setting={"d": d, "weight": weight},
-            budget=BUDGET[preset] * (4 if raised else 1),
+            budget=BUDGET[preset] * (5 if margin else 1),
             expectation=expectation,
+            target_score=0.95 if margin else 0.9,
         )
     yield Case(
         id="parity-d30-weight15-elimination",
