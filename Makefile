@@ -8,7 +8,7 @@ PRESET ?= quick
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
 
-.PHONY: bench test proof browser lint expectations overhead speed clean
+.PHONY: bench test proof browser fresh lint expectations overhead speed clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
@@ -26,6 +26,10 @@ browser: $(VENV)/.installed
 	$(BIN)/pip install -q -e '.[browser]' -c constraints.txt
 	$(BIN)/pytest -q tests/report -m browser $(ARGS)
 
+# The workflow of docs/ci in an environment of its own, which pip fills from the registry.
+fresh: $(VENV)/.installed
+	$(BIN)/pytest -q tests -m fresh $(ARGS)
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -33,7 +37,7 @@ lint: $(VENV)/.installed
 
 # The four standard optimizers on every case of a preset, and the expectations that follow.
 expectations: $(VENV)/.installed
-	$(BIN)/pytest suites --gb-preset=$(PRESET) --gb-gate=record --optimizer=sgd \
+	$(BIN)/pytest suites --gb-preset=$(PRESET) --gb-gate=record --gb-seeds=100 --gb-probes=none --optimizer=sgd \
 		--optimizer=sgd:momentum=0.9 --optimizer=adam '--optimizer=adam:betas=(0.0,0.0),eps=1e-20'
 	$(BIN)/python benchmarks/expectations.py reports/latest > benchmarks/expectations-$(PRESET).md
 

@@ -9,8 +9,8 @@ from gradbench.record import Record
 
 HERE = Path(__file__).parent
 
-APART = ("proof", "browser")
-"""What `make proof` and `make browser` run."""
+APART = ("proof", "browser", "fresh")
+"""What `make proof`, `make browser` and `make fresh` run."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,7 @@
-"""The workflow in docs/ci: its commands, run as a runner would, but for the installation."""
+"""The workflow in docs/ci: its commands, run as a runner would.
+
+With the installation, into an environment of its own, by `make fresh`.
+"""
 
 import os
 import subprocess
@@ -36,7 +39,9 @@ def repository(tmp_path):
 
 
 def environment(folder, **more):
-    path = f"{folder.parent / 'tools'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    own = folder.parent / "venv" / "bin"
+    binaries = own if own.is_dir() else Path(sys.executable).parent
+    path = f"{folder.parent / 'tools'}:{binaries}:/usr/local/bin:/usr/bin:/bin"
     names = {"OPTIMIZER": "./mine.py:Mine", "BASELINE": "base.json", "ARGUMENTS": QUICK}
     summary = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PULL": "https://host/pull/1"}
     return os.environ | WORKFLOW["env"] | names | summary | {"PATH": path} | more
@@ -53,11 +58,11 @@ def run(command, folder):
     )
 
 
-def follow(folder):
+def follow(folder, *, install=False):
     """Run the steps in order, as a runner does; return each one's exit code by its name."""
     codes, failed = {}, False
     for step in STEPS:
-        if "run" not in step or step["name"] == "Install":
+        if "run" not in step or (step["name"] == "Install" and not install):
             continue
         if failed and "always()" not in step.get("if", ""):
             continue
@@ -82,6 +87,42 @@ def test_what_is_unchanged_passes_and_a_broken_optimizer_fails_and_still_reports
     assert "regressed" in (repository / "gh-body").read_text()
 
 
+PROJECT = """
+[project]
+name = "mine"
+version = "1"
+dependencies = ["torch"]
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[tool.setuptools]
+py-modules = ["mine"]
+"""
+
+
+@pytest.mark.fresh
+def test_it_installs_into_a_fresh_environment_and_runs_there(repository, monkeypatch):
+    """From this checkout, with nothing of this environment but which versions to take."""
+    root = FILE.parents[2]
+    subprocess.run([sys.executable, "-m", "venv", repository.parent / "venv"], check=True)
+    (repository / "pyproject.toml").write_text(PROJECT)
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(WORKFLOW["env"], "GRADBENCH", f"file://{root}")
+    monkeypatch.setitem(WORKFLOW["env"], "PIP_CONSTRAINT", str(root / "constraints.txt"))
+    monkeypatch.setitem(WORKFLOW["env"], "PIP_RETRIES", "0")  # not every network has the index
+    (install,) = [step["run"] for step in STEPS if step.get("name") == "Install"]
+    installed = run(install, repository)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    update = "gradbench run --optimizer=$OPTIMIZER --gb-baseline=$BASELINE --gb-update-baseline "
+    first = run(update + QUICK, repository)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert follow(repository) == [0, 0, 0]
+    (repository / "mine.py").write_text(OPTIMIZER.format(lr=0.0001))
+    assert follow(repository) == [1, 0, 0]
+    assert "regressed" in (repository / "gh-body").read_text()
+
+
 def test_every_step_is_known_and_the_install_asks_for_what_is_needed():
     assert [step.get("name", step.get("uses")) for step in STEPS] == [
         "actions/checkout@v4",
@@ -92,5 +133,5 @@ def test_every_step_is_known_and_the_install_asks_for_what_is_needed():
         "Report",
         "Comment",
     ]
-    assert "gradbench[report]" in STEPS[2]["run"]
+    assert '"pytest-gradbench[report] @ $GRADBENCH"' in STEPS[2]["run"]
     assert all("always()" in step["if"] for step in STEPS[4:])

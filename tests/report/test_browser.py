@@ -1,8 +1,12 @@
 """report.html in a real browser: `make browser`."""
 
+import json
 import math
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +79,59 @@ def opened(browser, tmp_path, about):
     yield show
     for page in pages:
         page.close()
+
+
+ODD = Path(__file__).parents[1] / "odd_optimizers.py"
+CASES = "parity-d5 or conditioned-text or glmtron or steps-direct or sigmoid-depth4"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The folder of a real run: a sweep, probes, a learner, and trials of every status."""
+    reports = tmp_path_factory.mktemp("real")
+    odd = [f"--optimizer={ODD}:{name}" for name in ("Raises", "Poison", "Vectors")]
+    command = [sys.executable, "-m", "pytest", "suites", "-q", "-k", CASES, *odd]
+    command += ["--optimizer=adam", "--optimizer=sgd:lr=0.1", f"--gb-report-dir={reports}"]
+    command += ["-p", "no:cacheprovider"]
+    ran = subprocess.run(command, cwd=ODD.parents[1], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1, ran.stdout  # it has crashes
+    (folder,) = [path for path in reports.iterdir() if not path.is_symlink()]
+    return folder
+
+
+def test_every_control_of_a_real_runs_page_works_without_a_word(browser, real):
+    lines = (real / "records.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    statuses = {trial["status"] for record in records for trial in record["trials"]}
+    assert statuses == {"solved", "unsolved", "diverged", "crashed", "unsupported"}
+    assert any(record["tuning"] for record in records)
+    assert any(record["expectation"] == "learner" for record in records)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((real / "report.html").as_uri())
+    page.wait_for_selector("#matrix tbody tr")
+    cases = {record["case"] for record in records}
+    assert {card.get_attribute("id") for card in page.locator(".card").all()} == cases
+    for link in page.locator("#matrix a").all():
+        target = link.get_attribute("href").removeprefix("#")
+        assert page.locator(f"[id='{target}']").count() == 1
+    for summary in page.locator("summary").all():
+        summary.click()
+    for choice in page.locator("select").all():
+        for value in choice.locator("option").all_inner_texts():
+            choice.select_option(value)
+    for button in page.locator("button").all():
+        button.scroll_into_view_if_needed()
+        button.click()
+    page.locator("#all").click()
+    for box in page.locator(".figure").all():
+        box.scroll_into_view_if_needed()
+        page.wait_for_timeout(50)
+    assert page.locator(".figure.js-plotly-plot").count() == page.locator(".figure").count()
+    assert said == []
+    page.close()
 
 
 def wait_for_figure(page):

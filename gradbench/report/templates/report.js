@@ -41,7 +41,7 @@ const visible = spec => !hidden.has(spec);
 function draw(box) {
   const figure = box.make();
   figure.traces.forEach(trace => { trace.visible = visible(trace.meta); });
-  Plotly.react(box, figure.traces, figure.layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+  Plotly.react(box, figure.traces, figure.layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] });
   drawn.set(box, true);
 }
 const watcher = new IntersectionObserver(entries => {
