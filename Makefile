@@ -7,8 +7,10 @@ PRESET ?= quick
 # Where to find a torch without CUDA, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
+TORCH ?= 2.13.0
+OTHER ?= /tmp/gradbench-torch-$(TORCH)
 
-.PHONY: bench test proof browser fresh lint expectations overhead speed clean
+.PHONY: bench test proof browser fresh lint expectations overhead speed versions clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
@@ -48,6 +50,16 @@ overhead: $(VENV)/.installed
 speed: overhead
 	$(BIN)/python benchmarks/quick.py
 	for what in quick many scaling; do $(BIN)/python benchmarks/stacking.py $$what; done
+
+# The quick preset and all tests under another torch, or Python, in an environment of its own:
+# make versions TORCH=2.6.0 PYTHON=python3.12. Its results stand in docs/versions.md.
+versions:
+	$(PYTHON) -m venv $(OTHER)
+	$(OTHER)/bin/pip install -q torch==$(TORCH)
+	grep -v '^torch==' constraints.txt > $(OTHER)/constraints.txt
+	$(OTHER)/bin/pip install -q -e '.[dev]' -c $(OTHER)/constraints.txt
+	$(OTHER)/bin/pytest suites --optimizer=adam
+	$(OTHER)/bin/pytest -q
 
 # The stamp is newer than what it was made from, so a second call installs nothing.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -66,6 +66,7 @@ class Glance(Struct):
     informativeness: list[Raw] = []
     ladder: list[str] = []
     key: Any = ""
+    problem: str = ""
     schema: Any = SCHEMA
 
 

@@ -100,6 +100,53 @@ def test_each_check_fails_on_what_breaks_it(file, name, check, says):
     assert says in found[check]
 
 
+def test_options_without_effect_and_methods_that_nobody_calls_are_named(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        """if True:
+        import torch
+
+        class Odd(torch.optim.SGD):
+            def __init__(self, params, lr=0.1, momentum=0.0, dampening=0.0, caution=0.5, flag=True):
+                super().__init__(params, lr=lr, momentum=momentum, dampening=dampening)
+
+            def update_hessian(self):
+                pass
+
+            def helper(self):
+                pass
+
+            def step(self, closure=None):
+                self.helper()
+                return super().step(closure)
+        """
+    )
+    found = {name: (holds, said) for name, holds, said in run_checks(f"{tmp_path}/odd.py:Odd")}
+    holds, said = found["options matter"]
+    assert (holds, said) == (None, "without effect in 40 steps: caution, flag")
+    holds, said = found["has nothing left to call"]
+    assert holds is None
+    assert "never called: update_hessian();" in said
+
+
+def test_a_stack_that_changes_an_outcome_is_found(tmp_path):
+    (tmp_path / "liar.py").write_text(
+        """if True:
+        import torch
+
+        class Liar(torch.optim.SGD):
+            gradbench_needs = {"elementwise": True}
+            def step(self, closure=None):
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        p.data.sub_(p.grad / (1 + p.grad.norm()), alpha=group["lr"])
+        """
+    )
+    assert (
+        "beside others at"
+        in failed(f"{tmp_path}/liar.py:Liar:lr=0.1")["trains alike beside others"]
+    )
+
+
 def test_passes_that_are_not_counted_are_found(monkeypatch):
     prepare = Training._prepare
 

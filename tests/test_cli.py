@@ -44,3 +44,27 @@ def test_an_unknown_command_is_refused(capsys):
         main(["ruin"])
     assert caught.value.code == 2
     assert "invalid choice: 'ruin'" in capsys.readouterr().err
+
+
+def test_a_node_id_that_run_has_printed_can_be_given_to_it(tmp_path, monkeypatch):
+    from gradbench.cli import _in_suites
+    from gradbench.discover import suites
+
+    monkeypatch.chdir(tmp_path)
+    printed = "test_parity.py::parity-d5-weight2[adam]"
+    assert _in_suites(printed) == f"{suites()}/{printed}"
+    assert _in_suites(f"../somewhere/{printed}") == f"{suites()}/{printed}"
+    for other in ("-k", "parity", "--optimizer=my.py:A", "test_nothing.py::a"):
+        assert _in_suites(other) == other
+    (tmp_path / "test_parity.py").write_text("")
+    assert _in_suites(printed) == printed
+
+
+def test_the_command_is_a_module_too():
+    import subprocess
+    import sys
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "gradbench", "--version"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.startswith("gradbench ")

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "gradbench"
 
 # What each module may import of the package; "" is gradbench itself (its version).
 ALLOWED = {
+    "__main__": {"cli"},
     "": {"case", "record", "runner", "scenario", "trial"},  # lazily
     "shape": set(),
     "brief": {"glance", "record"},
@@ -32,6 +33,7 @@ ALLOWED = {
     "scenarios": {"draws", "scenario", "networks"},
     "probes": {"draws", "scenario", "scenarios"},
     "trial": {"record", "scenario"},
+    "problem": {"scenario", "streams", "trial"},
     "needs": set(),
     "signatures": {"needs"},
     "detect": {"needs", "signatures", "streams"},
@@ -143,7 +145,7 @@ ALLOWED = {
             "optimizers",
             "options",
         ),
-        *("record", "replay", "report", "resume", "screen", "spec"),
+        *("problem", "record", "replay", "report", "resume", "screen", "spec"),
     },
     "plugin": {
         *("case", "costs", "discover", "options", "record", "replay", "screen", "session", "spec"),

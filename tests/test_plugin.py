@@ -1,6 +1,7 @@
 """The tool as its user meets it: pytest on a small suite, its exit code, its output, its files."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,14 @@ def test_without_an_optimizer_cases_skip_and_say_how(suite):
     result = suite()()
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["gradbench: no optimizer named: *--optimizer=adam"])
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_beside_other_tests_cases_that_wait_for_an_optimizer_are_skipped(pytester, suite):
+    run = suite()
+    pytester.makepyfile(test_other="def test_other():\n    pass\n")
+    result = run()
+    result.assert_outcomes(passed=1, skipped=2)
     assert result.ret == 0
 
 
@@ -139,7 +148,9 @@ def test_a_null_optimizer_fails_a_must_as_unsolved(pytester, suite, odd):
     result = suite()(f"--optimizer={odd}:Null")
     result.assert_outcomes(failed=1, xfailed=1)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*solved parity-d5-weight2 on 0 of 2 seeds; expected: must"])
+    result.stdout.fnmatch_lines(
+        ["*solved parity-d5-weight2 on 0 of 2 seeds; expected: must: *not solved: seed 0 (score *"]
+    )
     assert [r.statuses for r in records(pytester)] == [["unsolved"] * 2] * 2
     assert records(pytester)[0].notes == ["parameters did not move"]
 
@@ -164,8 +175,76 @@ def test_not_a_number_is_recorded_as_divergence(pytester, suite, odd):
 def test_what_cannot_run_is_skipped_with_its_reason(pytester, suite, odd):
     result = suite()(f"--optimizer={odd}:Vectors", "-rs")
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["*is unsupported: ValueError: matrices only*"])
+    result.stdout.fnmatch_lines(["*is unsupported: ValueError: it steps on matrices only*"])
     assert [r.outcome for r in records(pytester)] == ["skipped", "skipped"]
+    result.stdout.fnmatch_lines(["gradbench: nothing was attempted: every case is unsupported (*"])
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.parametrize(
+    ("scenario", "line"),
+    [
+        ("nowhere.problems:Mine", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("mine:Absent", "AttributeError: *has no attribute 'Absent'"),
+        ("mine:Half", "TypeError: Can't instantiate abstract class Half *draw_target*"),
+        ("mine:Old", "TypeError: *network() takes 1 positional argument*"),
+    ],
+)
+def test_a_scenario_that_cannot_be_drawn_is_one_line_and_exit_code_4(
+    pytester, suite, scenario, line
+):
+    run = suite([(5, 2, "must")])
+    file = pytester.path / "test_suite.py"
+    file.write_text(file.read_text().replace("gradbench.scenarios.parity:Parity", scenario))
+    pytester.makepyfile(
+        mine="""
+        from dataclasses import dataclass
+        from gradbench.scenario import Scenario
+        from gradbench.scenarios.parity import Parity
+
+        @dataclass(frozen=True)
+        class Half(Scenario):
+            d: int = 5
+            weight: int = 2
+
+        @dataclass(frozen=True)
+        class Old(Parity):
+            def network(self):
+                return None
+        """
+    )
+    pytester.syspathinsert()
+    result = run(ADAM)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: parity-d5-weight2: cannot draw {scenario}: {line}"])
+
+
+def test_a_failed_must_names_the_rate_its_neighbours_and_the_seeds(pytester, suite):
+    suite([(12, 6, "must")])
+    result = pytester.runpytest("--gb-tune=3", "--gb-seeds=2", "--optimizer=sgd")
+    (line,) = [x for x in result.outlines if x.startswith("FAILED")]
+    wanted = (
+        r"swept to lr [\d.e-]+ \(score -?[\d.]+\), (below|above) lr .*not solved: seed 0 \(score"
+    )
+    assert re.search(wanted, " ".join(result.outlines))
+    assert "Unsolved" in line
+
+
+def test_remarks_name_their_items(pytester, suite, odd):
+    result = suite([(5, 2, "may"), (6, 2, "may")])(f"--optimizer={odd}:Null")
+    result.stdout.fnmatch_lines(
+        [
+            "parameters did not move: parity-d5-weight2[[]odd_optimizers.py:Null[]],",
+            "  parity-d6-weight2[[]odd_optimizers.py:Null[]]",
+        ]
+    )
+
+
+def test_problems_are_in_the_run_and_in_its_records(pytester, suite):
+    suite()(ADAM)
+    run = json.loads((pytester.path / "reports" / "latest" / "run.json").read_text())
+    assert run["problems"] == {record.case: record.problem for record in records(pytester)}
+    assert all(len(problem) == 16 for problem in run["problems"].values())
 
 
 def test_a_deprecation_warning_of_a_plug_in_does_not_fail_its_case(suite, odd):
@@ -286,9 +365,9 @@ def test_the_sweep_is_recorded_and_chooses(pytester, suite):
     suite([(5, 2, "must")], budget=60)("--optimizer=sgd", "--gb-tune=3")
     (record,) = records(pytester)
     assert [point["lr"] for point in record.tuning[:3]] == [1e-3, 1e-2, 1e-4]
-    assert [point["seed"] for point in record.tuning] == [-1] * len(record.tuning)
     assert record.tuning[3]["lr"] == 0.1  # the best of the three lay on the edge: moved on once
-    assert len(record.tuning) == 4
+    assert [point["seed"] for point in record.tuning] == [-1] * 4 + [-2, -3] * 2
+    assert {point["lr"] for point in record.tuning[4:]} == {0.1, 1e-2}  # the two best, once more
     assert record.hyperparameters == {"lr": 0.1}
     assert record.notes == ["the best learning rate lies on the sweep's edge"]
 
@@ -305,8 +384,8 @@ def test_a_dry_run_counts_and_runs_nothing(pytester, suite):
     result.stdout.fnmatch_lines(
         [
             "parity-d5-weight2[[]adam-lr-0-01[]] * 88 * s",
-            "parity-d5-weight2[[]sgd[]] * 328 * s",
-            "at most; time of one trial after another here * 832 * s",
+            "parity-d5-weight2[[]sgd[]] * 488 * s",
+            "at most; time of one trial after another here * 1,152 * s",
         ]
     )
     assert not (pytester.path / "reports").exists()

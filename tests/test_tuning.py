@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from gradbench.tuning import Point, best, beyond, offsets, rate, seeds
+from gradbench.tuning import Point, best, beyond, finalists, more_seeds, offsets, rate, seeds
 
 
 def test_five_points_a_decade_apart_then_half_decades():
@@ -28,6 +28,20 @@ def test_fewest_evaluations_then_highest_score_then_nearest_the_default():
     assert best([low, high]) is high
     near, far = Point(1, 0, 100, 0.3), Point(-2, 0, 100, 0.3)
     assert best([far, near]) is near
+
+
+def test_more_solved_seeds_win_before_fewer_evaluations():
+    edge, safe = Point(2, 1, 60, 0.948), Point(1, 3, 90, 0.981)
+    assert best([edge, safe]) is safe
+
+
+def test_the_two_best_are_tried_again_where_one_of_them_works():
+    works, next_best, worst = Point(2, 1, 50, 1.0), Point(0, 0, 100, 0.5), Point(1, 0, 100, 0.1)
+    assert finalists([worst, next_best, works]) == [works, next_best]
+    assert finalists([worst, next_best]) == []
+    assert finalists([works]) == []
+    assert not set(more_seeds("quick")) & set(seeds("quick"))
+    assert all(seed < 0 for seed in more_seeds("standard"))
 
 
 def test_divergence_decides_nothing_unless_every_rate_failed():
