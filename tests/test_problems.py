@@ -36,7 +36,7 @@ def test_problems_are_those_of_the_file_whatever_the_processor_can(capability):
         [sys.executable, "-c", PRINTS], env=environment, capture_output=True, text=True, check=True
     )
     name, found = json.loads(ran.stdout)
-    assert capability != "default" or name == "DEFAULT"
+    assert capability != "default" or name in {"DEFAULT", "NO AVX"}
     if os.environ.get("GRADBENCH_WRITE") and not capability:
         FILE.write_text(json.dumps(found, indent=1) + "\n")
     assert found == json.loads(FILE.read_text()), "GRADBENCH_WRITE=1 writes it anew"

@@ -31,7 +31,8 @@ def index(values: Tensor) -> Tensor:
 
 def staircase(z: Tensor) -> Tensor:
     """u(z): the highest level that is not above z; below all levels, the lowest."""
-    return levels_like(z)[index(z)]
+    # with one dimension more: before torch 2.7, vmap takes no single number for an index
+    return levels_like(z)[index(z)[..., None]][..., 0]
 
 
 class Staircase(torch.autograd.Function):
