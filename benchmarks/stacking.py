@@ -4,10 +4,9 @@
 
 `quick`, `standard` and `paper` print, for one case of each network of a preset, how much faster
 its sweep (five rates on a seed) and its evaluation (five seeds at a rate) train together, with
-plain SGD and Adam, by one optimizer for all and by one for each. `cut` does so for wider and wider
-layers. Each number is a median of paired ratios. `many` holds 70 trials, seven rates on ten seeds,
+plain SGD and Adam. `cut` does so for wider and wider layers. Each number is a median of paired ratios. `many` holds 70 trials, seven rates on ten seeds,
 looks included, against 70 sequential runs, of which it takes fourteen, half before and half after;
-together, compiled (with the time that compiling takes) and, on an accelerator, as a graph.
+together and, on an accelerator, as a graph.
 `scaling` prints the time per trial and step from 10 to 10,000 trials.
 """
 
@@ -95,11 +94,11 @@ def wait() -> None:
         torch.accelerator.synchronize()
 
 
-def stacked(chosen: list[Trial], *, together: bool) -> float:
+def stacked(chosen: list[Trial]) -> float:
     """Train together without looks; return the seconds of the steps."""
     with isolated(chosen[0]):
         every = [Training(trial, TrialResult(trial.seed, Status.UNSOLVED)) for trial in chosen]
-        stack = Stack(every, together=together)
+        stack = Stack(every)
         begin = time.perf_counter()
         stack.advance(STEPS)
         wait()
@@ -107,19 +106,15 @@ def stacked(chosen: list[Trial], *, together: bool) -> float:
 
 
 def compared(chosen: dict[str, list[Trial]]) -> list[str]:
-    """Return how much faster each list of trials is by one optimizer for all, and by one each."""
+    """Return how much faster each list of trials is together than one after another."""
     row = []
     for each in chosen.values():
-        pairs = []
-        for _ in range(PAIRS):
-            one = alone(each)
-            both = [stacked(each, together=together) for together in (True, False)]
-            pairs.append([one / both[0], one / both[1]])
-        row += [f"{statistics.median(column):.2f}" for column in zip(*pairs, strict=True)]
+        ratios = [alone(each) / stacked(each) for _ in range(PAIRS)]
+        row.append(f"{statistics.median(ratios):.2f}")
     return row
 
 
-HEADERS = ["case", "optimizer", "M numbers", "sweep", "one each", "seeds", "one each"]
+HEADERS = ["case", "optimizer", "M numbers", "sweep", "seeds"]
 
 
 def by_network(preset: str) -> None:
@@ -179,7 +174,7 @@ def many() -> None:
                 for rate in rates
                 for seed in range(10)
             ]
-            modes = ["on", "compile", *(["graph"] if DEVICE != "cpu" else [])]
+            modes = ["on", *(["graph"] if DEVICE != "cpu" else [])]
             before = timed(chosen[::10], "off")  # seven of the 70, whose mean is that of all
             together = [timed(chosen, mode) for mode in modes]
             one = 5 * (before + timed(chosen[1::10], "off"))
@@ -210,7 +205,7 @@ def scaling() -> None:
             for trial in chosen:
                 Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
         made = time.perf_counter() - begin
-        seconds = stacked(chosen, together=True)
+        seconds = stacked(chosen)
         row = [count, f"{seconds / count / STEPS * 1e6:.1f}", f"{made / count * 1e3:.2f}"]
         rows.append(row)
         print(*row, file=sys.stderr, flush=True)
