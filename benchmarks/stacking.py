@@ -4,9 +4,10 @@
 
 `quick`, `standard` and `paper` print, for one case of each network of a preset, how much faster
 its sweep (five rates on a seed) and its evaluation (five seeds at a rate) train together, with
-plain SGD and Adam. `cut` does so for wider and wider layers. Each number is a median of paired ratios. `many` holds 70 trials, seven rates on ten seeds,
-looks included, against 70 sequential runs, of which it takes fourteen, half before and half after;
-together and, on an accelerator, as a graph.
+plain SGD and Adam. `cut` does so for wider and wider layers. Each number is a median of paired
+ratios. `many` holds 70 trials, seven rates on ten seeds, looks included, against 70 sequential
+runs, of which it takes fourteen, half before and half after; together and, on an accelerator, as a
+graph.
 `scaling` prints the time per trial and step from 10 to 10,000 trials.
 """
 
