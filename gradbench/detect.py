@@ -8,6 +8,7 @@ kept: no error's text decides, and no name of an optimizer occurs here.
 import contextlib
 import inspect
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -102,9 +103,19 @@ def _apart() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what an optimizer prints from the terminal."""
+    """Keep what an optimizer prints from the terminal, also below Python's own streams."""
+    kept = []
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
+        try:
+            with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                for stream in (1, 2):
+                    kept.append((os.dup(stream), stream))
+                    os.dup2(nowhere.fileno(), stream)
+            yield
+        finally:
+            for copy, stream in kept:
+                os.dup2(copy, stream)
+                os.close(copy)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import queue
 import signal
 import sys
@@ -139,9 +140,18 @@ class Processes:
         return ours
 
 
+def _mute() -> None:
+    """Keep what optimizers print from the terminal, where it would stand in the table."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
 def serve(pipe: Connection, path: Sequence[str], device: str) -> None:
     """Run calls that come through a pipe, until it is closed; the process is for one device."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller ends this process
+    _mute()
     sys.path[:] = path
     from gradbench import work
 

@@ -253,3 +253,23 @@ def test_a_wrong_engine_is_one_line(pytester, value):
     result.stderr.fnmatch_lines(
         [f"ERROR: --gb-engine={value}: choose from auto, inline, processes, processes:N, dask*"]
     )
+
+
+def test_what_an_optimizer_prints_in_a_process_is_not_shown(pytester, own_suite):
+    pytester.makepyfile(
+        loud="""
+        import os, sys, torch
+
+        class Loud(torch.optim.SGD):
+            def __init__(self, params, lr=0.1):
+                print("a banner")
+                print("a banner", file=sys.stderr)
+                os.write(1, b"a banner\\n")
+                super().__init__(params, lr)
+        """
+    )
+    result = pytester.runpytest_subprocess(
+        "--optimizer=./loud.py:Loud", "--gb-engine=processes:1", "--gb-seeds=1", "--gb-tune=0"
+    )
+    assert "a banner" not in result.stdout.str() + result.stderr.str()
+    assert "Loud" in result.stdout.str()
