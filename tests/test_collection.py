@@ -85,4 +85,7 @@ def test_the_table_of_all_optimizers():
     if os.environ.get("GRADBENCH_WRITE"):
         PAGE.write_text(f"{head}{MARK}\n{table}\n", encoding="utf-8")
         return
+    pinned = (PAGE.parents[1] / "constraints.txt").read_text(encoding="utf-8")
+    if f"torch=={torch.__version__.partition('+')[0]}\n" not in pinned:
+        pytest.skip("the page is of the torch in constraints.txt")
     assert told.strip() == table, "GRADBENCH_WRITE=1 pytest tests/test_collection.py writes it anew"
