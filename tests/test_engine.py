@@ -142,7 +142,7 @@ def test_a_case_that_hangs_is_tried_twice_and_crashed(pytester, own_suite, store
 def test_what_cannot_be_sent_fails_and_the_next_runs():
     engine = Processes(["cpu"])
     try:
-        with pytest.raises(WorkerError, match="pickle|local object"):
+        with pytest.raises(WorkerError, match=r"pickle|local object"):
             engine.submit(lambda: 1).result(timeout=60)
         assert engine.submit(int, "7").result(timeout=60) == 7
     finally:
