@@ -30,8 +30,8 @@ LADDER = {
         (5, 2): MUST,
         (10, 5): MUST,
         (12, 6): MUST,
-        (15, 7): MUST,
-        (20, 10): MUST,
+        (15, 7): MAY,  # Adam: 96 of 100 seeds
+        (20, 10): MAY,  # not measured over a hundred seeds; the rung below is no must
         (30, 15): NEVER,
         (30, 2): MUST,
     },
