@@ -8,7 +8,7 @@ PRESET ?= quick
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
 TORCH ?= 2.13.0
-OTHER ?= /tmp/gradbench-torch-$(TORCH)
+OTHER ?= ../gradbench-torch-$(TORCH)
 
 .PHONY: bench test proof browser fresh lint expectations overhead speed versions clean
 

@@ -41,10 +41,10 @@ def found(
 ) -> tuple[Callable[[], Needs], Optimizer, Needs, Arguments]:
     """Return what tells what the class needs; one built on a toy, in which way, with what.
 
-    The needs are told when first asked for: a step has torch import its compiler, which takes it
-    seconds. `choices` are arguments, of which the first that can be built with are taken. `inner`
-    is what it wraps, whose way of being built is its own. Raises whatever the first way of building
-    it raises, where none works. The global random states are kept, and what it prints is not shown.
+    The function returned computes the needs at its first call: a step makes torch import its
+    compiler, which takes seconds. `choices` are arguments, of which the first that can be built
+    with are taken. `inner` is what it wraps, whose way of being built is its own. Raises whatever
+    the first way of building it raises, where none works. The global random states are kept, and what it prints is not shown.
     """
     with _apart(), _without_compiler():
         said = declared(cls)

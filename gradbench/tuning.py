@@ -12,7 +12,7 @@ SEEDS = {"quick": 1, "standard": 3, "paper": 3}
 
 
 FINALISTS, MORE_SEEDS = 2, 2
-"""The best points of a sweep are tried on more seeds: so many points, on so many."""
+"""Number of best points of a sweep that are tried again, and number of further seeds for each."""
 
 
 def seeds(preset: str) -> list[int]:
