@@ -44,7 +44,8 @@ def found(
     The function returned computes the needs at its first call: a step makes torch import its
     compiler, which takes seconds. `choices` are arguments, of which the first that can be built
     with are taken. `inner` is what it wraps, whose way of being built is its own. Raises whatever
-    the first way of building it raises, where none works. The global random states are kept, and what it prints is not shown.
+    the first way of building it raises, where none works. The global random states are kept, and
+    what it prints is not shown.
     """
     with _apart(), _without_compiler():
         said = declared(cls)
