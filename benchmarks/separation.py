@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from tabulate import tabulate
 
 from gradbench.probes import plan
-from gradbench.record import Record, read
+from gradbench.record import Record, or_zero, read
 
 mpl.rcParams["svg.hashsalt"] = "gradbench"
 
@@ -46,7 +46,7 @@ def points(records: list[Record], probe: str) -> list[tuple[float, bool, bool]]:
         )
         if entry is None or entry["value"] is None:
             continue
-        value = entry["value"] if entry["resolved"] else entry["bound"] or 0.0
+        value = entry["value"] if entry["resolved"] else or_zero(entry["bound"])
         found.append((float(value), 2 * record.solved >= record.seeds, bool(entry["resolved"])))
     return found
 

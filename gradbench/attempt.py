@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from gradbench import tuning
 from gradbench.item import Item
 from gradbench.optimizers import Factory, resolve
-from gradbench.record import Record, Status, TrialResult
+from gradbench.record import Record, Status, TrialResult, or_zero
 from gradbench.runner import run, time_trial
 from gradbench.scenario import Scenario
 from gradbench.space import Axis, points
@@ -175,7 +175,7 @@ class Attempt:
         """Record what a point came to."""
         cost = self.record.tuning_cost
         for name in ("gradient_evaluations", "forward_evaluations", "seconds"):
-            spent = sum(getattr(result, name) or 0 for result in results)
+            spent = sum(or_zero(getattr(result, name)) for result in results)
             cost[name] = cost.get(name, 0) + spent
         self.record.tuning += [
             {
@@ -199,7 +199,7 @@ class Attempt:
             offset,
             solved=sum(r.status is Status.SOLVED for r in results),
             evaluations=sum(budget if t is None else t for t in to_target) / len(results),
-            score=sum(r.final_score or 0.0 for r in results) / len(results),
+            score=sum(or_zero(r.final_score) for r in results) / len(results),
             failed=any(r.status in broken for r in results),
         )
 
@@ -218,9 +218,8 @@ class Attempt:
         if results[0].path == "alone":
             return results
         timed = self.time(hyperparameters)
-        steps = sum(count for _, count in timed.blocks)
-        if steps:
-            step = (timed.seconds or 0.0) / steps
+        step = timed.step_seconds
+        if step is not None:
             for result in results:
                 result.seconds = step * result.gradient_evaluations
                 if result.evaluations_to_target is not None:

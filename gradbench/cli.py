@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     try:
         with _without_collection():
-            return int(chosen.act(chosen) or 0)
+            code = chosen.act(chosen)
+            return 0 if code is None else int(code)
     except (OSError, ImportError, ValueError, SyntaxError) as error:
         print(f"gradbench {chosen.command}: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)

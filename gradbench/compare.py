@@ -13,6 +13,10 @@ SAME = ("protocol", "preset", "tuning")
 
 LEVEL = 0.05
 
+FLOOR = 1
+"""Evaluations that a ratio counts at the least: a start at the target takes none, and no ratio is
+made of nothing."""
+
 
 class NotComparableError(ValueError):
     """Two runs that say nothing about each other; the message is one line that says why."""
@@ -24,8 +28,8 @@ class Case:
 
     A seed is won by who reaches the target with fewer evaluations, unsolved counting as never.
     `ratio` is the geometric mean over the seeds that both solved, None where there are none. `p` is
-    that of the sign-flip test on the logarithms of the evaluations, unsolved at the budget; `holm`
-    is adjusted for the number of cases.
+    that of the sign-flip test on the logarithms of the evaluations (at least `FLOOR`), unsolved at
+    the budget; `holm` is adjusted for the number of cases.
     """
 
     case: str
@@ -156,24 +160,30 @@ def _check_alike(a: Record, b: Record) -> None:
 
 def _times(record: Record) -> dict[int, float]:
     """Return each seed's evaluations to the target; infinite where it was not reached."""
-    return {t["seed"]: t["evaluations_to_target"] or math.inf for t in record.trials}
+    times = {t["seed"]: t["evaluations_to_target"] for t in record.trials}
+    return {seed: math.inf if time is None else time for seed, time in times.items()}
 
 
 def log_ratios(a: Record, b: Record) -> dict[int, float]:
     """Return log of A's over B's evaluations per seed, unsolved counted at the budget."""
     ours, theirs = _times(a), _times(b)
     return {
-        seed: math.log(min(ours[seed], a.budget) / min(theirs[seed], b.budget))
+        seed: _log(min(ours[seed], a.budget), min(theirs[seed], b.budget))
         for seed in ours
         if seed in theirs
     }
+
+
+def _log(a: float, b: float) -> float:
+    """Return the logarithm of a ratio of evaluations, each at least `FLOOR`."""
+    return math.log(max(a, FLOOR) / max(b, FLOOR))
 
 
 def _row(a: Record, b: Record, p: float, adjusted: float, *, timed: bool) -> Case:
     ours, theirs = _times(a), _times(b)
     seeds = [seed for seed in ours if seed in theirs]
     both = [s for s in seeds if math.isfinite(ours[s]) and math.isfinite(theirs[s])]
-    logs = [math.log(ours[s] / theirs[s]) for s in both]
+    logs = [_log(ours[s], theirs[s]) for s in both]
     return Case(
         case=a.case,
         family=a.family,
@@ -197,7 +207,9 @@ def _step_time(a: Record, b: Record) -> float | None:
     if a.timing.get("contended") or b.timing.get("contended"):
         return None
     ours, theirs = ((r.timing.get("seconds_per_step") or {}).get("median") for r in (a, b))
-    return ours / theirs if ours and theirs else None
+    if ours is None or theirs is None or theirs <= 0:
+        return None
+    return float(ours / theirs)
 
 
 def clusters(

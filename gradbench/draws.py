@@ -7,6 +7,7 @@ processor, library or version can change a bit.
 """
 
 import math
+from typing import Self
 
 import numpy as np
 import torch
@@ -24,11 +25,14 @@ COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(7))
 ROOT_HALF = 0x3F3504F3
 """The bits of 2^(-1/2) in float32: mantissas are taken from there up to 2^(1/2)."""
 
+ODD = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio: makes seeds of consecutive numbers differ in most bits."""
+
 CUT = 2.0
 """Standard deviations at which a truncated normal is cut."""
 
 
-class Draws:
+class Draws(torch.Generator):
     """A stream of random numbers; each call draws a field of its own from it.
 
     `key` is below 2^128. The first dimension of what is drawn counts rows (examples): row i of the
@@ -37,17 +41,31 @@ class Draws:
 
     Numbers come on `device`, floating-point ones in `dtype` (torch's default) with the values that
     float32 has: a trial in float64 meets the same problem.
+
+    It is a seeded `torch.Generator`, too (`torch.randn(n, generator=draws, device=draws.device)`):
+    what is drawn so depends on torch's version, the device, and how many are drawn at once.
     """
+
+    def __new__(
+        cls,
+        key: int,  # noqa: ARG004
+        device: torch.device | str = "cpu",
+        *_: object,
+        **__: object,
+    ) -> Self:
+        """Make the generator that it is, too."""
+        return super().__new__(cls, device=device)  # type: ignore[call-arg]
 
     def __init__(
         self,
         key: int,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "cpu",  # noqa: ARG002
         first: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
+        self.manual_seed((key ^ first * ODD) % 2**63)
         self.key, self.first, self.fields = key, first, 0
-        self.device, self.dtype = torch.device(device), dtype or torch.get_default_dtype()
+        self.dtype = dtype or torch.get_default_dtype()
         self._philox = np.random.Philox(key=key)
 
     def words(self, *shape: int) -> Tensor:

@@ -106,10 +106,11 @@ def transformer(  # noqa: PLR0913  # its sizes are what it is asked for by
     )
 
 
-def _branch(width: int, hidden: int = 0) -> nn.Module:
-    last = nn.Linear(hidden or width, width)
+def _branch(width: int, hidden: int | None = None) -> nn.Module:
+    hidden = width if hidden is None else hidden
+    last = nn.Linear(hidden, width)
     nn.init.zeros_(last.weight)
-    return nn.Sequential(nn.Linear(width, hidden or width), nn.ReLU(), last)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), last)
 
 
 class Residual(nn.Module):

@@ -132,7 +132,7 @@ class Gate:
             changes = [baseline.change(family, optimizer, new, old) for family in families]
         except NotComparableError as error:
             raise Regressed(str(error), pytrace=False) from None
-        changes = [change for change in changes if change.cases]
+        changes = [change for change in changes if change.cases > 0]
         if not changes:
             raise Regressed(f"no case of {optimizer} is in the baseline", pytrace=False)
         seeds = {len(record.trials) for record in new} | {len(record.trials) for record in old}

@@ -99,6 +99,12 @@ class TrialResult:
     blocks: list[tuple[float, int]] = field(default_factory=list)
     peak_memory_bytes: int | None = None
 
+    @property
+    def step_seconds(self) -> float | None:
+        """Mean seconds of a step over the timed blocks; None where no step was taken."""
+        steps = sum(count for _, count in self.blocks)
+        return sum(seconds for seconds, _ in self.blocks) / steps if steps > 0 else None
+
     def plain(self) -> dict[str, Any]:
         """Return the fields that the record's `trials` keep."""
         data = asdict(self)
@@ -186,6 +192,11 @@ def contestant(optimizer: str, architecture: str | None) -> str:
 def contestants(records: Iterable[Record]) -> list[Record]:
     """Return the records with each contestant in the optimizer's place, to be compared by."""
     return [replace(record, optimizer=record.contestant) for record in records]
+
+
+def or_zero(value: float | None) -> float:
+    """Return the number, 0 where there is none."""
+    return 0.0 if value is None else value
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401

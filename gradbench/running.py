@@ -13,7 +13,7 @@ from gradbench.attempt import PROBE_SHARE, Attempt, Tell
 from gradbench.draws import Draws
 from gradbench.item import Item, optimizer_of
 from gradbench.optimizers import resolve
-from gradbench.record import Expectation, Record, Status, TrialResult
+from gradbench.record import Expectation, Record, Status, TrialResult, or_zero
 from gradbench.runner import run_trial
 from gradbench.scenario import Scenario
 from gradbench.statistics import summary
@@ -83,12 +83,12 @@ def retimed(item: Item, record: Record) -> Record:
     scenario = item.case.build()
     attempt = Attempt(item, scenario, optimizer_of(item, scenario), record, lambda _: None)
     names = ["lr", *(axis.name for axis in attempt.factory.space)] if attempt.factory else []
-    given = {n: record.hyperparameters[n] for n in names if record.hyperparameters.get(n)}
+    known = record.hyperparameters
+    given = {name: known[name] for name in names if known.get(name) is not None}
     timed = attempt.time(given)
-    steps = sum(count for _, count in timed.blocks)
-    if not steps:
+    step = timed.step_seconds
+    if step is None:
         return record
-    step = (timed.seconds or 0.0) / steps
     trials = [_taking(trial, step) for trial in record.trials]
     cost = record.tuning_cost
     if cost:
@@ -99,7 +99,8 @@ def retimed(item: Item, record: Record) -> Record:
 
 def _taking(trial: dict[str, Any], step: float) -> dict[str, Any]:
     """Return a trial with its times as if each evaluation took so long."""
-    spent = trial["gradient_evaluations"] or trial["forward_evaluations"]
+    spent = trial["gradient_evaluations"]
+    spent = trial["forward_evaluations"] if spent == 0 else spent
     to_target = trial["evaluations_to_target"]
     return trial | {
         "seconds": step * spent,
@@ -131,7 +132,7 @@ def estimate(item: Item) -> tuple[int, float, str | None]:
     spec = optimizer_of(item, scenario)
     if reason := _refusal(item, scenario, spec):
         return 0, 0.0, f"{Status.UNSUPPORTED}: {reason}"
-    sweeps = bool(item.tuning and spec and resolve(spec).tunable and item.optimizer != "paper")
+    sweeps = bool(item.tuning > 0 and spec and resolve(spec).tunable and item.optimizer != "paper")
     points = item.tuning + (item.tuning > 1) if sweeps else 0
     again = tuning.FINALISTS * tuning.MORE_SEEDS if points > 1 else 0
     sweep = points * len(tuning.seeds(item.preset)) + again
@@ -168,7 +169,7 @@ def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
         "device": device,
         "seconds_per_step": summary(rest, weights),
         "first_step_seconds": summary(first)["median"],
-        "wall_seconds": sum(r.timed.get("wall_seconds") or 0.0 for r in results),
+        "wall_seconds": sum(or_zero(r.timed.get("wall_seconds")) for r in results),
         "contended": _contended(results),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "launch_bound": _all(result.timed.get("launch_bound") for result in results),

@@ -1,5 +1,7 @@
 """The one abstract class: a learning problem whose fields are its difficulty axes."""
 
+import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -56,6 +58,19 @@ class Scenario(ABC):
     def setting(self) -> dict[str, Any]:
         """The axes' values, without the approach: what decides targets and data."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "approach"}
+
+    def __init_subclass__(cls) -> None:
+        """Let a `network` that draws nothing be written without `draws`."""
+        super().__init_subclass__()
+        plain: Callable[..., nn.Module] | None = vars(cls).get("network")
+        if inspect.isfunction(plain) and len(inspect.signature(plain).parameters) == 1:
+
+            @functools.wraps(plain)
+            def network(self: Scenario, draws: Draws | None = None) -> nn.Module:  # noqa: ARG001
+                made: nn.Module = plain(self)
+                return made
+
+            cls.network = network  # type: ignore[method-assign]
 
     @property
     def published(self) -> str | None:

@@ -140,7 +140,7 @@ class Session:
 
         options = self.options
         self.device = self.costs.device = device_name(options.device)
-        if items:
+        if items > 0:
             self.dispatch.choose(options.engine, items, self.device, options.timeout)
         from gradbench import architectures
         from gradbench.optimizers import resolve
@@ -182,7 +182,7 @@ class Session:
             return []
         run = self.run
         device = run["device"]["name"] or run["cpu"]
-        sweep = f"sweep of {run['tuning']} rates" if run["tuning"] else "no sweep"
+        sweep = f"sweep of {run['tuning']} rates" if run["tuning"] > 0 else "no sweep"
         networks = run["architectures"]
         on = "" if networks == ["paper"] else f" on {', '.join(networks)}"
         lines = [

@@ -86,7 +86,7 @@ def _is_trial(data: object, statuses: AbstractSet[str]) -> bool:
     curve = data.get("curve", [])
     return (
         data["status"] in statuses
-        and all((data.get(name) or 0) >= 0 for name in counts)
+        and all(data.get(name) is None or data[name] >= 0 for name in counts)
         and "evaluations_to_target" in data
         and isinstance(data.get("reason"), str | None)
         and isinstance(data.get("details", {}), dict)

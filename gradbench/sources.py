@@ -87,7 +87,7 @@ def _named(node: ast.AST, package: str) -> Iterator[str]:
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         base = node.module or ""
-        if node.level:
+        if node.level > 0:
             around = package.split(".")
             around = around[: len(around) - node.level + 1]
             base = ".".join([*around, base] if base else around)

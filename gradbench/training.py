@@ -16,7 +16,7 @@ from gradbench.batches import Batches
 from gradbench.clock import Clock, clock_for, peak_memory, reset_peak_memory
 from gradbench.needs import Needs
 from gradbench.optimizers import UnsupportedError, resolve
-from gradbench.record import Status, TrialResult
+from gradbench.record import Status, TrialResult, or_zero
 from gradbench.scenario import Batch, Learner, Scenario
 from gradbench.streams import draws, isolated, seed_globals
 from gradbench.trial import Trial, looks
@@ -266,7 +266,7 @@ class Training:
     def _keep_peak(self) -> None:
         peak = peak_memory(self.device)
         if peak is not None:
-            self.result.peak_memory_bytes = max(peak, self.result.peak_memory_bytes or 0)
+            self.result.peak_memory_bytes = max(peak, int(or_zero(self.result.peak_memory_bytes)))
 
     def _probe(self) -> None:
         """Have the probes look: off the clock, and apart from the training's random state."""

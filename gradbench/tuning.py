@@ -67,7 +67,7 @@ def ranked(points: Sequence[Point]) -> list[Point]:
         score = point.score if math.isfinite(point.score) else -math.inf
         return (-point.solved, point.evaluations, -score, abs(point.offset))
 
-    return sorted((p for p in points if not p.failed or p.solved), key=rank)
+    return sorted((p for p in points if not p.failed or p.solved > 0), key=rank)
 
 
 def best(points: Sequence[Point]) -> Point | None:
@@ -81,7 +81,7 @@ def finalists(points: Sequence[Point]) -> list[Point]:
     Where the best solved no seed, no rate is known to work: more seeds would tell nothing.
     """
     first = ranked(points)[:FINALISTS]
-    return first if len(first) == FINALISTS and first[0].solved else []
+    return first if len(first) == FINALISTS and first[0].solved > 0 else []
 
 
 def best_of(points: Sequence[Point], budget: int) -> list[dict[str, float]]:
@@ -91,7 +91,7 @@ def best_of(points: Sequence[Point], budget: int) -> list[dict[str, float]]:
     failed counts as the budget and as chance. Of n values the i-th best is the best of k with
     probability C(n - i, k - 1) / C(n, k) (Dodge et al., arXiv:1909.03004, without replacement).
     """
-    usable = [not p.failed or p.solved for p in points]
+    usable = [not p.failed or p.solved > 0 for p in points]
     paired = list(zip(points, usable, strict=True))
     costs = sorted(p.evaluations if good else budget for p, good in paired)
     scores = sorted(

@@ -21,7 +21,7 @@ class Watching:
     def __init__(self, trial: Trial, target: Target, network: nn.Module) -> None:
         self.trial, self.target, self.network = trial, target, network
         self.parameters = list(network.parameters())
-        which = trial.probes if self.parameters and trial.probe_budget else "none"
+        which = trial.probes if self.parameters and trial.probe_budget > 0 else "none"
         self.names = plan.chosen(which, trial.scenario.family)
         self.active = bool(self.names)
         self.points = probe_looks(trial.budget)

@@ -102,7 +102,7 @@ def record() -> Callable[..., Record]:
 
     def made(case="case", times=(10, 20, 30, 40, 50), optimizer="a", **changes):
         trials = [
-            {"seed": s, "status": "solved" if t else "unsolved", "evaluations_to_target": t}
+            {"seed": s, "status": "unsolved" if t is None else "solved", "evaluations_to_target": t}
             for s, t in enumerate(times)
         ]
         given = {

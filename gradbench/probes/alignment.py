@@ -134,7 +134,7 @@ def _influences(a: Tensor, b: Tensor) -> Tensor:
 
 def _with(found: Reading, influences: Tensor) -> Reading:
     """Return a cosine with the error that the examples' influences, shape `(n,)`, imply."""
-    value, error = found.value or 0.0, mean_error(influences)
+    value, error = 0.0 if found.value is None else found.value, mean_error(influences)
     middle = math.atanh(max(-1 + EDGE, min(1 - EDGE, value)))  # Fisher's transform
     half = Z95 * error / max(EDGE, 1 - value**2)
     limits = (math.tanh(middle - half), math.tanh(middle + half))

@@ -62,7 +62,7 @@ def towards_units(of: Layers, r: float, count: int, draws: Draws) -> tuple[Tenso
 
 def _mean_power(d: int, exponent: int) -> float:
     """E |t|^exponent for the cosine t of uniform directions in d dimensions."""
-    if not exponent:
+    if exponent == 0:
         return 1.0
     betaln = scipy.special.betaln
     return math.exp(betaln((exponent + 1) / 2, (d - 1) / 2) - betaln(1 / 2, (d - 1) / 2))

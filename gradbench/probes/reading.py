@@ -45,7 +45,11 @@ class Reading:
     def bound(self) -> float:
         """The 95 % upper bound of the size, whatever the estimate is."""
         low, high = self.interval
-        return max(-low, high) if self.signed else high - min(0.0, self.value or 0.0)
+        return (
+            max(-low, high)
+            if self.signed
+            else high - min(0.0, 0.0 if self.value is None else self.value)
+        )
 
     def __str__(self) -> str:
         if self.value is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gradbench.record import Status
+from gradbench.record import Status, or_zero
 
 
 def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
@@ -32,14 +32,13 @@ def _curve(trial: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     looks = [look for look in trial.get("curve") or [] if None not in look[:2]]
     x, y = (np.array([look[i] for look in looks], dtype=float) for i in range(2))
     if trial["status"] == Status.DIVERGED and len(y):
-        end = float(spent(trial) or x[-1])
-        x, y = np.append(x, max(end, x[-1] + 1)), np.append(y, y.min())
+        x, y = np.append(x, max(float(spent(trial)), x[-1] + 1)), np.append(y, y.min())
     return x, y
 
 
 def spent(trial: dict[str, Any]) -> int:
     """Return the evaluations that a trial took, of either kind: what the budget counts."""
-    return sum(trial.get(f"{kind}_evaluations") or 0 for kind in ("gradient", "forward"))
+    return sum(int(or_zero(trial.get(f"{kind}_evaluations"))) for kind in ("gradient", "forward"))
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

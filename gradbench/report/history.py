@@ -86,5 +86,5 @@ def page(found: Sequence[History]) -> str:
 
 def _shade(step: Step, case: str) -> dict[str, object]:
     record = step.records.get(case)
-    share = record.solved / record.seeds if record and record.seeds else None
+    share = record.solved / record.seeds if record and record.seeds > 0 else None
     return {"text": result(record), "share": share, "changed": case in step.changed}

@@ -6,7 +6,7 @@ from typing import Any
 from tabulate import tabulate
 
 from gradbench.brief import LARGE
-from gradbench.record import Record, Status, finite
+from gradbench.record import Record, Status, finite, or_zero
 from gradbench.report import tally
 from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
 
@@ -94,7 +94,8 @@ def _sweep(record: Record) -> list[str]:
     values = {name: value for name, value in given.items() if isinstance(value, int | float)}
     cost, best_of = record.tuning_cost, record.tuning_cost.get("best_of") or []
     forward = cost.get("forward_evaluations")
-    spent = f"{cost.get('gradient_evaluations', '-')}" + (f" + {forward}" if forward else "")
+    spent = f"{cost.get('gradient_evaluations', '-')}"
+    spent += f" + {forward}" if or_zero(forward) > 0 else ""
     return [
         record.case,
         _escape(shown(record.optimizer)),
@@ -115,7 +116,7 @@ def _tracks(record: Record) -> list[list[str]]:
     for probe, entries in by_probe.items():
         track = ", ".join(
             f"{e['evaluations']}: {reading(e)}"
-            + (f" ({e['error']:.1g})" if e.get("resolved") and e.get("error") else "")
+            + (f" ({e['error']:.1g})" if e.get("resolved") and e.get("error") is not None else "")
             for e in entries
         )
         rows.append([record.case, _escape(shown(record.optimizer)), probe, _escape(track)])

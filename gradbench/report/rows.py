@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gradbench.record import Expectation, Outcome, Record, Status
+from gradbench.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.statistics import censored_median, wilson
 
 HEADERS = ("case", "optimizer", "solved 95 %", "target", "ms/step", "signal", "outcome")
@@ -88,7 +88,7 @@ def remarks(record: Record) -> list[str]:
 
 def cells(record: Record) -> list[str]:
     """Return the record's cells, one for each of HEADERS."""
-    low, high = wilson(record.solved, record.seeds) if record.seeds else (0.0, 1.0)
+    low, high = wilson(record.solved, record.seeds) if record.seeds > 0 else (0.0, 1.0)
     interval = f" {100 * low:.0f}-{100 * high:.0f}" if ran(record) else ""
     return [
         record.case,
@@ -108,7 +108,7 @@ def legend(records: list[Record]) -> str:
     )
     heads = {r.family: r.informativeness[0]["probe"] for r in records if r.informativeness}
     parts = [f"{probe} ({family})" for family, probe in heads.items()]
-    seconds = sum(record.timing.get("probe_seconds") or 0.0 for record in records)
+    seconds = sum(or_zero(record.timing.get("probe_seconds")) for record in records)
     beside = any(record.timing.get("contended") for record in records)
     told = "\n~: beside other work on the device, left out of comparisons" if beside else ""
     told += f"\nsignal at the start of seed 0 (all looks took {seconds:.1f} s): " if parts else ""

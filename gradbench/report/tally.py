@@ -38,4 +38,4 @@ def rows(records: list[Record]) -> list[list[str]]:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part}/{whole}" if whole else "-"
+    return f"{part}/{whole}" if whole > 0 else "-"

@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 from gradbench.brief import LARGE
-from gradbench.record import Expectation, Outcome, Record, Status
+from gradbench.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.report.bands import band, spent
 from gradbench.report.rows import distinct, ran, remarks, to_target, verdict
 from gradbench.statistics import running_time, share_interval, wilson
@@ -59,7 +59,7 @@ def _case(found: list[Record], shown: Callable[[Record], dict[str, Any]]) -> dic
 def cell(record: Record) -> dict[str, Any]:
     """Return what the table of verdicts shows of a record."""
     statuses = record.statuses
-    low, high = wilson(record.solved, record.seeds) if record.seeds else (0.0, 1.0)
+    low, high = wilson(record.solved, record.seeds) if record.seeds > 0 else (0.0, 1.0)
     return {
         "solved": record.solved,
         "seeds": record.seeds,
@@ -81,9 +81,16 @@ def result(record: Record) -> dict[str, Any]:
     """Return what one optimizer did on one case."""
     statuses, count = record.statuses, ran(record)
     arrived = [status == Status.SOLVED for status in statuses]
-    cost = [t["evaluations_to_target"] or spent(t) for t in record.trials]
+    times = [t["evaluations_to_target"] for t in record.trials]
+    cost = [
+        spent(t) if time is None else time for t, time in zip(record.trials, times, strict=True)
+    ]
     time = running_time(cost, arrived) if count else None
-    each = [t["seconds"] / spent(t) for t in record.trials if t.get("seconds") and spent(t)]
+    each = [
+        t["seconds"] / spent(t)
+        for t in record.trials
+        if t.get("seconds") is not None and spent(t) > 0
+    ]
     step = record.timing.get("seconds_per_step") or {}
     memory = record.timing.get("peak_memory_bytes")
     return {
@@ -151,7 +158,7 @@ def arrivals(records: list[Record]) -> dict[str, Any]:
         }
         for unit, end in (
             ("evaluations", max(r.budget for r in own)),
-            ("seconds", max(trial.get("seconds") or 0.0 for trial in trials)),
+            ("seconds", max(or_zero(trial.get("seconds")) for trial in trials)),
         ):
             times = [t.get(f"{unit}_to_target") for t in trials if t["status"] == Status.SOLVED]
             found[spec][unit] = _steps([t for t in times if t is not None], len(trials), end)

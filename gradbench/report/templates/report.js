@@ -61,7 +61,7 @@ function curves(item, seconds) {
   const traces = [];
   for (const [spec, result] of Object.entries(item.results)) {
     const band = result.band, scale = seconds ? result.each : 1;
-    if (!band || !scale) continue;
+    if (!band || scale === null) continue;
     const x = band.x.map(v => v * scale), s = look(spec);
     traces.push({ type: "scatter", mode: "lines", meta: spec, hoverinfo: "skip", x: x.concat([...x].reverse()), y: band.high.concat([...band.low].reverse()), fill: "toself", fillcolor: s.colour + "22", line: { width: 0 } });
     traces.push(line(spec, x, band.mid));
@@ -241,7 +241,7 @@ function numbers(item) {
     const ms = v => v === null || v === undefined ? "-" : number(1000 * v);
     const ert = r.ert ? `${number(r.ert[0])} (${number(r.ert[1])} to ${r.ert[2] === null ? "∞" : number(r.ert[2])})` : "-";
     const solved = r.ran ? `${r.solved}/${r.seeds} (${percent(r.interval)})` : "unsupported";
-    const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate, r.cost ? `${number(r.cost)}; ${r.best.map(value => number(value)).join(", ")}` : "-"];
+    const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate, r.cost !== null && r.cost !== undefined ? `${number(r.cost)}; ${r.best.map(value => number(value)).join(", ")}` : "-"];
     table.append(node("tr", { "data-optimizer": spec || null }, node("th", { scope: "row" }, look(spec).name), ...cells.map(c => node("td", {}, String(c)))));
     for (const text of r.remarks) table.append(node("tr", { "data-optimizer": spec || null }, node("td", { colspan: head.length, class: "small" }, text)));
   }
