@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from gradbench.needs import MATRICES, Build, Needs, declared
 from gradbench.signatures import seen, splits
+from gradbench.stepping import set_mode, step
 from gradbench.streams import unchanged
 
 FEW = 3
@@ -59,6 +60,8 @@ def found(
                     trouble = trouble or _as_exception(error)
                     continue
                 left = ways[ways.index((way, toy)) :]
+                if said is None:
+                    left = [(_with_modes(each, sample), toy) for each, toy in left]
                 told = cache(partial(_stepped, cls, arguments, left, said=said is not None))
                 return told, sample, way, arguments
     raise trouble or ValueError("there is no way of building it")
@@ -82,6 +85,12 @@ def _ways(cls: type[Optimizer], said: Needs | None, inner: Needs | None) -> list
         found.append((replace(base, named=not base.named), _toy))
         found.append((replace(base, model=True, named=False), _toy))
     return [*found, (base, _matrices)]
+
+
+def _with_modes(way: Needs, sample: Optimizer) -> Needs:
+    """Return the way with modes where the instance has them, whatever its class has."""
+    has = [callable(getattr(sample, name, None)) for name in ("train", "eval")]
+    return replace(way, modes=way.modes or all(has))
 
 
 def _around(outer: Needs, inner: Needs) -> Needs:
@@ -140,7 +149,7 @@ def _stepped(build: Build, arguments: Arguments, ways: Sequence[Way], *, said: b
     Else of the first whose steps work; else of the first. A class that says its needs is believed.
     """
     first = ways[0][0]
-    if said or first.fused:
+    if said:
         return first
     works: Needs | None = None
     for way, toy in ways:
@@ -158,13 +167,17 @@ def _stepped(build: Build, arguments: Arguments, ways: Sequence[Way], *, said: b
 
 
 def _steps(way: Needs) -> Iterator[Needs]:
-    """Yield ways of stepping, the plainest first."""
-    if not way.closure:
+    """Yield ways of stepping, the plainest first; those without the modes that it shows last."""
+    if way.fused:
         yield way
-        yield replace(way, create_graph=True)
-    yield replace(way, closure=True)
-    yield replace(way, closure=True, gradients_first=True)
-    yield replace(way, closure=True, forward_closure=True)
+        way = replace(way, fused=False)
+    for each in [way, replace(way, modes=False)] if way.modes else [way]:
+        if not each.closure:
+            yield each
+            yield replace(each, create_graph=True)
+        yield replace(each, closure=True)
+        yield replace(each, closure=True, gradients_first=True)
+        yield replace(each, closure=True, forward_closure=True)
 
 
 def _with_gradients(build: Build, arguments: Arguments, needs: Needs, toy: Toy) -> Needs:
@@ -196,30 +209,15 @@ def _step(build: Build, arguments: Arguments, needs: Needs, toy: Toy, times: int
     """Take steps on the toy and return it."""
     network = toy()
     optimizer = needs.construct(build, network, arguments, 10, 100)
-    if needs.modes:
-        optimizer.train()  # type: ignore[attr-defined]
 
     def loss() -> Tensor:
         value: Tensor = network(torch.ones(3, 2)).square().mean()
         return value
 
-    def closure() -> Tensor:
-        if needs.forward_closure:
-            return loss()
-        if torch.is_grad_enabled():
-            optimizer.zero_grad()
-        value = loss()
-        if torch.is_grad_enabled():
-            value.backward()
-        return value
-
     for _ in range(times):
-        if needs.create_graph:
-            optimizer.zero_grad()
-            loss().backward(create_graph=True)
-        elif needs.gradients_first or not needs.closure:
-            closure()
-        optimizer.step(*([closure] if needs.closure else []))  # type: ignore[arg-type]
+        set_mode(optimizer, needs, "train")
+        step(optimizer, needs, loss)
+        set_mode(optimizer, needs, "eval")
     return network
 
 

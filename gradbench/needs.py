@@ -21,6 +21,8 @@ class Needs:
 
     closure: bool = False
     """`step` must be given a closure that re-evaluates the loss on the step's batch."""
+    closure_name: str = ""
+    """The keyword by which `step` takes the closure, where it does not take it by position."""
     forward_closure: bool = False
     """That closure only returns the loss: the optimizer goes backward by itself."""
     gradients_first: bool = False

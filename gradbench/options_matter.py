@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gradbench.detect import quiet
 from gradbench.optimizers import Factory
 from gradbench.signatures import parameters_of
+from gradbench.stepping import set_mode, step
 from gradbench.streams import unchanged
 
 STEPS = 40
@@ -81,31 +82,14 @@ def _trained(factory: Factory, options: dict[str, Any]) -> Tensor | None:
         needs = factory.needs
         try:
             optimizer = factory.build(network, options, steps=STEPS, examples=16 * STEPS)
-            if needs.modes:
-                optimizer.train()  # type: ignore[attr-defined]
+            set_mode(optimizer, needs, "train")
 
             def loss() -> Tensor:
                 value: Tensor = (network(inputs) - labels).square().mean()
                 return value
 
-            def closure() -> Tensor:
-                optimizer.zero_grad()
-                value = loss()
-                if not needs.forward_closure:
-                    value.backward()
-                return value
-
             for _ in range(STEPS):
-                optimizer.zero_grad()
-                if needs.fused:
-                    rate = optimizer.param_groups[0]["lr"]
-                    optimizer.fused_backward(loss(), rate)  # type: ignore[attr-defined]
-                    continue
-                if needs.create_graph:
-                    loss().backward(create_graph=True)
-                elif needs.gradients_first or not needs.closure:
-                    loss().backward()
-                optimizer.step(*([closure] if needs.closure else []))  # type: ignore[arg-type]
+                step(optimizer, needs, loss)
         except (Exception, SystemExit):  # noqa: BLE001  # a value that it refuses
             return None
         return torch.cat([p.detach().flatten() for p in network.parameters()])

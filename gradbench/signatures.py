@@ -64,6 +64,7 @@ def seen(cls: type[Optimizer]) -> Needs:
     return Needs(
         # a parameter of `step` without a default must be the closure
         closure=bool(required(cls.step)[1:]),
+        closure_name=_closure_name(cls),
         model=first in MODELS,
         named="named" in first,
         lists=_lists(parameters),
@@ -74,6 +75,21 @@ def seen(cls: type[Optimizer]) -> Needs:
         modes=all(callable(getattr(cls, name, None)) for name in ("train", "eval")),
         fused=callable(getattr(cls, "fused_backward", None)),
     )
+
+
+def _closure_name(cls: type[Optimizer]) -> str:
+    """Return the keyword by which `step` must be given its closure; empty where a position does."""
+    parameters = list(inspect.signature(cls.step).parameters.values())[1:]
+    if not parameters:
+        return ""
+    named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    first = parameters[0]
+    if first.kind is first.VAR_KEYWORD:
+        return "closure"
+    if first.kind is first.KEYWORD_ONLY:
+        return "closure" if "closure" in named else first.name
+    behind = "closure" in {p.name for p in parameters[1:]} and first.default is not first.empty
+    return "closure" if behind else ""
 
 
 def _lists(parameters: list[inspect.Parameter]) -> tuple[str, ...]:

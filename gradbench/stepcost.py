@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from gradbench.clock import peak_memory, reset_peak_memory
 from gradbench.optimizers import resolve
+from gradbench.stepping import call_step, set_mode
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -84,8 +85,7 @@ class StepCost:
         self.numbers = sum(p.numel() for p in self.parameters)
         self.grads = [torch.empty_like(p) for p in self.parameters]
         self.optimizer: Optimizer = factory.build(self.holder, {}, steps=1000, examples=1000)
-        if self.needs.modes:
-            self.optimizer.train()  # type: ignore[attr-defined]
+        set_mode(self.optimizer, self.needs, "train")
         self.before = [p.detach().clone() for p in self.parameters]
         self.peak: int | None = None
 
@@ -105,10 +105,7 @@ class StepCost:
 
     def step(self) -> None:
         """Take a step, to its end on the device. A closure that is asked for costs nothing."""
-        if self.needs.closure:
-            self.optimizer.step(lambda: 1.0)
-        else:
-            self.optimizer.step()
+        call_step(self.optimizer, self.needs, lambda: 1.0)
         self._wait()
 
     def moved(self) -> bool:

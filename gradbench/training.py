@@ -18,6 +18,7 @@ from gradbench.needs import Needs
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.record import Status, TrialResult, or_zero
 from gradbench.scenario import Batch, Learner, Scenario
+from gradbench.stepping import call_step
 from gradbench.streams import draws, isolated, seed_globals
 from gradbench.trial import Trial, looks
 from gradbench.watching import Watching
@@ -198,7 +199,7 @@ class Training:
 
     def mode(self, name: str) -> None:
         """Tell an optimizer that keeps other parameters for training than for evaluation."""
-        if self.needs.modes and (self.spent or name == "train"):  # there is nothing to leave yet
+        if self.needs.modes and (self.spent > 0 or name == "train"):  # else nothing to leave yet
             getattr(self.optimizer, name)()
 
     def _learn(self, inputs: Tensor, labels: Tensor) -> None:
@@ -231,7 +232,7 @@ class Training:
 
         if self.needs.gradients_first:
             closure()
-        self.optimizer.step(closure)  # type: ignore[arg-type]  # torch types it as -> float
+        call_step(self.optimizer, self.needs, closure)
         called = result.gradient_evaluations + result.forward_evaluations - before
         self.spent += max(1, called)
 
