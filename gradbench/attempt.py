@@ -95,7 +95,7 @@ class Attempt:
             return {}
         rate = self.factory.rate
         if rate is None:
-            self.record.notes.append("not tuned: its constructor takes no lr")
+            self.record.notes.append(f"not tuned: {self.factory.no_rate}")
         if self.factory.schedules.sets_rates:
             self.record.notes.append("not tuned: its schedule sets the learning rate")
         if rate is None or not self.factory.tunable:

@@ -6,6 +6,7 @@ kept: no error's text decides, and no name of an optimizer occurs here.
 """
 
 import contextlib
+import copy
 import inspect
 import io
 import os
@@ -55,7 +56,7 @@ def found(
         for way, toy in ways:
             for arguments in choices:
                 try:
-                    sample = way.construct(cls, toy(), arguments, 10, 100)
+                    sample = way.construct(cls, toy(), copy.deepcopy(arguments), 10, 100)
                 except (Exception, SystemExit) as error:  # noqa: BLE001  # the next way may do
                     trouble = trouble or _as_exception(error)
                     continue
@@ -208,7 +209,7 @@ def _flat(network: nn.Module) -> Tensor:
 def _step(build: Build, arguments: Arguments, needs: Needs, toy: Toy, times: int) -> nn.Module:
     """Take steps on the toy and return it."""
     network = toy()
-    optimizer = needs.construct(build, network, arguments, 10, 100)
+    optimizer = needs.construct(build, network, copy.deepcopy(arguments), 10, 100)
 
     def loss() -> Tensor:
         value: Tensor = network(torch.ones(3, 2)).square().mean()

@@ -49,6 +49,10 @@ class Factory:
     rate_name: str = "lr"
     """The constructor's argument that takes the rate; empty where its parameter groups bring rates
     of their own, which are then scaled together."""
+    rate_like: Tensor | None = None
+    """A rate of the kind that the constructor takes, where that is a tensor."""
+    no_rate: str = ""
+    """Why it has no rate, where it has none."""
     schedules: Schedules = field(default_factory=Schedules)
     space: tuple[Axis, ...] = ()
     """What its class declares to be searched, less what the spec fixes."""
@@ -87,7 +91,8 @@ class Factory:
         arguments = copy.deepcopy(self.hyperparameters | dict(overrides))
         rate = arguments.pop("lr", None)
         if rate is not None and self.rate_name:
-            arguments[self.rate_name] = rate
+            like = self.rate_like
+            arguments[self.rate_name] = rate if like is None else torch.full_like(like, rate)
         try:
             built = self.needs.construct(self.cls, network, arguments, steps, examples)
         except (ValueError, TypeError, RuntimeError) as error:
@@ -109,8 +114,14 @@ def resolve(text: str) -> Factory:
     signature = inspect.signature(cls).replace(parameters=_named_once(cls))
     _check_keywords(spec, signature)
     name = _rate_name(spec, cls, signature)
-    found, sample, way, arguments = _try_out(spec, cls, _choices(spec, signature, name))
-    rate, name = _rate(sample, signature, way, name)
+    choices, like = _choices(spec, signature, name), _tensor_rate(signature, name)
+    if like is not None:
+        for choice in choices:
+            choice[name] = torch.full_like(like, choice.get(name, like.item()))
+    found, sample, way, arguments = _try_out(spec, cls, choices)
+    rate, name, why = _rate(sample, signature, way, name, arguments)
+    if like is not None:
+        arguments = dict(spec.arguments)
     factory = Factory(
         spec,
         cls,
@@ -118,6 +129,8 @@ def resolve(text: str) -> Factory:
         found,
         rate,
         name,
+        like,
+        why,
         space=_space(spec, cls, signature),
         modules=(cls.__module__,),
     )
@@ -259,6 +272,14 @@ def _rate_name(spec: Spec, cls: type[Optimizer], signature: inspect.Signature) -
     return name
 
 
+def _tensor_rate(signature: inspect.Signature, name: str) -> Tensor | None:
+    """Return a copy of the rate's default value where that is a tensor of one number."""
+    default = signature.parameters[name].default if name in signature.parameters else None
+    if not isinstance(default, Tensor) or default.numel() != 1:
+        return None
+    return default.detach().clone()
+
+
 def _choices(spec: Spec, signature: inspect.Signature, name: str) -> list[dict[str, Any]]:
     """Return the spec's arguments, and those with a rate where the class may need to be given one.
 
@@ -309,20 +330,38 @@ def _missing(spec: Spec, cls: type[Optimizer], given: dict[str, Any]) -> str:
 
 
 def _rate(
-    sample: Optimizer, signature: inspect.Signature, way: Needs, name: str
-) -> tuple[float | None, str]:
-    """Return the rate of a constructed optimizer and the argument that takes it.
+    sample: Optimizer,
+    signature: inspect.Signature,
+    way: Needs,
+    name: str,
+    arguments: Mapping[str, Any],
+) -> tuple[float | None, str, str]:
+    """Return the rate of a constructed optimizer, the argument that takes it, and why it has none.
 
-    None where it has none; no argument where the parameter groups bring rates of their own.
+    The rate is what it was given, what its groups or defaults hold, or else the argument's default
+    value. No argument where the parameter groups bring rates of their own.
     """
-    parameters = signature.parameters.values()
-    if any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters):
-        value = (sample.defaults or {}).get(name)
-        for group in sample.param_groups[:1]:
-            value = group.get(name) if value is None else value
-        if isinstance(value, Real | Tensor):
-            return float(value), name
-    own = [group.get("lr") for group in sample.param_groups]
-    if way.groups and own and all(isinstance(value, Real | Tensor) for value in own):
-        return float(own[0]), ""  # type: ignore[arg-type]
-    return None, name
+    parameters = signature.parameters
+    variable = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    taken = name in parameters or variable
+    if taken:
+        default = parameters[name].default if name in parameters else None
+        first = sample.param_groups[0] if sample.param_groups else {}
+        for holds in (arguments, sample.defaults or {}, first, {name: default}):
+            if (value := _number(holds.get(name))) is not None:
+                return value, name, ""
+    own = [_number(group.get("lr")) for group in sample.param_groups]
+    if way.groups and own and own[0] is not None and None not in own:
+        return own[0], "", ""
+    if name not in parameters:
+        more = " that can be read" if variable else ""
+        return None, name, f"its constructor takes no {name}{more}"
+    shown = "" if default is inspect.Parameter.empty else f", by default {default!r:.40}"
+    return None, name, f"its {name}{shown}, is no number to start from"
+
+
+def _number(value: object) -> float | None:
+    """Return a rate as a float, where it is a number or a tensor of one; else None."""
+    if isinstance(value, Tensor):
+        return float(f"{value.item():.7g}") if value.numel() == 1 else None
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
