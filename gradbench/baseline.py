@@ -9,15 +9,24 @@ approaches (they share targets and data). Equal trajectories need no statistics.
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gradbench.compare import SAME, NotComparableError, clusters, comparable, log_ratios, usable
-from gradbench.record import ESCAPED, Record, from_data, to_json
+from gradbench.compare import (
+    NotComparableError,
+    check_alike,
+    clusters,
+    decisive,
+    log_ratios,
+    usable,
+)
+from gradbench.record import ESCAPED, Record, Status, from_data, to_json
 from gradbench.statistics import sign_flip
 
 LEVEL = 0.05
+BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
 FAMILIES = 4
 """Tests in a run: one per family, each at LEVEL / FAMILIES."""
 
@@ -79,6 +88,8 @@ def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:
         part.write_text(to_json(data, indent=1) + "\n", encoding="utf-8", errors=ESCAPED)
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise BaselineError(f"cannot write the baseline {path}: {error.strerror}") from None
 
 
@@ -106,21 +117,26 @@ def load(path: Path) -> Baseline:
 
 def check(about: dict[str, Any], baseline: Baseline) -> None:
     """Raise NotComparableError where a run cannot be held against the baseline."""
-    try:
-        comparable(about, baseline.about)
-    except NotComparableError:
-        pairs = [(n, about.get(n), baseline.about.get(n)) for n in SAME]
-        said = ", ".join(
-            f"{n} {new} here, {old} in the baseline" for n, new, old in pairs if new != old
-        )
-        raise NotComparableError(f"not comparable with the baseline: {said}") from None
+    ours, theirs = decisive(about), decisive(baseline.about)
+    said = [
+        f"{n} {ours[n]} here, {theirs[n]} in the baseline" for n in ours if ours[n] != theirs[n]
+    ]
+    if said:
+        raise NotComparableError(f"not comparable with the baseline: {', '.join(said)}")
 
 
 def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Record]) -> Change:
-    """Hold one family's records against the baseline's, for the cases that both have."""
+    """Hold one family's records against the baseline's, for cases and seeds that both have.
+
+    Raises NotComparableError where a case of one name is another problem, or has another budget or
+    target.
+    """
     ours, theirs = usable(new), usable(old)
     shared = [case for case, record in ours.items() if case in theirs and record.family == family]
+    for case in shared:
+        check_alike(ours[case], theirs[case], "here", "in the baseline")
     logs = {case: log_ratios(ours[case], theirs[case]) for case in shared}
+    shared = [case for case in shared if logs[case]]
     means = {case: sum(v.values()) / max(1, len(v)) for case, v in logs.items()}
     mean = sum(means.values()) / max(1, len(means))
     worse = sorted(((c, math.exp(m)) for c, m in means.items() if m > 0), key=lambda pair: -pair[1])
@@ -134,6 +150,43 @@ def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Rec
         pairs=len(pairs),
         worse=tuple(worse),
     )
+
+
+def lost(new: Sequence[Record], old: Sequence[Record]) -> list[str]:
+    """Return a line for each case that was solved on some seed and is now broken."""
+    before = {record.case: record for record in old}
+    found = []
+    for record in new:
+        was = before.get(record.case)
+        broken = next((s for s in BROKEN if s in record.statuses), None)
+        if broken is not None and was is not None and was.solved > 0:
+            found.append(
+                f"{record.optimizer}: {record.case} is {broken} ({record.reason}); the baseline "
+                f"has it solved on {was.solved} of {was.seeds} seeds"
+            )
+    return found
+
+
+def merged(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return what a baseline is to hold, and the items of the run that are not in it.
+
+    What crashed is not recorded, nor what is unsupported where it was solved before.
+    """
+    before = {(record.case, record.optimizer): record for record in old}
+    left = [
+        record
+        for record in new
+        if Status.CRASHED in record.statuses
+        or (
+            Status.UNSUPPORTED in record.statuses
+            and (was := before.get((record.case, record.optimizer))) is not None
+            and was.solved > 0
+        )
+    ]
+    out = set(map(id, left))
+    fit = {(r.case, r.optimizer): r for r in new if id(r) not in out}
+    kept = [record for name, record in before.items() if name not in fit]
+    return [*kept, *fit.values()], [f"{r.case}[{r.optimizer}]" for r in left]
 
 
 def strangers(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[str], list[str]]:

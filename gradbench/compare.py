@@ -8,8 +8,9 @@ from typing import Any
 from gradbench.record import Record, Status
 from gradbench.statistics import geometric_mean, holm, sign_flip
 
-SAME = ("protocol", "preset", "tuning")
-"""What two runs must share to be comparable; the sizes of the cases follow from the preset."""
+SAME = ("protocol", "preset", "tuning", "dtype")
+"""What two runs must share to be comparable, besides the kind of device; the sizes of the cases
+follow from the preset."""
 
 LEVEL = 0.05
 
@@ -81,12 +82,19 @@ class Comparison:
 
 def comparable(a: dict[str, Any], b: dict[str, Any]) -> None:
     """Raise NotComparableError where two runs' settings differ in what decides their numbers."""
-    for name in SAME:
-        if a.get(name) != b.get(name):
+    ours, theirs = decisive(a), decisive(b)
+    for name, value in ours.items():
+        if value != theirs[name]:
             raise NotComparableError(
-                f"not comparable: {name} is {a.get(name)} in A and {b.get(name)} in B; "
-                "run both alike"
+                f"not comparable: {name} is {value} in A and {theirs[name]} in B; run both alike"
             )
+
+
+def decisive(about: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a run's settings another run must share to be compared with it."""
+    device = about.get("device")
+    kind = device.get("type") if isinstance(device, dict) else None
+    return {name: about.get(name) for name in SAME} | {"device": kind}
 
 
 def compare(
@@ -107,7 +115,7 @@ def compare(
     if not shared:
         raise NotComparableError("not comparable: no case was run by both")
     for case in shared:
-        _check_alike(ours[case], theirs[case])
+        check_alike(ours[case], theirs[case], "in A", "in B")
     logs = {case: log_ratios(ours[case], theirs[case]) for case in shared}
     values = [sign_flip(list(logs[case].values())) for case in shared]
     adjusted = holm(values)
@@ -150,11 +158,12 @@ def differing(a: Record, b: Record) -> str:
     return next((name for name in names if getattr(a, name) != getattr(b, name)), "")
 
 
-def _check_alike(a: Record, b: Record) -> None:
+def check_alike(a: Record, b: Record, where_a: str, where_b: str) -> None:
+    """Raise NotComparableError where two records of one case are not of the same problem."""
     if name := differing(a, b):
         raise NotComparableError(
-            f"not comparable: {name} of {a.case} is {getattr(a, name)} in A and "
-            f"{getattr(b, name)} in B"
+            f"not comparable: {name} of {a.case} is {getattr(a, name)} {where_a} and "
+            f"{getattr(b, name)} {where_b}"
         )
 
 

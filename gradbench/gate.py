@@ -5,13 +5,13 @@ And the step's time, where that was asked for.
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gradbench.judge import Regressed
-from gradbench.record import PROTOCOL, Record, Status
+from gradbench.record import Record
 from gradbench.screen import LINE
 
 if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
@@ -28,7 +28,7 @@ class Held(pytest.Item):
 
     def __init__(self, *, what: str, hold: Callable[[], str], **keywords: Any) -> None:  # noqa: ANN401
         super().__init__(**keywords)
-        self.what, self.hold = what, hold
+        self.what, self.hold = what, functools.cache(hold)  # a plugin may run it again
 
     def runtest(self) -> None:
         """Fail where it regressed."""
@@ -45,7 +45,7 @@ class Held(pytest.Item):
 
 
 class Gate:
-    """What the session knows of its baseline."""
+    """What the session knows of its baseline; a plugin that judges when all items have run."""
 
     def __init__(self, options: "Options") -> None:
         self.options = options
@@ -55,6 +55,10 @@ class Gate:
         self.timed: list[str] = []
         self.cases: list[Case] = []
         self.device = options.device
+        self.active = False
+        """Whether cases run in this session."""
+        self.unwritten = False
+        """Whether a baseline was to be written and was not."""
 
     @property
     def holds(self) -> bool:
@@ -62,17 +66,25 @@ class Gate:
         return self.options.baseline is not None and not self.options.update_baseline
 
     @property
-    def wanted(self) -> bool:
-        """Whether anything is held against anything."""
-        return self.holds or self.options.time_against is not None
-
-    @property
     def told(self) -> list[str]:
         """What changed, and how the step's time did."""
         return self.said + self.timed
 
-    def items(self, session: pytest.Session, labels: dict[str, str]) -> list[pytest.Item]:
-        """Return one item per optimizer and what it is held against, to run last."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Judge after the last item, whatever has ordered or selected the items before it.
+
+        Items of their own: counted, shown and written into other plugins' reports as any other.
+        """
+        result = yield
+        held = self._items(session) if self.active else []
+        session.testscollected += len(held)
+        for item in held:
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        return result
+
+    def _items(self, session: pytest.Session) -> list[pytest.Item]:
+        """Return one item per optimizer and what it is held against."""
         made: list[pytest.Item] = []
         for what, wanted, hold in (
             ("against the baseline", self.holds, self.hold),
@@ -84,15 +96,15 @@ class Gate:
                     name=label,
                     nodeid=f"{what.split()[-1]}::{label}",
                     what=what,
-                    hold=functools.partial(hold, text),
+                    hold=functools.partial(hold, contestant.name),
                 )
-                for label, text in labels.items()
+                for label, contestant in self.options.contestants.items()
                 if wanted
             ]
         return made
 
-    def begin(self) -> None:
-        """Read the baseline that this run will be held against.
+    def begin(self, about: dict[str, Any]) -> None:
+        """Read the baseline that this run will be held against; `about` is what run.json will say.
 
         Raises pytest.UsageError, in one line, where it cannot be.
         """
@@ -102,7 +114,6 @@ class Gate:
         from gradbench import baseline
         from gradbench.compare import NotComparableError
 
-        about = {"protocol": PROTOCOL, "preset": options.preset, "tuning": options.tuning}
         try:
             self.base = baseline.load(options.baseline)
             baseline.check(about, self.base)
@@ -115,6 +126,10 @@ class Gate:
             raise pytest.UsageError(
                 f"the baseline has none of these optimizers; it has {shortened(list(have))}"
             )
+        versions = (about.get("versions"), self.base.about.get("versions"))
+        here, there = ((each or {}).get("torch") for each in versions)
+        if here != there:
+            self.said.append(f"the baseline was recorded with torch {there}, this run with {here}")
 
     def hold(self, optimizer: str) -> str:
         """Raise Regressed where a family got worse; else say, in a few words, what changed."""
@@ -133,9 +148,30 @@ class Gate:
         except NotComparableError as error:
             raise Regressed(str(error), pytrace=False) from None
         changes = [change for change in changes if change.cases > 0]
-        if not changes:
-            raise Regressed(f"no case of {optimizer} is in the baseline", pytrace=False)
-        seeds = {len(record.trials) for record in new} | {len(record.trials) for record in old}
+        lost = baseline.lost(new, old)
+        self.said += lost
+        if not changes and not lost:
+            raise Regressed(
+                f"nothing of {optimizer} was held against the baseline: no case of both ran on "
+                "the same seeds",
+                pytrace=False,
+            )
+        self._tell(changes, new, old)
+        worse = lost + [told(change) for change in changes if change.regressed]
+        if worse and self.options.gate != "record":
+            raise Regressed("\n".join(worse), pytrace=False)
+        count = sum(change.cases for change in changes)
+        same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
+        word = "regressed, let pass" if worse else "equal" if same else "not shown to be worse"
+        return f"{word} on {count} case{'' if count == 1 else 's'}"
+
+    def _tell(
+        self, changes: "Sequence[Change]", new: "Sequence[Record]", old: "Sequence[Record]"
+    ) -> None:
+        """Keep what is to be said of the changes, and of what could not be compared."""
+        from gradbench import baseline
+
+        seeds = {record.seeds for record in [*new, *old] if record.expectation != "learner"}
         if len(seeds) > 1:
             self.said.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
         self.said += [told(change) for change in changes if change.ratio != 1.0]
@@ -150,13 +186,6 @@ class Gate:
         for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
             if names:
                 self.said.append(f"{what}: {shortened(names)}")
-        worse = [change for change in changes if change.regressed]
-        if worse and self.options.gate != "record":
-            raise Regressed("\n".join(map(told, worse)), pytrace=False)
-        count = sum(change.cases for change in changes)
-        same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
-        word = "regressed, let pass" if worse else "equal" if same else "not shown to be worse"
-        return f"{word} on {count} case{'' if count == 1 else 's'}"
 
     def time(self, optimizer: str) -> str:
         """Raise Regressed where a step takes longer than the older version's; else say how long."""
@@ -189,35 +218,34 @@ class Gate:
             )
         return text
 
-    def end(self, about: dict[str, Any]) -> str | None:
-        """Write the baseline where that was asked for; return a line that says so.
+    def end(self, about: dict[str, Any]) -> list[str]:
+        """Write the baseline where that was asked for; return lines that say so.
 
-        What the old file has of other cases and optimizers is kept; a file of other settings is not
-        overwritten, and what crashed is not recorded.
+        The old file's records stay where a case was not run, crashed, or was solved and is now
+        unsupported; a file of other settings is not overwritten. `unwritten` says of a baseline
+        that could not be written.
         """
         path = self.options.baseline
         if path is None or not self.options.update_baseline or not self.records:
-            return None
+            return []
         from gradbench import baseline
         from gradbench.compare import NotComparableError
 
-        kept: list[Record] = []
-        fit = [r for r in self.records if Status.CRASHED not in r.statuses]
         try:
-            if path.exists():
-                old = baseline.load(path)
+            old = baseline.load(path) if path.exists() else None
+            if old is not None:
                 baseline.check(about, old)
-                fresh = {(record.case, record.optimizer) for record in self.records}
-                kept = [r for r in old.records if (r.case, r.optimizer) not in fresh]
+            found, left = baseline.merged(self.records, [] if old is None else old.records)
+            baseline.write(path, about, found)
         except (baseline.BaselineError, NotComparableError) as error:
-            return f"baseline not written: {error}"
-        try:
-            baseline.write(path, about, [*kept, *fit])
-        except baseline.BaselineError as error:
-            return f"baseline not written: {error}"
-        crashed = len(self.records) - len(fit)
-        left = f", {crashed} crashed and left out" if crashed else ""
-        return f"baseline: {path} ({len(fit)} new, {len(kept)} kept{left})"
+            self.unwritten = True
+            return [f"baseline not written: {error}"]
+        fresh = set(map(id, self.records))
+        new = sum(id(record) in fresh for record in found)
+        lines = [f"baseline: {path} ({new} new, {len(found) - new} kept)"]
+        if left:
+            lines.append(f"baseline: left out as crashed or unsupported: {shortened(left)}")
+        return lines
 
 
 def told(change: "Change") -> str:

@@ -5,10 +5,14 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.abc import SourceLoader
 from pathlib import Path
 from types import ModuleType
 
 from gradbench.spec import Spec, SpecError
+
+CONTENT = "__gradbench_content__"
+"""The name under which a file's module holds the text that it was made of."""
 
 
 def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
@@ -56,16 +60,29 @@ def _from_path(name: str) -> ModuleType:
 
 
 def _from_file(source: str) -> ModuleType:
+    """Import a file, once for each content that it has: two specs of it name the same classes.
+
+    It is compiled here: Python's own cache takes a file of the same size and second for unchanged.
+    """
     path = Path(source).expanduser().resolve()
     if not path.is_file():
         raise FileNotFoundError(source)
     if str(path.parent) not in sys.path:  # its neighbours can be imported, as when it is run
         sys.path.insert(0, str(path.parent))
     name = f"{path.stem}@{path.parent}"  # no importable name, so it hides no other module
+    text = path.read_bytes()
+    known = sys.modules.get(name)
+    if known is not None and vars(known).get(CONTENT) == text:
+        return known
     module_spec = importlib.util.spec_from_file_location(name, path)
-    if module_spec is None or module_spec.loader is None:
+    if module_spec is None or not isinstance(module_spec.loader, SourceLoader):
         raise ImportError(f"not a Python file: {source}")
     module = importlib.util.module_from_spec(module_spec)
+    setattr(module, CONTENT, text)
     sys.modules[name] = module
-    module_spec.loader.exec_module(module)
+    try:
+        exec(module_spec.loader.source_to_code(text, path), vars(module))  # noqa: S102
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     session = Session(config, options.read(config), screen)
     config.stash[_SESSION] = session
     config.pluginmanager.register(session, "gradbench.session")
+    config.pluginmanager.register(session.gate, "gradbench.gate")
     config.pluginmanager.register(screen, "gradbench.screen")
     if not session.options.optimizers:
         return
@@ -55,14 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(
-    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Leave the paper's claims out, unless `-m` speaks of them; hold against the baseline last."""
-    ours = config.stash[_SESSION]
-    if ours.gate.wanted and any(Asked.KEY in item.stash for item in items):
-        named = {label: each.name for label, each in ours.options.contestants.items()}
-        items += ours.gate.items(session, named)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the paper's claims out, unless `-m` speaks of them."""
     waiting = [item for item in items if _waits(item, config)]
     if waiting:
         config.hook.pytest_deselected(items=waiting)

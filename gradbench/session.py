@@ -15,7 +15,7 @@ from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
 from gradbench.options import Contestant, Options
-from gradbench.record import Expectation, Outcome, Record, contestants
+from gradbench.record import PROTOCOL, Expectation, Outcome, Record, contestants
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
 
@@ -58,7 +58,7 @@ class Session:
         self.costs = CostTable()
         self.items: dict[str, Item] = {}
         self.taken: dict[str, Record] = {}
-        self.updated: str | None = None
+        self.updated: list[str] = []
         self.idle = ""
         self.reports: list[str] = []
         self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0))
@@ -92,8 +92,9 @@ class Session:
             raise pytest.UsageError("-m step_cost: paper is another optimizer in every case")
         if not runs:
             return
-        self.gate.begin()
         described |= machine()
+        settings = {"preset": self.options.preset, "tuning": self.options.tuning}
+        self.gate.begin(described | settings | {"protocol": PROTOCOL})
         self._make_items(wanted, described)
         waiting = [(name, item) for name, item in self.items.items() if name not in self.taken]
         try:
@@ -103,6 +104,7 @@ class Session:
                 self.folder.add(record)
             self.folder.point_latest()
             self.gate.records, self.gate.device = self.folder.records, self.device
+            self.gate.active = True
             self.gate.cases = [asked.case for item in wanted if (asked := _asked(item))]
             self.screen.active = True
         except OSError as error:
@@ -266,7 +268,8 @@ class Session:
         self.updated = self.gate.end(self.run)
         with self.folder.kept_going():
             self.reports = write_reports(self.folder, self.run, self.gate.told)
-        if self.folder.trouble and session.exitstatus == pytest.ExitCode.OK:
+        lost = self.folder.trouble or self.gate.unwritten
+        if lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _idle(self, session: pytest.Session) -> str:
@@ -293,7 +296,7 @@ class Session:
             terminalreporter.write_line(self.costs.text())
         if self.folder is not None:
             said = [*(f"baseline: {text}" for text in self.gate.said), *self.gate.timed]
-            tell(terminalreporter, self.folder, said, [*filter(None, [self.updated])], self.reports)
+            tell(terminalreporter, self.folder, said, self.updated, self.reports)
 
 
 def _check_distinct(items: list[pytest.Item]) -> None:
