@@ -79,6 +79,8 @@ def tell(
         reporter.section("NEWS", green=True)
         for text in found:
             reporter.write_line(text)
+    if folder.restored:
+        reporter.write_line(f"gradbench: {folder.restored}")
     if folder.trouble:
         lost = f"{folder.unwritten} of {len(records)} records are not on the disk"
         reporter.write_line(f"gradbench: cannot write {folder.path}: {folder.trouble}; {lost}")

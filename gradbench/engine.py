@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from gradbench.imports import imported
+from gradbench.item import Item
 from gradbench.spec import SpecError, parse
 from gradbench.work import HERE
 
@@ -95,9 +96,25 @@ def choose(
         return Chosen(Inline(tell), "inline", lambda: 1, shared=False)
     from gradbench.processes import Processes
 
-    engine = Processes(places, tell, timeout)
+    engine = Processes(places, tell, timeout, owner)
     shared = len(places) > len(set(places))
     return Chosen(engine, f"processes:{len(places)}", lambda: len(places), shared=shared)
+
+
+def owner(item: Item, *_: object) -> str:
+    """Return whose process an item needs; those of torch's own optimizers may share one.
+
+    An optimizer of anybody else's, or a network, gets processes that no other has used.
+    """
+    known = item.optimizer in {"paper", "none"} or _is_torchs(item.optimizer)
+    return "" if known and item.architecture is None else f"{item.optimizer} {item.architecture}"
+
+
+def _is_torchs(text: str) -> bool:
+    spec = parse(text)
+    names = {name.lower() for name in vars(torch.optim)}
+    parts = (spec, *spec.added)
+    return all(each.source is None and each.name.lower() in names for each in parts)
 
 
 def custom(text: str) -> Engine:

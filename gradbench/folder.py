@@ -19,7 +19,9 @@ from gradbench.record import (
     Record,
     append,
     contestants,
+    in_order,
     line_of,
+    lines_of,
     to_json,
 )
 
@@ -36,6 +38,8 @@ class RunFolder:
         """What has been recorded, with each contestant in the optimizer's place."""
         self.trouble: str | None = None
         """Why something could not be written, the first time."""
+        self.restored = ""
+        """That the records had to be written again, where another has changed their file."""
         self._whole: list[Record] = []
         self._written = 0
 
@@ -88,6 +92,17 @@ class RunFolder:
         with self.kept_going():
             self.write("records.jsonl", "".join(map(line_of, records)))
             self._written = len(records)
+
+    def settle(self, about: dict[str, Any]) -> None:
+        """Have the records be in the cases' order, and the file hold each, whoever changed it."""
+        ordered, file = in_order(self._whole, about), self.path / "records.jsonl"
+        with self.kept_going():
+            lines = sum(1 for _ in lines_of(file)) if file.exists() else 0
+            changed = self._written > 0 and lines != self._written
+            if changed or list(map(id, ordered)) != list(map(id, self._whole)):
+                self.change(ordered)
+            if changed:
+                self.restored = f"{file}: another has changed it in the run; it was written again"
 
     @property
     def whole(self) -> tuple[Record, ...]:

@@ -24,7 +24,9 @@ def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
         module = _from_file(source) if source.endswith(".py") else _from_path(source)
     except FileNotFoundError:
         raise SpecError(f"{spec.text!r}: there is no file {source}") from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also pytest's skip at module level
         raise SpecError(
             f"{spec.text!r}: cannot import {source}: {type(error).__name__}: {error}"
             f"{_as_module(spec, source, error)}"

@@ -29,6 +29,7 @@ def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
     # a call whose worker died is not tried again by the scheduler: the controller does
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
     dask.config.set({"distributed.worker.profile.enabled": False})
+    dask.config.set({"distributed.worker.daemon": False})  # optimizers may start processes
     dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30})
     if kind == "local":
         if not count.isdecimal() or not int(count):

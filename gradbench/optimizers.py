@@ -307,7 +307,9 @@ def _try_out(
     """Return what `detect.found` does; what cannot be built here would fail in every case."""
     try:
         return detect.found(cls, choices, inner)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         text = " ".join(str(error).split())[:300]
         hint = "" if isinstance(error, ImportError) else _missing(spec, cls, choices[-1])
         raise SpecError(

@@ -5,7 +5,7 @@ Readers ignore fields they do not know; adding a field keeps the schema.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -228,9 +228,13 @@ def append(path: Path, record: Record) -> None:
 
     Raises OSError where it cannot be written.
     """
-    left = memoryview(line_of(record).encode(errors=ESCAPED))
-    with path.open("ab", buffering=0) as file:
+    line = line_of(record).encode(errors=ESCAPED)
+    with path.open("ab+", buffering=0) as file:
         end = file.tell()
+        if end > 0:
+            file.seek(end - 1)
+            line = line if file.read(1) == b"\n" else b"\n" + line  # half a line stands alone
+        left = memoryview(line)
         try:
             while left:
                 left = left[file.write(left) :]
@@ -269,13 +273,36 @@ def from_data(data: Any) -> Record:  # noqa: ANN401
     return record
 
 
+def lines_of(path: Path) -> Iterator[str]:
+    """Yield a file's lines, whatever bytes and separators of Unicode they hold."""
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as text:
+        yield from text
+
+
+def in_order(records: Iterable[Record], about: Mapping[str, Any]) -> list[Record]:
+    """Return a run's records in the order of its cases and optimizers, as run.json has them."""
+    cases = {name: place for place, name in enumerate(about.get("problems") or ())}
+    specs = {name: place for place, name in enumerate(about.get("optimizers") or ())}
+    networks = {name: place for place, name in enumerate(about.get("architectures") or ())}
+    end = len(cases) + len(specs) + len(networks)
+
+    def place(record: Record) -> tuple[int, int, int]:
+        spec = record.optimizer.removesuffix(f" on {record.architecture}")
+        network = "paper" if record.architecture is None else record.architecture
+        ranks = ((cases, record.case), (specs, spec), (networks, network))
+        first, second, third = (known.get(name, end) for known, name in ranks)
+        return first, second, third
+
+    return sorted(records, key=place)
+
+
 def read(path: Path) -> list[Record]:
     """Read every record of a `.jsonl` file.
 
     Raises ValueError with the line's number where a line is no record.
     """
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if not line.strip():
             continue
         try:

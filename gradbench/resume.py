@@ -11,7 +11,7 @@ from typing import Any
 from gradbench import architectures
 from gradbench.item import Item, optimizer_of
 from gradbench.optimizers import resolve
-from gradbench.record import PROTOCOL, Record, parse
+from gradbench.record import PROTOCOL, Record, lines_of, parse
 from gradbench.runs import RunError
 from gradbench.sources import digest
 
@@ -38,6 +38,13 @@ def _digest(modules: tuple[str, ...]) -> str:
     return digest(modules)
 
 
+def is_of(record: Record, item: Item) -> bool:
+    """Whether a record says that it is of this item, besides carrying its key."""
+    said = (record.case, record.optimizer, record.architecture, record.problem, record.budget)
+    case = item.case
+    return said == (case.id, item.optimizer, item.architecture, item.problem, case.budget)
+
+
 def finished(folder: Path) -> dict[str, Record]:
     """Return a run's records that a continued run may take over, by their keys.
 
@@ -47,11 +54,11 @@ def finished(folder: Path) -> dict[str, Record]:
     if not (folder / "run.json").is_file():
         raise RunError(f"{folder} is no run: it needs run.json")
     try:
-        text = (folder / "records.jsonl").read_text(encoding="utf-8", errors="replace")
+        lines = list(lines_of(folder / "records.jsonl"))
     except FileNotFoundError:  # it was killed before its first record
         return {}
     found = {}
-    for line in text.splitlines():
+    for line in lines:
         try:
             record = parse(line)
         except ValueError:

@@ -60,7 +60,7 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     return record, timed
 
 
-def crashed(item: Item, error: Exception, tries: int = 1) -> tuple[Record, list[TrialResult]]:
+def crashed(item: Item, error: BaseException, tries: int = 1) -> tuple[Record, list[TrialResult]]:
     """Return what is recorded of an item that could not be run to its end, for this error."""
     record = _blank(item, item.case.build())
     record.key = ""

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from gradbench.brief import LARGE, in_brief, whose
 from gradbench.compare import differing
 from gradbench.folder import HELD
-from gradbench.record import Expectation, Record, parse
+from gradbench.record import Expectation, Record, in_order, lines_of, parse
 
 
 class RunError(ValueError):
@@ -54,7 +54,7 @@ def load(path: Path, only: str | None = None) -> Run:
     if not isinstance(described, dict):
         raise RunError(f"{about}: not an object")
     records, damaged = [], []
-    for number, line in enumerate(lines(file), start=1):
+    for number, line in enumerate(lines_of(file), start=1):
         if not line.strip() or (only is not None and whose(line) not in {None, only}):
             continue
         try:
@@ -64,13 +64,8 @@ def load(path: Path, only: str | None = None) -> Run:
             continue
         record.optimizer = record.contestant
         records.append(record)
-    return Run(folder, described, records, damaged, _held(folder / HELD))
-
-
-def lines(file: Path) -> Iterator[str]:
-    """Yield a file's lines, whatever bytes they hold."""
-    with file.open(encoding="utf-8", errors="replace", newline="\n") as text:
-        yield from text
+    found = in_order(records, described)
+    return Run(folder, described, found, damaged, _held(folder / HELD))
 
 
 def _is_large(file: Path) -> bool:

@@ -25,7 +25,8 @@ class Screen:
 
         With neither letter nor word pytest writes nothing; its summary at the end needs the word.
         """
-        if report.when != "call" or _line(report) is None:
+        known = report.outcome in {"passed", "failed", "skipped"}  # not of one that runs again
+        if report.when != "call" or _line(report) is None or not known:
             return None
         expected = hasattr(report, "wasxfail")
         if report.passed:

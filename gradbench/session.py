@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gradbench.case import Case
     from gradbench.item import Item
     from gradbench.record import TrialResult
+    from gradbench.work import Answer
 
 PASSING = ("load", "commit", "dirty")
 """What run.json says of the machine that decides no numbers; sources are looked at themselves."""
@@ -61,7 +62,7 @@ class Session:
         self.updated: list[str] = []
         self.idle = ""
         self.reports: list[str] = []
-        self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0))
+        self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0), self._keep)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_header(self) -> Generator[None, list[str], list[str]]:
@@ -116,7 +117,7 @@ class Session:
 
     def _make_items(self, wanted: list[pytest.Item], machine: dict[str, Any]) -> None:
         """Say what is to run, and which of it an earlier run has finished."""
-        from gradbench.resume import finished, key
+        from gradbench.resume import finished, is_of, key
 
         decides = {name: value for name, value in machine.items() if name not in PASSING}
         for node in wanted:
@@ -130,7 +131,10 @@ class Session:
             done = finished(self.options.resume)
         except (ValueError, OSError) as error:
             raise pytest.UsageError(f"--gb-resume: {_first_line(error)}") from None
-        self.taken = {n: done[item.key] for n, item in self.items.items() if item.key in done}
+        self.taken = {n: done[i.key] for n, i in self.items.items() if i.key in done}
+        for name, record in list(self.taken.items()):
+            if not is_of(record, self.items[name]):  # its line was changed
+                del self.taken[name]
 
     def _begin(self, items: int) -> dict[str, Any]:
         """Choose the device, and the engine where items will run, and resolve every name.
@@ -144,17 +148,7 @@ class Session:
         self.device = self.costs.device = device_name(options.device)
         if items > 0:
             self.dispatch.choose(options.engine, items, self.device, options.timeout)
-        from gradbench import architectures
-        from gradbench.optimizers import resolve
-
-        for spec in options.optimizers:
-            if spec.text != "paper":
-                resolve(spec.text)
-        if options.time_against is not None:
-            resolve(options.time_against.text)
-        for network in options.architectures:
-            if network is not None:
-                architectures.resolve(network.text)
+        _resolve(options)
         return environment(self.device, options.dtype)
 
     def _describe(self, folder: RunFolder, environment: dict[str, Any]) -> dict[str, Any]:
@@ -242,9 +236,8 @@ class Session:
             raise pytest.UsageError("attempt() is for functions marked gradbench(cases=...)")
         if (record := self.taken.get(node.name)) is not None:
             results: list[TrialResult] = []
-        else:
+        else:  # of an item that runs again, what it came to the first time
             record, results, trouble = self.dispatch.result(node.name, self.items[node.name])
-            self.folder.add(record)
             if trouble:
                 node.add_report_section("call", "gradbench", trouble)
         record = contestants([record])[0]
@@ -253,11 +246,19 @@ class Session:
         judge(node, record, self.options.gate)
         return record
 
+    def _keep(self, name: str, answer: "Answer") -> None:
+        """Write an item's record, once, as soon as it has ended."""
+        del name
+        if self.folder is not None:
+            self.folder.add(answer[0])
+
     # What the user sees
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report of what has been recorded, also after an interruption."""
         self.dispatch.close()
+        if self.folder is not None:
+            self.folder.settle(self.run)
         if session.exitstatus == pytest.ExitCode.OK and (why := self._idle(session)):
             self.idle = why
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
@@ -268,7 +269,7 @@ class Session:
         self.updated = self.gate.end(self.run)
         with self.folder.kept_going():
             self.reports = write_reports(self.folder, self.run, self.gate.told)
-        lost = self.folder.trouble or self.gate.unwritten
+        lost = self.folder.trouble or self.folder.restored or self.gate.unwritten
         if lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -297,6 +298,23 @@ class Session:
         if self.folder is not None:
             said = [*(f"baseline: {text}" for text in self.gate.said), *self.gate.timed]
             tell(terminalreporter, self.folder, said, self.updated, self.reports)
+
+
+def _resolve(options: Options) -> None:
+    """Resolve every name; raises ValueError or ImportError, in one line, for what there is not."""
+    from gradbench import architectures
+    from gradbench.optimizers import resolve
+    from gradbench.work import exits_raised
+
+    with exits_raised():
+        for spec in options.optimizers:
+            if spec.text != "paper":
+                resolve(spec.text)
+        if options.time_against is not None:
+            resolve(options.time_against.text)
+        for network in options.architectures:
+            if network is not None:
+                architectures.resolve(network.text)
 
 
 def _check_distinct(items: list[pytest.Item]) -> None:

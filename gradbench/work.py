@@ -21,6 +21,8 @@ not the optimizer, raised."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt (malloc.h)."""
 
+LEAVE = os._exit
+
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -88,22 +90,44 @@ class Surroundings:
             os.chdir(folder)
 
 
+@contextlib.contextmanager
+def exits_raised() -> Iterator[None]:
+    """Have `os._exit` raise SystemExit here, as `sys.exit` does; forked children still exit."""
+    process = os.getpid()
+
+    def leave(status: int = 0) -> None:
+        if os.getpid() != process:
+            LEAVE(status)
+        raise SystemExit(f"os._exit({status}) was called")
+
+    os._exit = leave  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = LEAVE
+
+
 def work(item: Item, around: Surroundings) -> Answer:
     """Run one item; whatever it raises becomes a crashed record.
 
     Items that come to one process at once run one after another: they would share its threads and
     its random state.
     """
-    with _ONE_AT_A_TIME, around.entered():
+    with _ONE_AT_A_TIME, around.entered(), exits_raised():
         from gradbench.running import crashed, run_item
 
         item = replace(item, device=HERE.device or item.device)
-        began = time.perf_counter()
+        began, process = time.perf_counter(), os.getpid()
         try:
             record, results = run_item(item, HERE.tell)
-        except Exception as error:  # noqa: BLE001
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # also pytest's outcomes, which are none
             record, results = crashed(item, error)
             return record, results, "".join(traceback.format_exception(error))
+        finally:
+            if os.getpid() != process:  # a child that the optimizer forked came back here
+                LEAVE(1)
         record.timing["case_seconds"] = time.perf_counter() - began
         if around.shared:
             record.timing["contended"] = True

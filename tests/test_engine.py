@@ -221,7 +221,7 @@ def test_how_far_is_said_honestly():
     dispatch._chosen = SimpleNamespace(workers=lambda: 2)
     dispatch._futures = {"a": Future(done=True, running=False), "b": Future(running=True)}
     assert dispatch._far() == "1 done, 1 running, 0 waiting, 2 workers, time left unknown"
-    dispatch._ended, dispatch._begun = 4, time.monotonic() - 50
+    dispatch._answers, dispatch._begun = dict.fromkeys("wxyz"), time.monotonic() - 50
     assert dispatch._far() == "5 done, 1 running, 0 waiting, 2 workers, about 10 s left"
     dispatch._futures["c"] = Future()  # of an engine that does not say what runs
     dispatch._chosen = SimpleNamespace(workers=lambda: None)
