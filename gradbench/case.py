@@ -11,9 +11,6 @@ from gradbench.record import Expectation
 if TYPE_CHECKING:
     from gradbench.scenario import Scenario
 
-PRESETS = ("quick", "standard", "paper")
-"""Sizes, batches and budgets of the cases: minutes, hours, and the paper's own."""
-
 LEARNER = "none"
 """What stands in the place of the optimizer where an approach takes none."""
 

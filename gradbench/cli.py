@@ -13,8 +13,8 @@ import pytest
 from tabulate import tabulate
 
 from gradbench import __version__
-from gradbench.case import PRESETS
 from gradbench.compare import comparable, compare
+from gradbench.declared import PRESETS
 from gradbench.discover import cases, suites
 from gradbench.history import histories, runs
 from gradbench.record import ESCAPED, to_json

@@ -10,6 +10,7 @@ import torch
 
 from gradbench.imports import imported
 from gradbench.item import Item
+from gradbench.settings import carried
 from gradbench.spec import SpecError, parse
 from gradbench.work import HERE
 
@@ -200,4 +201,5 @@ def environment(device: str, dtype: str) -> dict[str, Any]:
         "dtype": dtype,
         "tf32": torch.get_float32_matmul_precision() != "highest",
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "settings": carried(),
     }

@@ -1,37 +1,36 @@
-"""The pytest plugin: collects the cases and hands them to the session. Imports no torch."""
+"""The pytest plugin: does nothing, and imports next to nothing, where no case of ours is met."""
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.unittest import TestCaseFunction
 
-from gradbench import options
-from gradbench.case import LEARNER
-from gradbench.costs import CostTable
-from gradbench.discover import suites
-from gradbench.options import Contestant
-from gradbench.replay import ReplayClock
-from gradbench.screen import Screen
-from gradbench.session import NO_OPTIMIZER, Asked, Session
+from gradbench import declared
 
 if TYPE_CHECKING:
-    from gradbench.case import Case
+    from gradbench.costs import CostTable
     from gradbench.record import Record
+    from gradbench.session import Session
 
-_SESSION = pytest.StashKey[Session]()
+_SESSION = pytest.StashKey["Session"]()
+
+MARK = "gradbench"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
-    options.add(parser)
+    declared.add(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options' syntax; names are resolved after collection."""
+    """Check the options' syntax where one is given; names are resolved after collection."""
     config.addinivalue_line(
         "markers",
-        "gradbench(cases): run the function once per case and optimizer; cases(preset) yields them",
+        "gradbench(cases=...): run the function once per case and optimizer; cases(preset) yields "
+        "them",
     )
     config.addinivalue_line(
         "markers", "step_cost: times an optimizer's step by itself; run with -m step_cost"
@@ -39,26 +38,46 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "claim: trains by the paper's settings and asserts its claim; run with -m claim"
     )
+    if declared.given(config):
+        _session(config)
+
+
+def _session(config: pytest.Config) -> "Session":
+    """Return what this session runs of ours, from the first time that anything is met."""
+    if _SESSION in config.stash:
+        return config.stash[_SESSION]
+    from gradbench.options import read
+    from gradbench.screen import Screen
+    from gradbench.session import Session
+
     screen = Screen(config)
-    session = Session(config, options.read(config), screen)
-    config.stash[_SESSION] = session
-    config.pluginmanager.register(session, "gradbench.session")
-    config.pluginmanager.register(session.gate, "gradbench.gate")
-    config.pluginmanager.register(screen, "gradbench.screen")
+    session = config.stash[_SESSION] = Session(config, read(config), screen)
+    for plugin, name in ((session, "session"), (session.gate, "gate"), (screen, "screen")):
+        config.pluginmanager.register(plugin, f"gradbench.{name}")
     if not session.options.optimizers:
-        return
-    if hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None):
+        return session
+    if hasattr(config, "workerinput") or config.getoption("numprocesses", None):
         raise pytest.UsageError("gradbench runs its cases in one pytest process: leave out -n")
     if config.pluginmanager.hasplugin("benchmark"):
         # An item that was interrupted or never took a second step has no step time to show.
         config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
         _quiet_benchmark(config)
+    return session
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the paper's claims out, unless `-m` speaks of them."""
-    waiting = [item for item in items if _waits(item, config)]
+    """Leave the paper's claims out, unless `-m` speaks of them.
+
+    Raises UsageError where the mark of cases stands on a method of a unittest.TestCase.
+    """
+    for item in items:
+        if isinstance(item, TestCaseFunction) and any(m.name == MARK for m in item.own_markers):
+            raise pytest.UsageError(
+                f"{item.nodeid}: a method of unittest.TestCase takes no fixtures: use a plain class"
+            )
+    marked = [item for item in items if any(map(item.get_closest_marker, WAITING))]
+    waiting = [item for item in marked if _waits(item, config)]
     if waiting:
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item not in waiting]
@@ -70,10 +89,12 @@ WAITING = ("claim", "step_cost")
 
 def _waits(item: pytest.Item, config: pytest.Config) -> bool:
     """Whether an item is one of ours that waits to be asked for, and nobody did."""
+    from gradbench.discover import suites
+
     marks = [mark for mark in WAITING if item.get_closest_marker(mark)]
     named = config.args
     return (
-        any(mark not in config.option.markexpr for mark in marks)
+        any(mark not in config.getoption("markexpr", "") for mark in marks)
         and item.path.is_relative_to(suites())
         and not any("::" in name and item.name.startswith(name.split("::")[-1]) for name in named)
     )
@@ -93,65 +114,43 @@ def _quiet_benchmark(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
     """Drop the momentary clock rate, which makes every comparison warn of another machine."""
-    for key in [key for key in machine_info.get("cpu", {}) if key.startswith("hz_actual")]:
-        del machine_info["cpu"][key]
+    if _SESSION in config.stash:
+        for key in [key for key in machine_info.get("cpu", {}) if key.startswith("hz_actual")]:
+            del machine_info["cpu"][key]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(
-    collector: pytest.Module | pytest.Class, obj: object
+    collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> list[pytest.Item] | None:
-    """Turn a function marked `gradbench(cases=...)` into one item per case and optimizer."""
-    mark = next((m for m in getattr(obj, "pytestmark", []) if m.name == "gradbench"), None)
-    if mark is None or not isinstance(collector, pytest.Module) or not callable(obj):
-        return None
-    if "cases" not in mark.kwargs:
-        raise collector.CollectError("write @pytest.mark.gradbench(cases=function_of_the_preset)")
-    return list(_items(collector, obj, mark.kwargs["cases"]))
+    """Turn a function under the mark `gradbench(cases=...)` into an item per case and optimizer.
 
-
-class CaseFunction(pytest.Function):
-    """A test function whose name is the case's, with the optimizer in brackets.
-
-    pytest 9.2 compares ids in parts when it reruns the last failures, and takes a name with
-    brackets for one part; reading the id back from its text splits it as the cache does.
+    The mark may stand on the function, on its class, or on its module; there, it is for the tests
+    that take `attempt`.
     """
+    if not callable(obj) or inspect.isclass(obj):
+        return None
+    own = next((m for m in getattr(obj, "pytestmark", []) if m.name == MARK), None)
+    mark = own or collector.get_closest_marker(MARK)
+    if mark is None:
+        return None
+    from gradbench.collection import arguments, items
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **kwargs)
-        if hasattr(self, "_id"):
-            self._id = type(self._id).parse(str(self._id))
-
-
-def _items(
-    collector: pytest.Module, function: object, cases: "Callable[[str], Iterator[Case]]"
-) -> Iterator[pytest.Item]:
-    session = collector.config.stash[_SESSION]
-    specs = session.options.optimizers
-    timed = collector.config.pluginmanager.hasplugin("benchmark")
-    for case in cases(session.options.preset):
-        contestants = session.options.contestants
-        ids = {f"{case.id}[{label}]": each for label, each in contestants.items()}
-        if not specs or not case.takes_optimizer:  # a learner runs once, whoever else runs
-            ids = {case.id: Contestant(LEARNER, None)}
-        for item_id, contestant in ids.items():
-            item = CaseFunction.from_parent(collector, name=item_id, callobj=function)
-            if not specs:
-                item.add_marker(pytest.mark.skip(reason=NO_OPTIMIZER))
-            clock = ReplayClock()
-            if timed:
-                item.add_marker(pytest.mark.benchmark(timer=clock, group=case.id))
-                item.fixturenames.append("benchmark")
-            item.stash[Asked.KEY] = Asked(case, contestant, clock)
-            yield item
+    if own is None and not (collector.istestfunction(obj, name) and "attempt" in arguments(obj)):
+        return None
+    return list(items(collector, name, obj, mark, _session(collector.config)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what asks for an `optimizer_spec` once per optimizer."""
     if "optimizer_spec" in metafunc.fixturenames:
-        options = metafunc.config.stash[_SESSION].options
+        from gradbench.session import NO_OPTIMIZER
+
+        options = _session(metafunc.config).options
         specs = {label: each.optimizer for label, each in options.contestants.items()}
         skipped = pytest.param("", marks=pytest.mark.skip(reason=NO_OPTIMIZER), id="none")
         values = [pytest.param(spec, id=label) for label, spec in specs.items()]
@@ -159,15 +158,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def cost_table(request: pytest.FixtureRequest) -> CostTable:
+def cost_table(request: pytest.FixtureRequest) -> "CostTable":
     """Return the session's table of step costs."""
-    return request.config.stash[_SESSION].costs
+    return _session(request.config).costs
 
 
 @pytest.fixture
 def attempt(request: pytest.FixtureRequest) -> "Callable[[], Record]":
     """Have the optimizer attempt the case; the call returns the record where it may pass."""
-    session = request.config.stash[_SESSION]
+    session = _session(request.config)
     timed = request.config.pluginmanager.hasplugin("benchmark")
     benchmark = request.getfixturevalue("benchmark") if timed else None
     return lambda: session.attempt(request.node, benchmark)

@@ -128,7 +128,8 @@ class Processes:
     def _run(self, job: Job, place: int) -> None:
         """Have a call run in a process that no other owner has used, and settle its future."""
         worker, owner = self._workers.get(place), self._serving[place]
-        if worker is None or not worker.alive() or worker.served not in {None, owner}:
+        fit = worker is not None and not worker.spent and worker.served in {None, owner}
+        if worker is None or not fit or not worker.alive():
             if worker is not None:
                 worker.end()
             if why := self._start(place):
@@ -165,6 +166,8 @@ class Processes:
                 ends = None if self.timeout is None else time.monotonic() + self.timeout
             elif number != job.number:
                 raise ValueError(f"the answer is of call {number}, not {job.number}")
+            elif word == "spent":
+                worker.spent = True
             elif word == "tell":
                 self.tell(job.number, said)
             elif word == "raised":

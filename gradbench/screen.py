@@ -36,13 +36,17 @@ class Screen:
         else:
             category = "failed"
         word = "NEWS" if category == "xpassed" else category.upper()
-        return category, "", word if self.finished or self.config.option.verbose > 0 else ""
+        return (
+            category,
+            "",
+            word if self.finished or self.config.getoption("verbose", 0) > 0 else "",
+        )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logstart(self, nodeid: str) -> Generator[None, None, None]:
         """Have our lines start at the left, below the line on which pytest names their file."""
         file = nodeid.partition("::")[0]
-        begins = self.active and not self.config.option.verbose and file != self.file
+        begins = self.active and not self.config.getoption("verbose", 0) and file != self.file
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if begins and reporter is not None:
             reporter.currentfspath = None  # else pytest ends the last file with a percentage
@@ -55,7 +59,7 @@ class Screen:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write one line per finished item."""
         text = _line(report)
-        if report.when == "call" and text and not self.config.option.verbose:
+        if report.when == "call" and text and not self.config.getoption("verbose", 0):
             self._write(f"  {text}\n")
 
     def _write(self, text: str) -> None:

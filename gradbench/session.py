@@ -42,6 +42,7 @@ class Asked:
     case: "Case"
     contestant: Contestant
     clock: ReplayClock
+    attempted: bool = False
 
 
 class Session:
@@ -62,7 +63,7 @@ class Session:
         self.updated: list[str] = []
         self.idle = ""
         self.reports: list[str] = []
-        self.dispatch = Dispatch(LiveLine(silent=config.option.verbose > 0), self._keep)
+        self.dispatch = Dispatch(LiveLine(silent=config.getoption("verbose", 0) > 0), self._keep)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_header(self) -> Generator[None, list[str], list[str]]:
@@ -80,7 +81,7 @@ class Session:
         wanted = [item for item in session.items if _asked(item)]
         self.has_cases = bool(wanted)
         costs = [item for item in session.items if item.get_closest_marker("step_cost")]
-        idle = self.config.option.collectonly or not self.options.optimizers
+        idle = self.config.getoption("collectonly", default=False) or not self.options.optimizers
         if idle or not (wanted or costs):
             return
         _check_distinct(wanted)
@@ -197,7 +198,7 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Under --gb-dry-run, say what would be run instead of running it."""
-        if not self.options.dry_run or self.config.option.collectonly:
+        if not self.options.dry_run or self.config.getoption("collectonly", default=False):
             return None
         from gradbench.dryrun import dry_run
 
@@ -234,6 +235,7 @@ class Session:
         asked = _asked(node)
         if asked is None or self.folder is None:
             raise pytest.UsageError("attempt() is for functions marked gradbench(cases=...)")
+        asked.attempted = True
         if (record := self.taken.get(node.name)) is not None:
             results: list[TrialResult] = []
         else:  # of an item that runs again, what it came to the first time
@@ -243,8 +245,19 @@ class Session:
         record = contestants([record])[0]
         node.user_properties.append((LINE, line(record)))
         asked.clock.replay(results, benchmark)
+        self._end_where_spent(node)
         judge(node, record, self.options.gate)
         return record
+
+    def _end_where_spent(self, node: pytest.Item) -> None:
+        """End the session where an item has left in this process what nothing can put back."""
+        from gradbench.work import HERE
+
+        if HERE.spent and node is not node.session.items[-1]:
+            node.session.shouldstop = (
+                f"gradbench: {node.name} left behind in this process: {HERE.spent}; what comes "
+                "after it would not be itself: use --gb-engine=processes:1"
+            )
 
     def _keep(self, name: str, answer: "Answer") -> None:
         """Write an item's record, once, as soon as it has ended."""
@@ -276,7 +289,11 @@ class Session:
     def _idle(self, session: pytest.Session) -> str:
         """Return why nothing was attempted in a session of our cases alone; empty where it was."""
         ours = [item for item in session.items if waits_for_an_optimizer(item)]
-        if not ours or len(ours) < len(session.items) or self.config.option.collectonly:
+        if (
+            not ours
+            or len(ours) < len(session.items)
+            or self.config.getoption("collectonly", default=False)
+        ):
             return ""
         if not self.options.optimizers:
             return NO_OPTIMIZER

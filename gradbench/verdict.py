@@ -4,13 +4,6 @@ from collections.abc import Sequence
 
 from gradbench.record import Expectation, Outcome, Status
 
-GATES = {
-    "record": "nothing fails",
-    "expect": "an unsolved must and a crash fail",
-    "baseline": "a crash and what is worse than the baseline fail",
-    "strict": "an unsolved must, a crash and news fail",
-}
-
 
 def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
     """Return the outcome of an item.

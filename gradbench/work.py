@@ -10,9 +10,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gradbench.item import Item
 from gradbench.record import Record, TrialResult
+
+if TYPE_CHECKING:
+    from gradbench.leftovers import Before
 
 Answer = tuple[Record, list[TrialResult], str]
 """A record, the results from whose blocks its step time comes, and a traceback where the harness,
@@ -35,6 +39,10 @@ class Place:
 
     device: str | None = None
     tell: Callable[[str], None] = lambda _: None
+    sign: Any = None
+    """What a short trial of SGD came to before the first item; None until then."""
+    spent: str = ""
+    """What an item has left behind that cannot be put back: nothing else may run here."""
 
 
 HERE = Place()
@@ -49,43 +57,30 @@ class Surroundings:
 
     path: tuple[str, ...]
     folder: str
-    precision: str
-    deterministic: bool
+    settings: dict[str, Any]
     shared: bool
 
     @classmethod
     def of_this_process(cls, *, shared: bool) -> "Surroundings":
         """Return this process's."""
-        import torch
+        from gradbench.settings import carried
 
-        return cls(
-            tuple(sys.path),
-            str(Path.cwd()),
-            torch.get_float32_matmul_precision(),
-            torch.are_deterministic_algorithms_enabled(),
-            shared,
-        )
+        return cls(tuple(sys.path), str(Path.cwd()), carried(), shared)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Have this process be like the controller's, with one thread, and as it was afterwards."""
-        import torch
-
+        from gradbench.settings import applied
         from gradbench.streams import one_thread
 
         path, folder = list(sys.path), Path.cwd()
-        flags = (torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled())
         sys.path[:] = [*self.path, *(entry for entry in path if entry not in self.path)]
         with contextlib.suppress(OSError):  # a machine without that folder
             os.chdir(self.folder)
         try:
-            torch.set_float32_matmul_precision(self.precision)
-            torch.use_deterministic_algorithms(self.deterministic)
-            with one_thread():
+            with applied(self.settings), one_thread():
                 yield
         finally:
-            torch.set_float32_matmul_precision(flags[0])
-            torch.use_deterministic_algorithms(flags[1])
             sys.path[:] = path
             os.chdir(folder)
 
@@ -118,20 +113,49 @@ def work(item: Item, around: Surroundings) -> Answer:
 
         item = replace(item, device=HERE.device or item.device)
         began, process = time.perf_counter(), os.getpid()
+        before = _before()
         try:
             record, results = run_item(item, HERE.tell)
+            trouble = ""
+            record.timing["case_seconds"] = time.perf_counter() - began
+            if around.shared:
+                record.timing["contended"] = True
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # also pytest's outcomes, which are none
             record, results = crashed(item, error)
-            return record, results, "".join(traceback.format_exception(error))
+            trouble = "".join(traceback.format_exception(error))
         finally:
             if os.getpid() != process:  # a child that the optimizer forked came back here
                 LEAVE(1)
-        record.timing["case_seconds"] = time.perf_counter() - began
-        if around.shared:
-            record.timing["contended"] = True
-        return record, results, ""
+        record.notes += _after(before)
+        return record, results, trouble
+
+
+def _before() -> "Before":
+    """Return this process as it is, and see what a short trial comes to where nothing has run."""
+    from gradbench.canary import sing
+    from gradbench.leftovers import Before
+
+    if HERE.sign is None:
+        HERE.sign = sing()
+    return Before()
+
+
+def _after(before: "Before") -> list[str]:
+    """Put back what an item has left behind; return notes of it, and keep what cannot be."""
+    from gradbench.canary import difference, sing
+
+    back, stuck = before.left()
+    if different := difference(HERE.sign, sing()):
+        stuck.append(different)
+    notes = []
+    if back:
+        notes.append(f"left behind, and put back: {', '.join(back)}")
+    if stuck:
+        HERE.spent = ", ".join(stuck)
+        notes.append(f"left behind: {HERE.spent}")
+    return notes
 
 
 def keep_memory() -> None:

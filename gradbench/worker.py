@@ -55,6 +55,8 @@ class Worker:
             os.close(ends)
         self.pipe = Connection(ours.detach())
         self.ready = False
+        self.spent = False
+        """Whether a call has left something behind in it that nothing can put back."""
         self.served: object = None
         """Whose calls it has run; None before its first."""
 
@@ -116,6 +118,8 @@ def serve(pipe: int, alive: int, device: str) -> None:
                 answer = ("raised", number, f"{type(error).__name__}: {error}\n{where}")
             if os.getpid() != process:  # a child that the call forked came back here
                 LEAVE(1)
+            if work.HERE.spent:
+                connection.send(("spent", number, work.HERE.spent))
             connection.send(answer)
 
 

@@ -37,6 +37,9 @@ def whole_torch():
     what was imported within it."""
     import torch
 
+    # Of the package what keeps nothing of its user's between two sessions in one process.
+    from gradbench import collection, detect, schedules, session, space, wrappers, zoo  # noqa: F401
+
     parameter = torch.nn.Parameter(torch.ones(1))
     parameter.sum().backward()
     torch.optim.Adam([parameter]).step()

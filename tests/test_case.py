@@ -1,6 +1,7 @@
 import pytest
 
-from gradbench.case import PRESETS, Case
+from gradbench.case import Case
+from gradbench.declared import PRESETS
 from gradbench.discover import cases, suites
 from gradbench.record import Expectation
 

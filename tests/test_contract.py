@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gradbench.case import PRESETS
+from gradbench.declared import PRESETS
 from gradbench.discover import cases, suites
 from gradbench.draws import Draws
 from gradbench.proof import NULL, parts, prove

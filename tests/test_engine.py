@@ -167,11 +167,16 @@ def test_what_the_harness_raises_is_a_crashed_record_with_its_traceback():
 
 def test_items_leave_a_process_as_it_was():
     path, folder, threads = list(sys.path), Path.cwd(), torch.get_num_threads()
-    elsewhere = replace(around(), path=("/nowhere",), folder="/", precision="high")
+    settings = around().settings | {
+        "matmul precision": "high",
+        "deterministic algorithms": (True, True),
+    }
+    elsewhere = replace(around(), path=("/nowhere",), folder="/", settings=settings)
     record, *_ = work(item(), elsewhere)
     assert record.seeds == 2
     assert (sys.path, Path.cwd(), torch.get_num_threads()) == (path, folder, threads)
     assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 class Forgetful:

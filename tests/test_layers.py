@@ -92,12 +92,17 @@ ALLOWED = {
         *("statistics", "trial", "tuning", "verdict"),
     },
     "proof": {"case", "record", "runner", "scenario", "streams", "trial"},
-    "work": {"item", "record", "running", "streams"},
+    "settings": set(),
+    "leftovers": {"settings"},
+    "canary": {"record", "runner", "scenarios", "trial"},
+    "work": {"canary", "item", "leftovers", "record", "running", "settings", "streams"},
     "worker": {"running", "work"},
     "processes": {"worker"},
     "on_dask": {"running", "work"},
     "on_slurm": set(),
-    "engine": {"imports", "item", "on_dask", "on_slurm", "processes", "spec", "work"},
+    "engine": {
+        *("imports", "item", "on_dask", "on_slurm", "processes", "settings", "spec", "work"),
+    },
     "dispatch": {"engine", "item", "live", "running", "work"},
     "sources": set(),
     "resume": {"architectures", "item", "optimizers", "record", "runs", "sources"},
@@ -126,7 +131,7 @@ ALLOWED = {
     "history": {"compare", "record", "runs", "statistics"},
     "report": {"brief", "record", "statistics", "compare", "history", "report"},
     "discover": {"case"},
-    "options": {"case", "spec", "verdict"},
+    "options": {"declared", "spec"},
     "judge": {"record", "verdict"},
     "replay": {"record"},
     "screen": set(),
@@ -151,12 +156,16 @@ ALLOWED = {
         ),
         *("problem", "record", "replay", "report", "resume", "screen", "spec"),
     },
+    "declared": set(),
+    "collection": {"case", "options", "replay", "session"},
     "plugin": {
-        *("case", "costs", "discover", "options", "record", "replay", "screen", "session", "spec"),
+        *("collection", "costs", "declared", "discover", "options", "record", "screen"),
+        "session",
     },
     "cli": {
         *(
             "",
+            "declared",
             "architectures",
             "case",
             "check",
@@ -215,6 +224,29 @@ def test_the_table_has_no_cycle_but_for_the_root():
 def test_no_torch_until_a_case_runs(module):
     program = f"import sys, {module}; assert not {{'torch', 'numpy', 'scipy'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+PLAIN = """
+import sys
+
+def test_plain():
+    ours = sorted(name for name in sys.modules if name.startswith("gradbench."))
+    assert ours == ["gradbench.declared", "gradbench.plugin"]
+    assert not {"torch", "numpy", "jinja2"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    "without", ["terminal", "cacheprovider", "skipping", "logging", "unittest"]
+)
+def test_a_project_without_cases_gets_two_small_modules_and_needs_no_other_plugin(
+    tmp_path, without
+):
+    (tmp_path / "test_plain.py").write_text(PLAIN)
+    command = [sys.executable, "-m", "pytest", "-p", f"no:{without}", "-p", "no:benchmark"]
+    command += ["-p", "no:hypothesispytest", "--rootdir=.", "-c", "/dev/null", "test_plain.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_name_is_resolved_without_what_takes_seconds_to_import():

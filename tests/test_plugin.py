@@ -187,7 +187,7 @@ def test_what_cannot_run_is_skipped_with_its_reason(pytester, suite, odd):
         ("nowhere.problems:Mine", "ModuleNotFoundError: No module named 'nowhere'"),
         ("mine:Absent", "AttributeError: *has no attribute 'Absent'"),
         ("mine:Half", "TypeError: Can't instantiate abstract class Half *draw_target*"),
-        ("mine:Old", "TypeError: *network() takes 1 positional argument*"),
+        ("mine:Old", "TypeError: *sample() takes 3 positional arguments*"),
     ],
 )
 def test_a_scenario_that_cannot_be_drawn_is_one_line_and_exit_code_4(
@@ -209,7 +209,7 @@ def test_a_scenario_that_cannot_be_drawn_is_one_line_and_exit_code_4(
 
         @dataclass(frozen=True)
         class Old(Parity):
-            def network(self):
+            def sample(self, target, n):
                 return None
         """
     )
