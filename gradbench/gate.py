@@ -57,7 +57,7 @@ class Gate:
         self.device = options.device
         self.active = False
         """Whether cases run in this session."""
-        self.unwritten = False
+        self.not_written = False
         """Whether a baseline was to be written and was not."""
 
     @property
@@ -222,7 +222,7 @@ class Gate:
         """Write the baseline where that was asked for; return lines that say so.
 
         The old file's records stay where a case was not run, crashed, or was solved and is now
-        unsupported; a file of other settings is not overwritten. `unwritten` says of a baseline
+        unsupported; a file of other settings is not overwritten. `not_written` says of a baseline
         that could not be written.
         """
         path = self.options.baseline
@@ -238,7 +238,7 @@ class Gate:
             found, left = baseline.merged(self.records, [] if old is None else old.records)
             baseline.write(path, about, found)
         except (baseline.BaselineError, NotComparableError) as error:
-            self.unwritten = True
+            self.not_written = True
             return [f"baseline not written: {error}"]
         fresh = set(map(id, self.records))
         new = sum(id(record) in fresh for record in found)

@@ -281,9 +281,12 @@ def lines_of(path: Path) -> Iterator[str]:
 
 def in_order(records: Iterable[Record], about: Mapping[str, Any]) -> list[Record]:
     """Return a run's records in the order of its cases and optimizers, as run.json has them."""
-    cases = {name: place for place, name in enumerate(about.get("problems") or ())}
-    specs = {name: place for place, name in enumerate(about.get("optimizers") or ())}
-    networks = {name: place for place, name in enumerate(about.get("architectures") or ())}
+    cases, specs, networks = (
+        {str(name): place for place, name in enumerate(named)}
+        if isinstance(named := about.get(key), list | dict)
+        else {}
+        for key in ("problems", "optimizers", "architectures")
+    )
     end = len(cases) + len(specs) + len(networks)
 
     def place(record: Record) -> tuple[int, int, int]:

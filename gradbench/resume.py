@@ -13,7 +13,7 @@ from gradbench.item import Item, optimizer_of
 from gradbench.optimizers import resolve
 from gradbench.record import PROTOCOL, Record, lines_of, parse
 from gradbench.runs import RunError
-from gradbench.sources import digest
+from gradbench.sources import CACHED, digest
 
 
 def key(item: Item, machine: Mapping[str, Any]) -> str:
@@ -36,6 +36,12 @@ def key(item: Item, machine: Mapping[str, Any]) -> str:
 @cache
 def _digest(modules: tuple[str, ...]) -> str:
     return digest(modules)
+
+
+def forget() -> None:
+    """Look at all files anew."""
+    for cached in (_digest, *CACHED):
+        cached.cache_clear()
 
 
 def is_of(record: Record, item: Item) -> bool:

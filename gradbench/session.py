@@ -282,7 +282,7 @@ class Session:
         self.updated = self.gate.end(self.run)
         with self.folder.kept_going():
             self.reports = write_reports(self.folder, self.run, self.gate.told)
-        lost = self.folder.trouble or self.folder.restored or self.gate.unwritten
+        lost = self.folder.trouble or self.folder.restored or self.gate.not_written
         if lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -321,8 +321,12 @@ def _resolve(options: Options) -> None:
     """Resolve every name; raises ValueError or ImportError, in one line, for what there is not."""
     from gradbench import architectures
     from gradbench.optimizers import resolve
+    from gradbench.resume import forget
     from gradbench.work import exits_raised
 
+    architectures.resolve.cache_clear()
+    resolve.cache_clear()  # an earlier session of this process may have met other files
+    forget()
     with exits_raised():
         for spec in options.optimizers:
             if spec.text != "paper":

@@ -101,3 +101,7 @@ def _hash(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+CACHED = (_spec, _own, _imports)
+"""What remembers files; `cache_clear` of each has them looked at again."""
