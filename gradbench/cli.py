@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import sys
 import textwrap
 import webbrowser
@@ -38,6 +39,9 @@ OTHER_COLUMNS = 46  # what the list's columns but for the case and its setting t
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal may know fewer letters than we write
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
     if words[:1] == ["run"]:  # everything after it is pytest's, also --help
         settings = [f"-c{name}" for name in INI_FILES if Path(name).is_file()][:1]
         here = [f"--rootdir={Path.cwd()}", *settings]

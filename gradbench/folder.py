@@ -150,7 +150,7 @@ def _point_latest(reports: Path, path: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """Describe the versions, the processor, its load, and the commit of the working folder."""
-    commit = _git("rev-parse", "HEAD")
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "versions": {
             "gradbench": __version__,
@@ -161,7 +161,7 @@ def machine() -> dict[str, Any]:
         "cpu": cpu_model(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "commit": commit,
-        "dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        "dirty": None if commit is None or changes is None else bool(changes),
     }
 
 
@@ -187,7 +187,8 @@ def _git(*arguments: str) -> str | None:
         done = subprocess.run(  # noqa: S603
             ["git", *arguments],  # noqa: S607
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=5,
             check=True,
         )

@@ -130,11 +130,13 @@ def choose(text: str, *, alone: bool = False) -> tuple[Run, str, list[Record]]:
     several optimizers and none is named, or not that one.
     """
     path, spec = Path(text), ""
-    if not path.exists():
-        head, _, tail = text.partition(":")
-        if not Path(head).exists():
+    if not path.exists():  # a folder's name may have colons of its own, and so has a spec
+        parts = text.split(":")
+        ways = [(":".join(parts[:i]), ":".join(parts[i:])) for i in range(len(parts) - 1, 0, -1)]
+        found = next(((head, tail) for head, tail in ways if head and Path(head).exists()), None)
+        if found is None:
             raise RunError(f"there is no run {text}")
-        path, spec = Path(head), tail
+        path, spec = Path(found[0]), found[1]
     if spec and alone:
         run = load(path, spec)
         if spec in run.optimizers:

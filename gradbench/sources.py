@@ -1,6 +1,7 @@
 """Which files of the user's own a class or a function hangs on: its module and what it imports."""
 
 import ast
+import contextlib
 import hashlib
 import sys
 import sysconfig
@@ -9,12 +10,17 @@ from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+LONGEST = 256
+"""Characters of a string that may still be a file's name."""
+
 
 def digest(modules: Iterable[str]) -> str:
-    """Return a digest of the sources of these modules and of all that they import, in any depth.
+    """Return a digest of the files of these modules and of all that they import, in any depth.
 
-    What is installed imports what is installed: of the standard library and of site-packages only
-    the modules themselves are looked at. What is imported by a computed name is not found.
+    Compiled extensions too, and files that a source names in a string, from its own folder or the
+    working folder (weights, libraries, settings). What is installed imports what is installed: of
+    the standard library and of site-packages only the modules themselves are looked at. What is
+    imported or opened by a computed name is not found.
     """
     waiting = list(dict.fromkeys(modules))
     files = {name: path for name in waiting if (path := _file(name)) is not None}
@@ -25,6 +31,9 @@ def digest(modules: Iterable[str]) -> str:
         if path is None:
             continue
         files[name] = path
+        if path.suffix != ".py":
+            continue
+        files |= {f"{name}:{text}": file for text, file in _mentioned(path)}
         new = [other for other in _imports(path, _package(name, path)) if other not in seen]
         seen.update(new)
         waiting += new
@@ -57,13 +66,32 @@ def _spec(name: str) -> ModuleSpec | None:
 
 @cache
 def _own(path: Path | None) -> Path | None:
-    """Return the path where it is a Python file that nobody installed."""
-    if path is None or path.suffix != ".py":
+    """Return the path where it is a module's file, of whatever kind, that nobody installed."""
+    if path is None:
         return None
     path = path.resolve()
     installed = {"site-packages", "dist-packages"} & set(path.parts)
     library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
     return None if installed or library else path
+
+
+def _mentioned(path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files that a source names in a string, as it names them."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    strings = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    for text in sorted(each for each in strings if "." in each and len(each) < LONGEST):
+        for folder in (path.parent, Path.cwd()):
+            with contextlib.suppress(OSError, ValueError):
+                if (folder / text).is_file():
+                    yield text, folder / text
+                    break
 
 
 def _package(name: str, path: Path) -> str:

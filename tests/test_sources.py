@@ -1,6 +1,7 @@
 """What decides an optimizer's numbers besides its settings: its source, and what that imports."""
 
 import sys
+import sysconfig
 
 import pytest
 
@@ -104,3 +105,22 @@ def test_a_key_tells_apart_what_decides_the_numbers():
     assert len(set(keys)) == len(keys)
     assert key(item(), MACHINE) == keys[0]
     assert key(item(key="x"), MACHINE) == keys[0]
+
+
+def test_a_compiled_extension_and_a_file_named_in_a_string_count(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    extension, weights = tmp_path / f"kern_of_mine{suffix}", tmp_path / "weights.bin"
+    (tmp_path / "uses_kern.py").write_text(
+        "from pathlib import Path\nWEIGHTS = Path(__file__).parent / 'weights.bin'\n"
+        "def late():\n    import kern_of_mine\n"
+    )
+    seen = set()
+    for changed, content in ((extension, b"one"), (weights, b"one"), (extension, b"two")):
+        changed.write_bytes(content)
+        for cached in sources.CACHED:
+            cached.cache_clear()
+        seen.add(sources.digest(["uses_kern"]))
+    weights.write_bytes(b"two")
+    seen.add(sources.digest(["uses_kern"]))
+    assert len(seen) == 4
