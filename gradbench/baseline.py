@@ -24,6 +24,7 @@ from gradbench.compare import (
 )
 from gradbench.record import ESCAPED, Record, Status, from_data, to_json
 from gradbench.statistics import sign_flip
+from gradbench.verdict import contradicted
 
 LEVEL = 0.05
 BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
@@ -108,11 +109,26 @@ def load(path: Path) -> Baseline:
         raise BaselineError(f"{path} is no baseline ({type(error).__name__})") from None
     if not isinstance(data, dict) or not isinstance(data.get("cases"), list):
         raise BaselineError(f"{path} is no baseline: it has no list of cases")
-    try:
-        records = [from_data(entry) for entry in data["cases"]]
-    except ValueError as error:
-        raise BaselineError(f"{path} is no baseline: {error}") from None
+    records: list[Record] = []
+    seen: set[tuple[str, str]] = set()
+    for number, entry in enumerate(data["cases"], start=1):
+        try:
+            record = _checked(entry, seen)
+        except ValueError as error:
+            raise BaselineError(f"{path} is no baseline: case {number}: {error}") from None
+        seen.add((record.case, record.optimizer))
+        records.append(record)
     return Baseline({name: value for name, value in data.items() if name != "cases"}, records)
+
+
+def _checked(entry: Any, seen: set[tuple[str, str]]) -> Record:  # noqa: ANN401
+    """Return the record that an entry holds; raises ValueError where it cannot be one."""
+    record = from_data(entry)
+    if why := contradicted(record):
+        raise ValueError(f"not a record ({why})")
+    if (record.case, record.optimizer) in seen:
+        raise ValueError(f"a second record of {record.case} by {record.optimizer}")
+    return record
 
 
 def check(about: dict[str, Any], baseline: Baseline) -> None:

@@ -12,6 +12,7 @@ from gradbench.brief import LARGE, in_brief, whose
 from gradbench.compare import differing
 from gradbench.folder import HELD
 from gradbench.record import Expectation, Record, in_order, lines_of, parse
+from gradbench.verdict import contradicted
 
 
 class RunError(ValueError):
@@ -54,6 +55,7 @@ def load(path: Path, only: str | None = None) -> Run:
     if not isinstance(described, dict):
         raise RunError(f"{about}: not an object")
     records, damaged = [], []
+    seen: set[tuple[str, str]] = set()
     for number, line in enumerate(lines_of(file), start=1):
         if not line.strip() or (only is not None and whose(line) not in {None, only}):
             continue
@@ -63,6 +65,12 @@ def load(path: Path, only: str | None = None) -> Run:
             damaged.append(f"{file}, line {number}: skipped, {error}")
             continue
         record.optimizer = record.contestant
+        again = (record.case, record.optimizer) in seen
+        why = f"a second record of {record.case} by {record.optimizer}" if again else ""
+        if why or (why := contradicted(record)):
+            damaged.append(f"{file}, line {number}: skipped, not a record ({why})")
+            continue
+        seen.add((record.case, record.optimizer))
         records.append(record)
     found = in_order(records, described)
     return Run(folder, described, found, damaged, _held(folder / HELD))

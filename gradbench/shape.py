@@ -1,6 +1,7 @@
 """What a record read from a file must look like for its readers to rely on it. Knows nobody."""
 
 from collections.abc import Set as AbstractSet
+from itertools import pairwise
 from typing import Any
 
 KINDS = {
@@ -15,6 +16,9 @@ KINDS = {
 
 MOST = 2**53
 """No count is larger."""
+
+LEAST_SCORE, MOST_SCORE = -1e100, 100.0
+"""A normalised score is about 1 at the most; the worst may be far below 0."""
 
 
 def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
@@ -45,10 +49,44 @@ def unlikely(data: dict[str, Any]) -> str:
     if data["budget"] < 1:
         return "budget is below 1"
     if not 0 <= data["solved"] <= data["seeds"]:
-        return f"{data['solved']} of {data['seeds']} seeds solved"
+        return f"solved: {data['solved']} of {data['seeds']} seeds"
+    if found := _contradiction(data):
+        return found
     if not all(_is_axis(data["setting"], axis) for axis in data["ladder"]):
         return "its ladder is no ladder"
     return "" if _is_number(data["hyperparameters"].get("lr")) else "its rate is no number"
+
+
+def _contradiction(data: dict[str, Any]) -> str:
+    """Return what a record's trials say against it or each other; empty where nothing does."""
+    trials = data["trials"]
+    if not trials:
+        return ""
+    if len({trial["seed"] for trial in trials}) < len(trials):
+        return "trials: two of one seed"
+    solved = sum(trial["status"] == "solved" for trial in trials)
+    if (data["seeds"], data["solved"]) != (len(trials), solved):
+        said = f"{data['solved']} of {data['seeds']}"
+        return f"solved: {said}, and {solved} of its {len(trials)} trials"
+    return next((found for trial in trials if (found := _strange(trial, data["budget"]))), "")
+
+
+def _strange(trial: dict[str, Any], budget: int) -> str:
+    """Return what in a trial cannot be; empty where all can."""
+    to_target, score = trial["evaluations_to_target"], trial.get("final_score")
+    if (trial["status"] == "solved") != (to_target is not None):
+        return f"evaluations_to_target: {to_target} of a trial that is {trial['status']}"
+    if to_target is not None and to_target > budget:
+        return f"evaluations_to_target: {to_target} beyond the budget of {budget}"
+    if score is not None and not LEAST_SCORE <= score <= MOST_SCORE:
+        return f"final_score: {score:g}, where 0 is chance and 1 solved"
+    looks = [look[0] for look in trial.get("curve") or []]
+    back = any(after <= before for before, after in pairwise(looks))
+    return "curve: its evaluations run backwards" if back else ""
+
+
+def _is_count(value: object) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= MOST)
 
 
 def _is_number(value: object) -> bool:
@@ -86,7 +124,7 @@ def _is_trial(data: object, statuses: AbstractSet[str]) -> bool:
     curve = data.get("curve", [])
     return (
         data["status"] in statuses
-        and all(data.get(name) is None or data[name] >= 0 for name in counts)
+        and all(_is_count(data.get(name)) for name in counts)
         and "evaluations_to_target" in data
         and isinstance(data.get("reason"), str | None)
         and isinstance(data.get("details", {}), dict)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from gradbench.record import Expectation, Outcome, Status
+from gradbench.record import Expectation, Outcome, Record, Status
+
+EXPECTATIONS = {expectation.value for expectation in Expectation}
 
 
 def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
@@ -23,6 +25,14 @@ def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
     if expectation == Expectation.MUST:
         return Outcome.PASSED if solved == len(statuses) else Outcome.FAILED
     return Outcome.PASSED if 2 * solved >= len(statuses) else Outcome.XFAILED
+
+
+def contradicted(record: Record) -> str:
+    """Return what a record's trials say against its outcome; empty where they agree."""
+    if not record.outcome or not record.trials or record.expectation not in EXPECTATIONS:
+        return ""
+    due = outcome(record.expectation, record.statuses)
+    return "" if record.outcome == due else f"outcome: {record.outcome}, by its trials {due.value}"
 
 
 def fails(result: str, gate: str, *, crashed: bool = False) -> bool:

@@ -30,7 +30,7 @@ def test_json_has_neither_nan_nor_infinity():
 
 def test_what_is_appended_is_read_back(tmp_path):
     trial = TrialResult(3, Status.DIVERGED, "why", curve=[(0, 0.1, math.nan)], blocks=[(1.0, 2)])
-    record = a_record(trials=[trial.plain()])
+    record = a_record(trials=[trial.plain()], seeds=1)
     path = tmp_path / "records.jsonl"
     append(path, record)
     append(path, a_record(case="other"))

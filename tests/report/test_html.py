@@ -51,7 +51,7 @@ def test_report_writes_the_page_and_its_script(saved, record, capsys):
 
 def test_whatever_came_from_a_record_is_escaped(saved, record):
     hostile = record(EVIL, optimizer=EVIL, notes=[EVIL], family=EVIL, setting={EVIL: EVIL})
-    hostile.outcome = "news"
+    hostile.outcome, hostile.expectation = "news", "never"
     folder = saved("run", [hostile], preset=EVIL, commit=EVIL, optimizers=[EVIL])
     damage(folder, EVIL)
     assert main(["report", str(folder)]) == 0
