@@ -1,4 +1,4 @@
-"""A results file is held to its meaning: what cannot be is a line that names file, line and field."""
+"""A results file is held to its meaning: what cannot be is named by file, line and field."""
 
 import json
 from dataclasses import asdict
@@ -100,9 +100,9 @@ def test_two_records_of_one_case_and_optimizer_are_not_averaged(run, real):
     found = load(run(real, real))
     assert len(found.records) == 1
     assert "a second record of real by adam" in found.damaged[0]
+    file = run(real) / "base.json"
+    file.write_text(to_json({"cases": [real, real]}))
     with pytest.raises(baseline.BaselineError, match="case 2: a second record of real by adam"):
-        file = run(real) / "base.json"
-        file.write_text(to_json({"cases": [real, real]}))
         baseline.load(file)
 
 
