@@ -1,7 +1,7 @@
 """One pytest session: resolves the optimizers, runs the items, records, judges and reports."""
 
 import textwrap
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,7 @@ from gradbench.options import Contestant, Options
 from gradbench.record import PROTOCOL, Expectation, Outcome, Record, contestants
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
+from gradbench.signals import taken_as_interrupts
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -62,6 +63,7 @@ class Session:
         self.taken: dict[str, Record] = {}
         self.updated: list[str] = []
         self.idle = ""
+        self.put_signals_back: Callable[[], None] = lambda: None
         self.reports: list[str] = []
         self.dispatch = Dispatch(LiveLine(silent=config.getoption("verbose", 0) > 0), self._keep)
 
@@ -114,6 +116,7 @@ class Session:
                 f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
                 "name another folder with --gb-report-dir"
             ) from None
+        self.put_signals_back = taken_as_interrupts()
         self.dispatch.begin(waiting)
 
     def _make_items(self, wanted: list[pytest.Item], machine: dict[str, Any]) -> None:
@@ -302,6 +305,10 @@ class Session:
         if any(record.outcome != Outcome.SKIPPED for record in records) or not records:
             return ""
         return f"nothing was attempted: every case is unsupported ({records[0].reason})"
+
+    def pytest_unconfigure(self) -> None:
+        """Leave the process's signals as they were."""
+        self.put_signals_back()
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
         """Write the table, the news, and where the report lies."""

@@ -152,11 +152,13 @@ ALLOWED = {
             "live",
             "optimizers",
             "options",
+            "signals",
             "work",
         ),
         *("problem", "record", "replay", "report", "resume", "screen", "spec"),
     },
     "declared": set(),
+    "signals": set(),
     "collection": {"case", "options", "replay", "session"},
     "plugin": {
         *("collection", "costs", "declared", "discover", "options", "record", "screen"),

@@ -1,0 +1,87 @@
+"""A session that is asked to end says what it has; nothing outlives one that was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SLOW = """
+import os, time, torch
+
+class Slow(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        with open("pids", "a") as file:
+            file.write(f"{os.getpid()}\\n")
+
+    def step(self, closure=None):
+        time.sleep(0.3)
+        return super().step()
+"""
+
+
+@pytest.fixture
+def session(pytester, own_suite):
+    """Start a session whose first case, a learner, has ended, and whose others are under way."""
+    started = []
+
+    def start(engine):
+        (pytester.path / "slow.py").write_text(SLOW)
+        command = [sys.executable, "-m", "pytest", "test_own.py", "--optimizer=./slow.py:Slow"]
+        command += ["--gb-seeds=2", "--gb-tune=0", "--gb-probes=none", f"--gb-engine={engine}"]
+        running = subprocess.Popen(
+            command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(running)
+        ends = time.monotonic() + 60
+        while not (pytester.path / "pids").exists() or (
+            engine != "inline" and not list(pytester.path.glob("reports/latest/records.jsonl"))
+        ):
+            assert running.poll() is None
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        time.sleep(1)
+        return running
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("engine", ["inline", "processes:2"])
+def test_a_session_that_is_asked_to_end_writes_its_report(pytester, session, engine, number):
+    running = session(engine)
+    running.send_signal(number)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == pytest.ExitCode.INTERRUPTED, said
+    assert list(pytester.path.glob("reports/latest/report.md"))
+    assert "report: " in said
+    if engine != "inline":
+        assert "own-d6" in said  # it had ended
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_controller(pytester, session, number):
+    running = session("processes:2")
+    workers = {int(line) for line in (pytester.path / "pids").read_text().split()}
+    workers -= {running.pid}  # it has built the optimizer to see what it needs
+    assert workers
+    running.send_signal(number)
+    running.communicate(timeout=60)
+    ends = time.monotonic() + 5
+    while alive := [pid for pid in workers if Path(f"/proc/{pid}").exists() and is_alive(pid)]:
+        assert time.monotonic() < ends, alive
+        time.sleep(0.1)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
