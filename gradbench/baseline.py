@@ -9,7 +9,6 @@ approaches (they share targets and data). Equal trajectories need no statistics.
 import json
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from gradbench.compare import (
     log_ratios,
     usable,
 )
-from gradbench.record import ESCAPED, Record, Status, from_data, to_json
+from gradbench.record import Record, Status, from_data, to_json
 from gradbench.statistics import sign_flip
+from gradbench.text import write_whole
 from gradbench.verdict import contradicted
 
 LEVEL = 0.05
@@ -83,14 +83,10 @@ def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:
     Raises BaselineError where it cannot be written.
     """
     data = about | {"cases": [asdict(record) for record in records]}
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(to_json(data, indent=1) + "\n", encoding="utf-8", errors=ESCAPED)
-        part.replace(path)
+        write_whole(path, to_json(data, indent=1) + "\n")
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise BaselineError(f"cannot write the baseline {path}: {error.strerror}") from None
 
 

@@ -18,7 +18,7 @@ from gradbench.compare import comparable, compare
 from gradbench.declared import PRESETS
 from gradbench.discover import cases, suites
 from gradbench.history import histories, runs
-from gradbench.record import ESCAPED, to_json
+from gradbench.record import to_json
 from gradbench.report import html
 from gradbench.report.comparison import markdown, text
 from gradbench.report.history import page as history_page
@@ -26,6 +26,7 @@ from gradbench.report.history import text as history_text
 from gradbench.report.markdown import page, ran_on
 from gradbench.report.terminal import WIDTH, shorten
 from gradbench.runs import choose, joined, load
+from gradbench.text import ESCAPED
 
 INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 """Where the options' ini twins may stand in the folder that `gradbench run` is called from."""

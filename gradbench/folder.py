@@ -13,7 +13,6 @@ from typing import Any
 
 from gradbench import __version__
 from gradbench.record import (
-    ESCAPED,
     PROTOCOL,
     SCHEMA,
     Record,
@@ -24,6 +23,7 @@ from gradbench.record import (
     lines_of,
     to_json,
 )
+from gradbench.text import write_whole
 
 HELD = "held.json"
 """Its lines say how a run did against a baseline or an older version, where it was held."""
@@ -114,14 +114,7 @@ class RunFolder:
 
         Raises OSError where it cannot be written.
         """
-        part = self.path / f".{name}.part"
-        try:
-            part.write_text(text, encoding="utf-8", errors=ESCAPED)
-            part.replace(self.path / name)
-        except OSError:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
+        write_whole(self.path / name, text)
 
     @contextmanager
     def kept_going(self) -> Iterator[None]:

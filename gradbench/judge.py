@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gradbench.record import Expectation, Outcome, Record, Status
+from gradbench.text import printable
 from gradbench.verdict import fails
 
 
@@ -72,13 +73,14 @@ def _score(trial: dict[str, Any]) -> str:
 
 def judge(node: pytest.Item, record: Record, gate: str) -> None:
     """Raise what the record's outcome calls for under the gate; return where it may pass."""
-    who = "its learner" if record.expectation == Expectation.LEARNER else record.optimizer
+    learner = record.expectation == Expectation.LEARNER
+    who = "its learner" if learner else printable(record.optimizer)
     told = f"{who} solved {record.case} on {record.solved} of {record.seeds} seeds"
     if record.outcome == Outcome.SKIPPED:
         pytest.skip(f"{who} is unsupported: {record.reason}")
     if record.outcome == Outcome.PASSED:
         return
-    why = f" ({record.reason})" if record.reason else ""
+    why = f" ({printable(record.reason)})" if record.reason else ""
     crashed = Status.CRASHED in record.statuses
     if fails(record.outcome, gate, crashed=crashed):
         if record.outcome == Outcome.NEWS:

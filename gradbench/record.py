@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from gradbench.shape import problem
+from gradbench.text import ESCAPED
 
 SCHEMA = 1
 PROTOCOL = 4
 """Version of the rules by which trials are run; only runs of equal protocol compare."""
-
-ESCAPED = "backslashreplace"
-"""How text that UTF-8 cannot hold, such as half of a surrogate pair, is written: as in JSON."""
 
 
 class Sentence(StrEnum):

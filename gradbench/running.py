@@ -17,6 +17,7 @@ from gradbench.record import Expectation, Record, Status, TrialResult, or_zero
 from gradbench.runner import run_trial
 from gradbench.scenario import Scenario
 from gradbench.statistics import summary
+from gradbench.text import printable
 from gradbench.trial import Trial
 from gradbench.verdict import outcome
 
@@ -64,7 +65,7 @@ def crashed(item: Item, error: BaseException, tries: int = 1) -> tuple[Record, l
     """Return what is recorded of an item that could not be run to its end, for this error."""
     record = _blank(item, item.case.build())
     record.key = ""
-    message = (str(error).splitlines() or [""])[0][:300]
+    message = printable((str(error).splitlines() or [""])[0][:300])
     times = f", {tries} times" if tries > 1 else ""
     reason = f"{type(error).__name__}: {message}{times}"
     results = [TrialResult(seed, Status.CRASHED, reason) for seed in range(item.seeds)]

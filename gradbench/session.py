@@ -19,6 +19,7 @@ from gradbench.record import PROTOCOL, Expectation, Outcome, Record, contestants
 from gradbench.replay import ReplayClock
 from gradbench.screen import LINE, Screen
 from gradbench.signals import taken_as_interrupts
+from gradbench.text import printable
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -186,7 +187,7 @@ class Session:
         networks = run["architectures"]
         on = "" if networks == ["paper"] else f" on {', '.join(networks)}"
         lines = [
-            *textwrap.wrap(f"gradbench: {', '.join(run['optimizers'])}{on}", 100),
+            *textwrap.wrap(f"gradbench: {printable(', '.join(run['optimizers']))}{on}", 100),
             (
                 f"{run['preset']} preset, {run['seeds']} seeds, {sweep}; {run['device']['type']} "
                 f"({device}), {run['engine']}, torch {run['versions']['torch']}"

@@ -20,6 +20,7 @@ from gradbench.record import Status, TrialResult, or_zero
 from gradbench.scenario import Batch, Learner, Scenario
 from gradbench.stepping import call_step
 from gradbench.streams import draws, isolated, seed_globals
+from gradbench.text import printable
 from gradbench.trial import Trial, looks
 from gradbench.watching import Watching
 
@@ -279,7 +280,7 @@ class Training:
 
 def one_line(error: BaseException) -> str:
     """Return the exception's type, the first line of its message, and where it was raised."""
-    message = (str(error).splitlines() or [""])[0][:300]
+    message = printable((str(error).splitlines() or [""])[0][:300])
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {message}{where}"

@@ -16,7 +16,8 @@ ALLOWED = {
     "shape": set(),
     "brief": {"glance", "record"},
     "glance": {"record", "shape"},
-    "record": {"shape"},
+    "text": set(),
+    "record": {"shape", "text"},
     "statistics": set(),
     "clock": set(),
     "costs": {"optimizers"},
@@ -53,6 +54,7 @@ ALLOWED = {
     "streams": {"draws", "trial"},
     "batches": {"scenario", "streams", "trial"},
     "training": {
+        "text",
         *(
             "architectures",
             "batches",
@@ -79,6 +81,7 @@ ALLOWED = {
         *("item", "optimizers", "record", "runner", "scenario", "space", "trial", "tuning"),
     },
     "running": {
+        "text",
         *(
             "architectures",
             "attempt",
@@ -120,23 +123,24 @@ ALLOWED = {
         "trial",
     },
     "steptime": {"case", "record", "runner", "statistics", "trial"},
-    "folder": {"record", ""},
+    "folder": {"text", "record", ""},
     "compare": {"record", "statistics"},
-    "baseline": {"compare", "record", "statistics", "verdict"},
+    "baseline": {"text", "compare", "record", "statistics", "verdict"},
     "gate": {
         *("baseline", "case", "compare", "judge", "options", "record", "screen"),
         *("steptime", "streams"),
     },
     "runs": {"brief", "compare", "folder", "record", "verdict"},
     "history": {"compare", "record", "runs", "statistics"},
-    "report": {"brief", "record", "statistics", "compare", "history", "report"},
+    "report": {"text", "brief", "record", "statistics", "compare", "history", "report"},
     "discover": {"case"},
     "options": {"declared", "spec"},
-    "judge": {"record", "verdict"},
+    "judge": {"text", "record", "verdict"},
     "replay": {"record"},
     "screen": set(),
     "dryrun": {"item", "running", "streams"},
     "session": {
+        "text",
         *(
             "architectures",
             "case",
@@ -167,6 +171,7 @@ ALLOWED = {
     "cli": {
         *(
             "",
+            "text",
             "declared",
             "architectures",
             "case",

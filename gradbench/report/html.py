@@ -1,17 +1,17 @@
 """report.html: a run, or several, as one page beside one script, that needs no network."""
 
-import shutil
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradbench.record import ESCAPED, Record, to_json
+from gradbench.record import Record, to_json
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
 from gradbench.report.rows import news
 from gradbench.report.view import view
+from gradbench.text import write_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,11 +37,8 @@ def write(
     with as_file(source) as script:
         there = folder / SCRIPT
         if not there.is_file() or there.stat().st_size != script.stat().st_size:
-            shutil.copyfile(script, folder / f".{SCRIPT}.part")
-            (folder / f".{SCRIPT}.part").replace(there)
-    part = folder / f".{PAGE}.part"
-    part.write_text(page(runs, records, damaged, held), encoding="utf-8", errors=ESCAPED)
-    part.replace(folder / PAGE)
+            write_whole(there, script.read_bytes())
+    write_whole(folder / PAGE, page(runs, records, damaged, held))
     return folder / PAGE
 
 

@@ -9,6 +9,7 @@ from gradbench.brief import LARGE
 from gradbench.record import Record, Status, finite, or_zero
 from gradbench.report import tally
 from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
+from gradbench.text import printable
 
 
 def page(
@@ -19,7 +20,8 @@ def page(
     `baseline` are the lines that say what changed against one.
     """
     specs = dict.fromkeys(spec for run in runs for spec in _specs(run))
-    parts = [f"# gradbench: {', '.join(_code(spec) for spec in specs)}", *map(ran_on, runs)]
+    title = f"# gradbench: {', '.join(_code(spec) for spec in specs)}"
+    parts = [title, *(_escape(ran_on(run)) for run in runs)]
     if found := news(records):
         parts += ["## NEWS", _list(found)]
     if baseline:
@@ -32,7 +34,7 @@ def page(
         parts += [
             "## Verdicts",
             _table(rows, HEADERS),
-            legend(records).replace("\nsignal", "; signal").replace("\n", " ") + ".",
+            _escape(legend(records).replace("\nsignal", "; signal")) + ".",
         ]
     if rates := [_sweep(record) for record in records if record.tuning]:
         scores = "final score by learning rate (* solved)"
@@ -97,10 +99,10 @@ def _sweep(record: Record) -> list[str]:
     spent = f"{cost.get('gradient_evaluations', '-')}"
     spent += f" + {forward}" if or_zero(forward) > 0 else ""
     return [
-        record.case,
+        _escape(record.case),
         _escape(shown(record.optimizer)),
-        text,
-        ", ".join(f"{name} {value:g}" for name, value in values.items()) or "-",
+        _escape(text),
+        _escape(", ".join(f"{name} {value:g}" for name, value in values.items())) or "-",
         spent,
         ", ".join(f"{entry['evaluations']:.0f}" for entry in best_of) or "-",
     ]
@@ -136,8 +138,10 @@ def _list(lines: list[str]) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`"
+    plain = printable(text).replace("`", "'")
+    return f"`{plain}`"
 
 
 def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+    plain = printable(text.replace("\n", " "))
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -6,6 +6,7 @@ from typing import Any
 
 from gradbench.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.statistics import censored_median, wilson
+from gradbench.text import printable
 
 HEADERS = ("case", "optimizer", "solved 95 %", "target", "ms/step", "signal", "outcome")
 
@@ -15,7 +16,7 @@ FOLDER = re.compile(r"[^\s+]*/(?=[^/\s]+\.py:)")
 
 def shown(optimizer: str) -> str:
     """Return the spec without the folders of its files."""
-    return FOLDER.sub("", optimizer)
+    return printable(FOLDER.sub("", optimizer))
 
 
 def distinct(optimizers: Sequence[str]) -> dict[str, str]:

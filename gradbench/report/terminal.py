@@ -16,6 +16,7 @@ from gradbench.report.rows import (
     to_target,
     verdict,
 )
+from gradbench.text import printable
 
 WIDTH = 100
 CASE, OPTIMIZER = 31, 13
@@ -48,7 +49,7 @@ def line(record: Record) -> str:
 
 def table(records: list[Record]) -> str:
     """Return the final table: a row per record, what its columns mean, and what they leave out."""
-    rows = [list(HEADERS), *(cells(record) for record in records)]
+    rows = [list(HEADERS), *([printable(cell) for cell in cells(record)] for record in records)]
     for row in rows:
         row[0] = shorten(row[0], CASE)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -59,7 +60,8 @@ def table(records: list[Record]) -> str:
     rows.insert(1, ["-" * max(map(len, column)) for column in zip(*rows, strict=True)])
     align = ("left", "left", *["right"] * 4, "left")
     text = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
-    return "\n".join([text, legend(records), *_said(records)])
+    lines = "\n".join([text, legend(records), *_said(records)]).split("\n")
+    return "\n".join(map(printable, lines))
 
 
 def _said(records: list[Record]) -> list[str]:

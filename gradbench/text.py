@@ -1,0 +1,32 @@
+"""Text that comes from outside, and files that are written whole. Knows nobody."""
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+ESCAPED = "backslashreplace"
+"""How text that UTF-8 cannot hold, such as half of a surrogate pair, is written: as in JSON."""
+
+
+def printable(text: str) -> str:
+    """Return the text with whatever is no visible letter escaped: a terminal obeys some of it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file in whole, so that a reader never sees half of it and writers do not meet.
+
+    Raises OSError where it cannot be written; nothing is left of it then.
+    """
+    data = content.encode("utf-8", errors=ESCAPED) if isinstance(content, str) else content
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
