@@ -29,7 +29,10 @@ def _set_deterministic(value: tuple[bool, bool]) -> None:
 
 
 def _device() -> str:
-    return str(torch.get_default_device())
+    try:
+        return str(torch.get_default_device())
+    except AttributeError:  # torch 2.6, once it was set to None
+        return "cpu"
 
 
 def _set_device(value: str) -> None:
