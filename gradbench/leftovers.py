@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -75,7 +76,7 @@ class Before:
         for space, was in self.names:
             for name, now in list(vars(space).items()):
                 if name not in was:
-                    change = _shadows(space, name)
+                    change = callable(now) and _shadows(space, name)
                 else:
                     wrapped = _is_torchs_wrapper(was[name], now)
                     change = now is not was[name] and not wrapped and _decides(space, was[name])
@@ -113,9 +114,20 @@ def _decides(space: Namespace, value: object) -> bool:
     return callable(value) or (own and isinstance(value, int | float | str | tuple))
 
 
+TORCH = str(Path(torch.__file__).parent)
+
+
 def _is_torchs_wrapper(old: object, new: object) -> bool:
-    """Whether it is what torch wraps each class's `step` in when it is first built."""
-    return getattr(new, "hooked", False) is True and getattr(new, "__wrapped__", None) is old
+    """Whether torch has wrapped a function of its own, as it does when it first needs to.
+
+    Each class's `step` when it is first built, and more when torch.compile is first used.
+    """
+    while new is not old:
+        code = getattr(new, "__code__", None)
+        if code is None or not code.co_filename.startswith(TORCH):
+            return False
+        new = getattr(new, "__wrapped__", None)
+    return True
 
 
 def _hooks() -> Iterator[tuple[str, dict[Any, Any]]]:

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from gradbench import discover
+from gradbench.record import read
+
 LEAVES = """
 import builtins, gc, os, random, sys, threading, time, warnings
 import numpy as np
@@ -157,3 +160,37 @@ def test_in_processes_it_reaches_nobody(run, untimed):
         name = record["optimizer"].partition(":")[2]
         if name in STUCK:
             assert any(STUCK[name] in note for note in record["notes"])
+
+
+COMPILES = """
+import torch
+
+class Compiles(torch.optim.SGD):
+    def step(self, closure=None):
+        from torch._dynamo.eval_frame import TorchPatcher
+        TorchPatcher.patch()  # as torch.compile does when it is first used
+        return super().step()
+"""
+
+
+def test_what_torch_does_itself_is_left_and_not_said(pytester, run):
+    (pytester.path / "compiles.py").write_text(COMPILES)
+    found = run("Autocast", options=("--optimizer=./compiles.py:Compiles", "--gb-engine=inline"))[1]
+    said = {record["optimizer"]: " ".join(record["notes"]) for record in found}
+    assert LEFT in said["./leaves.py:Autocast"]
+    assert "left behind" not in said["./compiles.py:Compiles"]
+    suites = str(discover.suites())
+    common = ("--gb-seeds=1", "--gb-tune=0", "--gb-probes=none", "--gb-gate=record")
+    pytester.runpytest_subprocess(
+        suites,
+        "--rootdir=.",
+        "-c",
+        "/dev/null",
+        *common,
+        "-p",
+        "no:cacheprovider",
+        "--optimizer=adam",
+    )
+    records = read(pytester.path / "reports" / "latest" / "records.jsonl")
+    assert len(records) > 40
+    assert not [r.notes for r in records if "left behind" in " ".join(r.notes)]

@@ -19,7 +19,7 @@ class Slow(torch.optim.SGD):
             file.write(f"{os.getpid()}\\n")
 
     def step(self, closure=None):
-        time.sleep(0.3)
+        time.sleep(30)
         return super().step()
 """
 
