@@ -175,7 +175,7 @@ class Compiles(torch.optim.SGD):
 
 def test_what_torch_does_itself_is_left_and_not_said(pytester, run):
     (pytester.path / "compiles.py").write_text(COMPILES)
-    found = run("Autocast", options=("--optimizer=./compiles.py:Compiles", "--gb-engine=inline"))[1]
+    found = run("Autocast", options=("--optimizer=./compiles.py:Compiles", "--gb-engine=processes:1"))[1]
     said = {record["optimizer"]: " ".join(record["notes"]) for record in found}
     assert LEFT in said["./leaves.py:Autocast"]
     assert "left behind" not in said["./compiles.py:Compiles"]
