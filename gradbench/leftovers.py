@@ -6,6 +6,7 @@ of torch, or start a thread; whatever runs in the same process afterwards would 
 
 import builtins
 import contextlib
+import inspect
 import math
 import multiprocessing
 import os
@@ -76,10 +77,10 @@ class Before:
         for space, was in self.names:
             for name, now in list(vars(space).items()):
                 if name not in was:
-                    change = callable(now) and _shadows(space, name)
+                    change = _shadows(space, name, now)
                 else:
-                    wrapped = _is_torchs_wrapper(was[name], now)
-                    change = now is not was[name] and not wrapped and _decides(space, was[name])
+                    change = now is not was[name] and _decides(space, was[name])
+                    change = change and not _is_torchs_wrapper(was[name], now)
                 if change:
                     with contextlib.suppress(AttributeError, TypeError):
                         setattr(space, name, was[name]) if name in was else delattr(space, name)
@@ -100,10 +101,11 @@ def _namespaces() -> Iterator[Namespace]:
     yield from (each for each in classes if each.__module__.startswith("gradbench."))
 
 
-def _shadows(space: Namespace, name: str) -> bool:
-    """Whether a class has a new attribute in the place of an inherited one."""
+def _shadows(space: Namespace, name: str, new: object) -> bool:
+    """Whether a class has a new function in the place of an inherited one."""
     bases = space.__mro__[1:-1] if isinstance(space, type) else ()
-    return any(name in vars(base) for base in bases)
+    old = next((vars(base)[name] for base in bases if name in vars(base)), None)
+    return callable(new) and old is not None and not _is_torchs_wrapper(old, new)
 
 
 def _decides(space: Namespace, value: object) -> bool:
@@ -122,12 +124,12 @@ def _is_torchs_wrapper(old: object, new: object) -> bool:
 
     Each class's `step` when it is first built, and more when torch.compile is first used.
     """
-    while new is not old:
-        code = getattr(new, "__code__", None)
-        if code is None or not code.co_filename.startswith(TORCH):
-            return False
-        new = getattr(new, "__wrapped__", None)
-    return True
+    layers = [new]
+    while inspect.isfunction(layers[-1]) and hasattr(layers[-1], "__wrapped__"):
+        layers.append(layers[-1].__wrapped__)
+    files = [getattr(getattr(each, "__code__", None), "co_filename", "") for each in layers]
+    own = inspect.unwrap(old) if inspect.isfunction(old) else old
+    return layers[-1] is own and all(f.startswith(TORCH) for f in files)
 
 
 def _hooks() -> Iterator[tuple[str, dict[Any, Any]]]:
