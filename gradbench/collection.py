@@ -83,8 +83,8 @@ def items(
 
 
 PARAMETERS = (
-    "a function with cases takes its parameters from them: yield one case for each in the place of "
-    "parametrize and of fixtures with params"
+    "a function with cases takes its parameters from them: instead of parametrize, or of fixtures "
+    "with params, yield one case for each"
 )
 
 

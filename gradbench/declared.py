@@ -1,4 +1,4 @@
-"""The options as pytest is told of them, in every session: imports nothing that takes time."""
+"""Declares the options to pytest. Every pytest session loads this module, so it imports little."""
 
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def add(parser: "pytest.Parser") -> None:
         action="append",
         default=None,
         metavar="SPEC",
-        help="network in the place of each case's own where that is open, repeatable: "
+        help="network that replaces each case's own where the case allows it, repeatable: "
         "mlp:width=512, sinusoidal, package.module:factory, ./file.py:factory, "
         "or paper (the case's own)",
     )

@@ -85,23 +85,23 @@ class Gate:
 
     def _items(self, session: pytest.Session) -> list[pytest.Item]:
         """Return one item per optimizer and what it is held against."""
-        made: list[pytest.Item] = []
-        for what, wanted, hold in (
-            ("against the baseline", self.holds, self.hold),
-            ("step time", self.options.time_against is not None, self.time),
-        ):
-            made += [
-                Held.from_parent(
-                    session,
-                    name=label,
-                    nodeid=f"{what.split()[-1]}::{label}",
-                    what=what,
-                    hold=functools.partial(hold, contestant.name),
-                )
-                for label, contestant in self.options.contestants.items()
-                if wanted
-            ]
-        return made
+        kinds: list[tuple[str, Callable[[str], str]]] = []
+        if self.holds and self.base is not None:
+            kinds.append(("against the baseline", functools.partial(self.hold, self.base)))
+        if self.options.time_against is not None:
+            older = self.options.time_against.text
+            kinds.append(("step time", functools.partial(self.time, older)))
+        return [
+            Held.from_parent(
+                session,
+                name=label,
+                nodeid=f"{what.split()[-1]}::{label}",
+                what=what,
+                hold=functools.partial(hold, contestant.name),
+            )
+            for what, hold in kinds
+            for label, contestant in self.options.contestants.items()
+        ]
 
     def begin(self, about: dict[str, Any]) -> None:
         """Read the baseline that this run will be held against; `about` is what run.json will say.
@@ -131,15 +131,13 @@ class Gate:
         if here != there:
             self.said.append(f"the baseline was recorded with torch {there}, this run with {here}")
 
-    def hold(self, optimizer: str) -> str:
+    def hold(self, base: "Baseline", optimizer: str) -> str:
         """Raise Regressed where a family got worse; else say, in a few words, what changed."""
         from gradbench import baseline
         from gradbench.compare import NotComparableError
 
-        if self.base is None:
-            pytest.skip("no baseline")
         new = [record for record in self.records if record.optimizer == optimizer]
-        old = self.base.of(optimizer)
+        old = base.of(optimizer)
         if not old:
             pytest.skip(f"the baseline has no {optimizer}; --gb-update-baseline adds it")
         try:
@@ -187,14 +185,12 @@ class Gate:
             if names:
                 self.said.append(f"{what}: {shortened(names)}")
 
-    def time(self, optimizer: str) -> str:
+    def time(self, old: str, optimizer: str) -> str:
         """Raise Regressed where a step takes longer than the older version's; else say how long."""
         from gradbench.steptime import LIMIT, step_time
         from gradbench.streams import one_thread
 
-        if self.options.time_against is None:
-            pytest.skip("no older version")
-        old, options = self.options.time_against.text, self.options
+        options = self.options
         try:
             with one_thread():
                 found = step_time(
@@ -206,7 +202,7 @@ class Gate:
                     dtype=options.dtype,
                 )
         except ValueError as error:
-            pytest.skip(str(error))
+            raise Regressed(f"nothing was timed: {error}", pytrace=False) from None
         low, high = found.interval
         text = f"x{found.ratio:.2f} of {old}'s (95 %: {low:.2f} to {high:.2f})"
         self.timed.append(f"step time of {optimizer}: {text}")

@@ -367,3 +367,13 @@ def test_a_baseline_that_cannot_be_written_fails_the_run(pytester, lab):
     assert result.ret == 1
     result.stdout.fnmatch_lines(["baseline not written: cannot write the baseline *"])
     assert not (pytester.path / "base.json").exists()
+
+
+def test_nothing_timed_is_no_pass(pytester):
+    pytester.makepyfile(test_suite=SUITE)
+    result = pytester.runpytest_inprocess(
+        *("--optimizer=sparseadam", "--optimizer=sgd:lr=0.3", "--gb-probes=none", "--gb-tune=0"),
+        *("--gb-time-against=sgd:lr=0.3", "-k", "weight2"),
+    )
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["FAILED time::sparseadam - Regressed: nothing was timed: *"])
