@@ -33,6 +33,8 @@ def session(pytester, own_suite):
         (pytester.path / "slow.py").write_text(SLOW)
         command = [sys.executable, "-m", "pytest", "test_own.py", "--optimizer=./slow.py:Slow"]
         command += ["--gb-seeds=2", "--gb-tune=0", "--gb-probes=none", f"--gb-engine={engine}"]
+        # a shell's background job ignores SIGINT, and what it starts would inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         running = subprocess.Popen(
             command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
