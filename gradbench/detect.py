@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradbench.needs import MATRICES, Build, Needs, declared
-from gradbench.signatures import seen, splits
+from gradbench.signatures import counts_by_default_none, seen, splits
 from gradbench.stepping import set_mode, step
 from gradbench.streams import unchanged
 
@@ -78,6 +78,9 @@ def _ways(cls: type[Optimizer], said: Needs | None, inner: Needs | None) -> list
     if inner is not None:
         base = _around(base, inner)
     found: list[Way] = [(base, _toy)]
+    if said is None and inner is None:
+        with_counts = replace(base, **counts_by_default_none(cls))
+        found += [(with_counts, _toy)] if with_counts != base else []
     if not (base.model or base.lists or base.groups):
         keys = splits(cls)
         found += [(replace(base, groups=key, named=False), _toy) for key in keys]

@@ -117,13 +117,17 @@ def _decides(space: Namespace, value: object) -> bool:
 
 
 TORCH = str(Path(torch.__file__).parent)
+COMPILER = str(Path(TORCH, "_dynamo"))
 
 
 def _is_torchs_wrapper(old: object, new: object) -> bool:
     """Whether torch has wrapped a function of its own, as it does when it first needs to.
 
-    Each class's `step` when it is first built, and more when torch.compile is first used.
+    Each class's `step` when it is first built, and more when torch.compile is first used, which
+    also has its compiler watch how modules are made.
     """
+    if getattr(getattr(new, "__code__", None), "co_filename", "").startswith(COMPILER):
+        return True
     layers = [new]
     while inspect.isfunction(layers[-1]) and hasattr(layers[-1], "__wrapped__"):
         layers.append(layers[-1].__wrapped__)

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,11 +79,30 @@ def _set_backends(value: Mapping[str, Any]) -> None:
         torch.backends.mkldnn.set_flags(value["mkldnn"])
 
 
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if COMPILER not in name}
+
+
 def _set_environment(value: Mapping[str, str]) -> None:
-    for name in set(os.environ) - set(value):
+    for name in set(_environment()) - set(value):
         del os.environ[name]
     os.environ.update(value)
 
+
+def _import_path() -> list[str]:
+    return [each for each in sys.path if not str(each).endswith(VENDORED)]
+
+
+def _set_import_path(value: list[str]) -> None:
+    kept = [each for each in sys.path if str(each).endswith(VENDORED)]
+    sys.path[:] = value + kept
+
+
+COMPILER = "TORCHINDUCTOR"
+VENDORED = str(Path("setuptools", "_vendor"))
+COMPILER_DEPTH = 2000
+"""What torch.compile itself leaves at its first use: names in the environment, the libraries within
+setuptools on the import path, and at least this recursion limit. They train nothing."""
 
 CUDNN = ("enabled", "benchmark", "deterministic")
 
@@ -106,11 +126,11 @@ OWN: dict[str, Setting] = {
     "inference mode": Setting(torch.is_inference_mode_enabled, None),
     "threads": Setting(torch.get_num_threads, torch.set_num_threads),
     "working folder": Setting(os.getcwd, os.chdir),
-    "import path": Setting(
-        lambda: list(sys.path), lambda value: sys.path.__setitem__(slice(None), value)
+    "import path": Setting(_import_path, _set_import_path),
+    "environment": Setting(_environment, _set_environment),
+    "recursion limit": Setting(
+        lambda: max(sys.getrecursionlimit(), COMPILER_DEPTH), sys.setrecursionlimit
     ),
-    "environment": Setting(lambda: dict(os.environ), _set_environment),
-    "recursion limit": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
     "trace function": Setting(sys.gettrace, sys.settrace),
     "profile function": Setting(sys.getprofile, sys.setprofile),
     "output streams": Setting(

@@ -52,15 +52,28 @@ def _required(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
     return [p for p in parameters if p.default is p.empty and p.kind not in variable]
 
 
+def counts(parameters: list[inspect.Parameter]) -> dict[str, Any]:
+    """Return which of the parameters take the length of the training, by the fields of `Needs`."""
+    usual = {"steps": STEPS, "epochs": EPOCHS, "batches": BATCHES, "examples": EXAMPLES}
+    names = [p.name for p in parameters]
+    return {
+        field: next((name for name in names if name.lower() in known), "")
+        for field, known in usual.items()
+    }
+
+
+def counts_by_default_none(cls: type[Optimizer]) -> dict[str, Any]:
+    """Return which parameters take the length of the training, those whose default is None too."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [p for p in parameters_of(cls) if p.kind not in variable][1:]
+    return counts([p for p in named if p.default is p.empty or p.default is None])
+
+
 def seen(cls: type[Optimizer]) -> Needs:
     """Return what the signatures of the constructor and of `step` show."""
     parameters = parameters_of(cls)
-    names = [p.name for p in _required(parameters)]
-    first = names[0] if names else ""
-
-    def taking(usual: set[str]) -> str:
-        return next((name for name in names[1:] if name.lower() in usual), "")
-
+    given = _required(parameters)
+    first = given[0].name if given else ""
     return Needs(
         # a parameter of `step` without a default must be the closure
         closure=bool(required(cls.step)[1:]),
@@ -68,10 +81,7 @@ def seen(cls: type[Optimizer]) -> Needs:
         model=first in MODELS,
         named="named" in first,
         lists=_lists(parameters),
-        steps=taking(STEPS),
-        epochs=taking(EPOCHS),
-        batches=taking(BATCHES),
-        examples=taking(EXAMPLES),
+        **counts(given[1:]),
         modes=all(callable(getattr(cls, name, None)) for name in ("train", "eval")),
         fused=callable(getattr(cls, "fused_backward", None)),
     )

@@ -112,6 +112,12 @@ class Counts(Plain):
         self.asked = epochs, batches_per_epoch, dataset_size
         super().__init__(params, lr)
 
+class CountsByDefaultNone(Plain):
+    def __init__(self, params, lr=0.1, num_epochs=None, num_batches_per_epoch=None):
+        super().__init__(params, lr=lr)
+        self.asked = (num_epochs * num_batches_per_epoch,)
+
+
 class Unusual(Plain):
     def __init__(self, params, flux, lr=0.1):
         super().__init__(params, lr)
@@ -165,7 +171,7 @@ class OfClass(Plain):
 ALIKE = (
     *("Named", "Pairs", "Lists", "Reversed", "ByBoolean", "ByString", "SplitInStep"),
     *("RatesInGroups", "OtherName", "MustBeGiven", "Keywords", "Model", "Subclass", "Net"),
-    *("Counts", "Forward", "Backward", "Graph", "Silent", "Banner"),
+    *("Counts", "CountsByDefaultNone", "Forward", "Backward", "Graph", "Silent", "Banner"),
 )
 
 
@@ -224,6 +230,8 @@ def test_counts_are_those_of_one_epoch(file):
 
     built = resolve(f"{file}:Counts").build(torch.nn.Linear(2, 1), {}, steps=7, examples=70)
     assert built.asked == (1, 7, 70)
+    none = resolve(f"{file}:CountsByDefaultNone")
+    assert none.build(torch.nn.Linear(2, 1), {}, steps=7, examples=70).asked == (7,)
 
 
 @pytest.mark.parametrize("spec", ["Plain+{file}:OfInstance:k=2", "Plain+{file}:OfClass"])
