@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 TORCH ?= 2.13.0
 OTHER ?= ../gradbench-torch-$(TORCH)
 
-.PHONY: bench test proof browser fresh lint expectations overhead speed versions clean
+.PHONY: bench test proof browser accept lint expectations overhead speed versions clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
@@ -28,9 +28,11 @@ browser: $(VENV)/.installed
 	$(BIN)/pip install -q -e '.[browser]' -c constraints.txt
 	$(BIN)/pytest -q tests/report -m browser $(ARGS)
 
-# The workflow of docs/ci in an environment of its own, which pip fills from the registry.
-fresh: $(VENV)/.installed
-	$(BIN)/pytest -q tests -m fresh $(ARGS)
+# What a release must live through, in environments of their own that pip fills from the registry:
+# the commands of README and docs, the pages that they write, the workflow, published optimizers.
+accept: $(VENV)/.installed
+	$(BIN)/pip install -q -e '.[browser]' -c constraints.txt
+	$(BIN)/pytest -q tests -m accept --durations=20 $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

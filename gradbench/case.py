@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gradbench.imports import module_named
 from gradbench.record import Expectation
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ _ID = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 class Case:
     """A scenario in one setting, with a budget, a target score and an expectation.
 
-    `scenario` is `"module:Class"`, so that a suite can be collected without torch; `setting`
-    holds that class's fields. `budget` counts gradient evaluations of `batch` examples each.
-    `target_score` is normalised: 0 is chance, 1 the best attainable. `id` is made of letters,
+    `scenario` is `"module:Class"`, so that a suite can be collected without torch, of an installed
+    module or one in the working folder; `setting` holds that class's fields. `budget` counts
+    gradient evaluations of `batch` examples each. `target_score` is normalised: 0 is chance, 1 the
+    best attainable. `id` is made of letters,
     digits and hyphens and is the same in all presets.
     """
 
@@ -54,7 +55,7 @@ class Case:
         Raises ValueError for a field that the scenario does not have.
         """
         module, _, name = self.scenario.partition(":")
-        cls: type[Scenario] = getattr(import_module(module), name)
+        cls: type[Scenario] = getattr(module_named(module), name)
         unknown = sorted(set(self.setting) - {f.name for f in fields(cls)})
         if unknown:
             raise ValueError(f"{self.id}: {name} has no field {', '.join(unknown)}")

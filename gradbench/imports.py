@@ -21,7 +21,7 @@ def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
     Raises SpecError, in one line, where it cannot be imported or has no such name.
     """
     try:
-        module = _from_file(source) if source.endswith(".py") else _from_path(source)
+        module = _from_file(source) if source.endswith(".py") else module_named(source)
     except FileNotFoundError:
         raise SpecError(f"{spec.text!r}: there is no file {source}") from None
     except KeyboardInterrupt:
@@ -55,7 +55,8 @@ def _as_module(spec: Spec, source: str, error: BaseException) -> str:
     )
 
 
-def _from_path(name: str) -> ModuleType:
+def module_named(name: str) -> ModuleType:
+    """Import a module that is installed or lies in the working folder."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     return importlib.import_module(name)

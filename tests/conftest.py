@@ -1,5 +1,7 @@
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,14 @@ from gradbench.record import Record
 
 HERE = Path(__file__).parent
 
-APART = ("proof", "browser", "fresh")
-"""What `make proof`, `make browser` and `make fresh` run."""
+APART = ("proof", "browser", "accept")
+"""What `make proof`, `make browser` and `make accept` run."""
+
+CHROMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -129,3 +137,53 @@ def record() -> Callable[..., Record]:
         return Record(case=case, optimizer=optimizer, trials=trials, **(given | changes))
 
     return made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    found = os.environ.get("BROWSER") or next(filter(None, map(shutil.which, CHROMES)), None)
+    if found is None:
+        pytest.fail(f"no browser: install one of {', '.join(CHROMES)} or set BROWSER to its path")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def use_every_control() -> Callable[[Any, Path], None]:
+    """Open the page in a run's folder and use all that can be clicked or chosen."""
+
+    def use(browser: Any, folder: Path) -> None:
+        cases = {
+            json.loads(line)["case"] for line in (folder / "records.jsonl").read_text().splitlines()
+        }
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((folder / "report.html").resolve().as_uri())
+        page.wait_for_selector("#matrix tbody tr")
+        assert {card.get_attribute("id") for card in page.locator(".card").all()} == cases
+        for link in page.locator("#matrix a").all():
+            target = link.get_attribute("href").removeprefix("#")
+            assert page.locator(f"[id='{target}']").count() == 1
+        for summary in page.locator("summary").all():
+            summary.click()
+        for choice in page.locator("select").all():
+            for value in choice.locator("option").all_inner_texts():
+                choice.select_option(value)
+        for button in page.locator("button").all():
+            button.scroll_into_view_if_needed()
+            button.click()
+        page.locator("#all").click()
+        for box in page.locator(".figure").all():
+            box.scroll_into_view_if_needed()
+            page.wait_for_timeout(50)
+        assert page.locator(".figure.js-plotly-plot").count() == page.locator(".figure").count()
+        assert said == []
+        page.close()
+
+    return use

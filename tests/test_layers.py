@@ -27,7 +27,11 @@ ALLOWED = {
     "live": set(),
     "evolution": set(),
     "verdict": {"record"},
-    "case": {"record", "scenario"},  # the scenario for its type, and where a case is built
+    "case": {
+        "imports",
+        "record",
+        "scenario",
+    },  # the scenario for its type, and where a case is built
     "draws": set(),
     "scenario": {"draws"},
     "networks": {"draws"},

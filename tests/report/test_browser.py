@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,25 +11,6 @@ import pytest
 from gradbench.report import html
 
 pytestmark = pytest.mark.browser
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    found = os.environ.get("BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.fail(f"no browser: install one of {', '.join(NAMES)} or set BROWSER to its path")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def run(record, optimizers, cases):
@@ -99,39 +78,14 @@ def real(tmp_path_factory):
     return folder
 
 
-def test_every_control_of_a_real_runs_page_works_without_a_word(browser, real):
+def test_every_control_of_a_real_runs_page_works_without_a_word(browser, use_every_control, real):
     lines = (real / "records.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     statuses = {trial["status"] for record in records for trial in record["trials"]}
     assert statuses == {"solved", "unsolved", "diverged", "crashed", "unsupported"}
     assert any(record["tuning"] for record in records)
     assert any(record["expectation"] == "learner" for record in records)
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    said = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto((real / "report.html").as_uri())
-    page.wait_for_selector("#matrix tbody tr")
-    cases = {record["case"] for record in records}
-    assert {card.get_attribute("id") for card in page.locator(".card").all()} == cases
-    for link in page.locator("#matrix a").all():
-        target = link.get_attribute("href").removeprefix("#")
-        assert page.locator(f"[id='{target}']").count() == 1
-    for summary in page.locator("summary").all():
-        summary.click()
-    for choice in page.locator("select").all():
-        for value in choice.locator("option").all_inner_texts():
-            choice.select_option(value)
-    for button in page.locator("button").all():
-        button.scroll_into_view_if_needed()
-        button.click()
-    page.locator("#all").click()
-    for box in page.locator(".figure").all():
-        box.scroll_into_view_if_needed()
-        page.wait_for_timeout(50)
-    assert page.locator(".figure.js-plotly-plot").count() == page.locator(".figure").count()
-    assert said == []
-    page.close()
+    use_every_control(browser, real)
 
 
 def wait_for_figure(page):

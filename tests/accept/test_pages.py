@@ -1,0 +1,87 @@
+"""Each command that README and docs show, run as its page has it; or left out for a reason."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.accept
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+
+LEFT_OUT = {
+    "make test": "CI runs it before this",
+    "pytest suites --optimizer=paper --gb-preset=paper": "half a day",
+    "pytest suites -m claim": "20 minutes; benchmarks/paper.md has what came",
+}
+"""Commands that are not run here, and why."""
+
+SMALL = "-k 'parity-d5 or conditioned-text' --gb-seeds=2 --gb-tune=1"
+"""What makes a command short where it does not say otherwise; docs/start.md and `make bench` run
+in whole."""
+
+
+def plain(line):
+    return line.partition("  #")[0].strip()
+
+
+def test_a_new_user_follows_the_first_page_to_the_letter(start):
+    folder, said = start
+    assert said.count("report: ") == 2
+    assert "0 failed" not in said
+    assert (folder / "reports" / "latest" / "report.html").is_file()
+
+
+def test_the_page_of_that_run_works(start, browser, use_every_control):
+    folder, _ = start
+    use_every_control(browser, folder / "reports" / "latest")
+
+
+def test_the_page_of_the_default_run_works(checkout, browser, use_every_control):
+    use_every_control(browser, checkout / "reports" / "latest")
+
+
+def test_the_commands_of_the_readme(checkout, commands, files, run):
+    lines = [line for line in commands(README) if not line.startswith("make ")]
+    lines = [line for line in lines if plain(line) not in LEFT_OUT]
+    mine = files(DOCS / "start.md")["my_opt.py"]
+    package = checkout / "my_package"
+    package.mkdir()
+    for path in (checkout / "my_opt.py", checkout / "opt.py", package / "optim.py"):
+        path.write_text(mine)
+    both = "pytest suites --optimizer=adam --optimizer=sgd:lr=0.1"
+    run([both], checkout, binaries=checkout / ".venv" / "bin", PYTEST_ADDOPTS=SMALL)
+    latest = (checkout / "reports" / "latest").resolve()
+    for name in ("RUN1", "RUN2", "reports/RUN"):
+        (checkout / name).symlink_to(latest)
+    run(lines, checkout, binaries=checkout / ".venv" / "bin", PYTEST_ADDOPTS=SMALL)
+
+
+@pytest.mark.parametrize("name", ["architectures.md", "ci.md", "suites.md"])
+def test_the_commands_of_a_page(name, start, commands, files, checkout, run, tmp_path):
+    """In the environment of the wheel; `suites` is the checkout's folder."""
+    page = DOCS / name
+    mine = files(DOCS / "start.md")["my_opt.py"]
+    shown = files(page) | {"my_opt.py": mine}
+    shown["my_package/optimizer.py"] = mine.replace("MyOpt", "MyOptimizer")
+    for path, text in shown.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    (tmp_path / "suites").symlink_to(checkout / "suites")
+    (tmp_path / "benchmarks").mkdir()
+    lines = [line for line in commands(page) if plain(line) not in LEFT_OUT]
+    assert lines
+    own = "" if name == "suites.md" else SMALL
+    run(lines, tmp_path, binaries=start[0] / ".venv" / "bin", PYTEST_ADDOPTS=own)
+
+
+def test_every_page_is_one_of_these(pages, commands):
+    """A page with commands that no test above runs would be trusted unread."""
+    with_commands = {page.name for page in pages if commands(page)}
+    assert with_commands == {"README.md", "start.md", "architectures.md", "ci.md", "suites.md"}
+
+
+def test_what_is_left_out_stands_on_a_page(pages, commands):
+    shown = {plain(line) for page in pages for line in commands(page)}
+    assert set(LEFT_OUT) <= shown
