@@ -1,6 +1,9 @@
+import copy
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,48 +96,72 @@ def untimed() -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
     return strip
 
 
+@pytest.fixture(scope="session")
+def real_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small real run: a sweep, a learner, and optimizers that misbehave.
+
+    Made once per test session; nobody writes into it.
+    """
+    folder = tmp_path_factory.mktemp("real-run")
+    (folder / "test_own.py").write_text((HERE / "own_suite.py").read_text())
+    odd = [f"--optimizer={HERE / 'odd_optimizers.py'}:{name}" for name in ("Raises", "Vectors")]
+    command = [sys.executable, "-m", "pytest", "test_own.py", *odd, "--optimizer=sgd:momentum=0.9"]
+    command += ["--optimizer=adam:lr=1e-5", "-p", "no:cacheprovider", "--gb-engine=inline"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1, ran.stdout + ran.stderr  # it has crashes
+    return (folder / "reports" / "latest").resolve()
+
+
+@pytest.fixture(scope="session")
+def real_records(real_run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (real_run / "records.jsonl").read_text().splitlines()]
+
+
 @pytest.fixture
-def about() -> dict[str, Any]:
+def about(real_run: Path) -> dict[str, Any]:
     """What run.json says of a run."""
-    return {
-        "protocol": 1,
-        "preset": "quick",
-        "seeds": 5,
-        "tuning": 5,
-        "optimizers": ["a"],
-        "versions": {"torch": "2.13.0", "gradbench": "0.1.0"},
-        "device": {"type": "cpu", "name": None},
-    }
+    return json.loads((real_run / "run.json").read_text()) | {"optimizers": ["a"]}
 
 
 @pytest.fixture
-def record() -> Callable[..., Record]:
-    """Make a record: evaluations to the target per seed, None where it was not reached."""
+def record(real_records: list[dict[str, Any]]) -> Callable[..., Record]:
+    """Make a record: evaluations to the target per seed, None where it was not reached.
+
+    All else is as in a record of a real run: a tuned optimizer's, or a learner's for "none".
+    """
+    tuned = next(one for one in real_records if one["outcome"] == "passed" and one["tuning"])
+    learner = next(one for one in real_records if one["optimizer"] == "none")
+    lost = next(one for one in real_records if one["outcome"] == "xfailed" and one["trials"])
+
+    def trial(like, seed, evaluations):
+        data = copy.deepcopy((lost if evaluations is None else like)["trials"][0])
+        spent = 100 if evaluations is None else evaluations
+        curve = [look for look in data["curve"] if look[0] <= spent]
+        return data | {
+            "seed": seed,
+            "evaluations_to_target": evaluations,
+            "gradient_evaluations": spent,
+            "curve": curve,
+        }
 
     def made(case="case", times=(10, 20, 30, 40, 50), optimizer="a", **changes):
-        trials = [
-            {"seed": s, "status": "unsolved" if t is None else "solved", "evaluations_to_target": t}
-            for s, t in enumerate(times)
-        ]
+        like = learner if optimizer == "none" else tuned
+        solved = sum(t is not None for t in times)
         given = {
-            "solved": sum(t is not None for t in times),
+            "outcome": "passed" if 2 * solved >= len(times) else "xfailed",
+            "solved": solved,
             "seeds": len(times),
             "family": "flatness",
             "scenario": "steps",
             "section": "5",
             "setting": {"case": case},
             "approach": "",
-            "expectation": "may",
             "budget": 100,
-            "batch": 10,
-            "target_score": 0.9,
-            "timing": {
-                "clock": "perf_counter",
-                "device": "cpu",
-                "seconds_per_step": {"median": 0.1},
-            },
+            "trials": [trial(like, seed, t) for seed, t in enumerate(times)],
+            "timing": like["timing"] | {"contended": False},  # whatever ran beside it
         }
-        return Record(case=case, optimizer=optimizer, trials=trials, **(given | changes))
+        own = {"case": case, "optimizer": optimizer}
+        return Record.from_plain(copy.deepcopy(like) | given | own | changes)
 
     return made
 
