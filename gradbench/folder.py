@@ -24,6 +24,7 @@ from gradbench.record import (
     to_json,
 )
 from gradbench.text import write_whole
+from gradbench.weights import to_file
 
 HELD = "held.json"
 """Its lines say how a run did against a baseline or an older version, where it was held."""
@@ -78,12 +79,25 @@ class RunFolder:
 
         Where it cannot be written it is kept, to be tried again with the next one; see `trouble`.
         """
+        with self.kept_going():
+            self._keep_weights(record)
         self._whole.append(record)
         self.records += contestants([record])
         with self.kept_going():
             for waiting in self._whole[self._written :]:
                 append(self.path / "records.jsonl", waiting)
                 self._written += 1
+
+    def _keep_weights(self, record: Record) -> None:
+        """Have final weights that came with a record be files of their own, which it names."""
+        for trial in record.trials:
+            if packed := trial.pop("weights", None):
+                stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{record.case}-{record.contestant}")[:100]
+                number = sum(1 for _ in self.path.glob("weights/*"))
+                name = f"weights/{number:03}-{stem}-seed{trial['seed']}.npz"
+                (self.path / "weights").mkdir(exist_ok=True)
+                (self.path / name).write_bytes(to_file(packed))
+                trial["weights"] = name
 
     def change(self, records: Sequence[Record]) -> None:
         """Have these records, as many as there are, in the place of all."""

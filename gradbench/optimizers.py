@@ -78,6 +78,11 @@ class Factory:
             found["lr"] = found.pop(self.rate_name)
         return found
 
+    def chosen(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of a record's hyperparameters that its sweep may have chosen."""
+        names = ["lr", *(axis.name for axis in self.space)]
+        return {name: known[name] for name in names if known.get(name) is not None}
+
     def build(
         self, network: nn.Module, overrides: Mapping[str, Any], *, steps: int = 1, examples: int = 1
     ) -> Optimizer:

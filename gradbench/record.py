@@ -96,6 +96,8 @@ class TrialResult:
     timed: dict[str, Any] = field(default_factory=dict)
     blocks: list[tuple[float, int]] = field(default_factory=list)
     peak_memory_bytes: int | None = None
+    weights: list[Any] | None = None
+    """The parameters with which the trial was solved, tensors on the CPU."""
 
     @property
     def step_seconds(self) -> float | None:
@@ -108,7 +110,7 @@ class TrialResult:
         data = asdict(self)
         kept_apart = (
             *("informativeness", "probe_seconds", "path", "fallback", "clock", "timed", "blocks"),
-            "peak_memory_bytes",
+            *("peak_memory_bytes", "weights"),
         )
         for name in kept_apart:
             del data[name]
@@ -119,6 +121,7 @@ class TrialResult:
 class Record:
     """One case attempted by one optimizer: a line of `records.jsonl`.
 
+    `verification` says of what is news whether it was `verified`, and what was found (`said`).
     `problem` is a digest of target, initial weights and first batch, empty in older records.
     `key` stands for all that decides its numbers, by which a continued run knows it; it is empty
     where the item was not finished.
@@ -150,6 +153,7 @@ class Record:
     ladder: list[str] = field(default_factory=list)
     key: str = ""
     problem: str = ""
+    verification: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property

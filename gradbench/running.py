@@ -13,13 +13,14 @@ from gradbench.attempt import PROBE_SHARE, Attempt, Tell
 from gradbench.draws import Draws
 from gradbench.item import Item, optimizer_of
 from gradbench.optimizers import resolve
-from gradbench.record import Expectation, Record, Status, TrialResult, or_zero
+from gradbench.record import Expectation, Outcome, Record, Status, TrialResult, or_zero
 from gradbench.runner import run_trial
 from gradbench.scenario import Scenario
 from gradbench.statistics import summary
 from gradbench.text import printable
 from gradbench.trial import Trial
 from gradbench.verdict import outcome
+from gradbench.weights import to_text
 
 NOTHING_PUBLISHED = "the paper trained nothing here"
 
@@ -52,6 +53,11 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     record.solved = sum(result.status is Status.SOLVED for result in results)
     record.seeds = len(results)
     record.outcome = outcome(record.expectation, record.statuses).value
+    for trial, result in zip(record.trials, results, strict=True):
+        if record.outcome == Outcome.NEWS and result.weights:
+            trial["weights"] = to_text(result.weights)
+    for result in (*results, *timed):
+        result.weights = None  # need not travel
     record.path = results[0].path
     record.timing = timing(timed, item.device)
     record.timing["probe_seconds"] = sum(result.probe_seconds for result in results)
@@ -83,9 +89,7 @@ def retimed(item: Item, record: Record) -> Record:
     """
     scenario = item.case.build()
     attempt = Attempt(item, scenario, optimizer_of(item, scenario), record, lambda _: None)
-    names = ["lr", *(axis.name for axis in attempt.factory.space)] if attempt.factory else []
-    known = record.hyperparameters
-    given = {name: known[name] for name in names if known.get(name) is not None}
+    given = attempt.factory.chosen(record.hyperparameters) if attempt.factory else {}
     timed = attempt.time(given)
     step = timed.step_seconds
     if step is None:

@@ -14,6 +14,7 @@ from gradbench.folder import RunFolder, machine
 from gradbench.gate import Gate
 from gradbench.judge import judge
 from gradbench.live import LiveLine
+from gradbench.news import verify
 from gradbench.options import Contestant, Options
 from gradbench.record import PROTOCOL, Expectation, Outcome, Record, contestants
 from gradbench.replay import ReplayClock
@@ -281,6 +282,8 @@ class Session:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         if self.folder is None:
             return
+        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            verify(self.folder, self.items.values(), self.dispatch.live.say)
         if self.options.time and session.exitstatus != pytest.ExitCode.INTERRUPTED:
             time_again(self.folder, self.items.values(), self.dispatch.live.say)
         self.updated = self.gate.end(self.run)

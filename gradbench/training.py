@@ -148,6 +148,8 @@ class Training:
     def finish(self) -> None:
         """Measure what the trained network is further asked for."""
         self.result.details = self.scenario.details(self.network, self.held_out)
+        if self.result.status is Status.SOLVED:
+            self.result.weights = [p.detach().clone().cpu() for p in self.parameters]
         moved = zip(self.parameters, self.start, strict=True)
         if (
             self.parameters

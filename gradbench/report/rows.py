@@ -121,11 +121,19 @@ def legend(records: list[Record]) -> str:
     )
 
 
+def verification(record: Record) -> str:
+    """Return whether news was verified, and what was found."""
+    found = record.verification
+    if not found:
+        return "NOT VERIFIED: it was not trained again"
+    return f"{'verified' if found.get('verified') is True else 'NOT VERIFIED'}: {found.get('said')}"
+
+
 def news(records: list[Record]) -> list[str]:
     """Return one line per record that solved what was thought never to be solved."""
     return [
         f"{shown(record.optimizer)} solved {record.case} on {record.solved} of {record.seeds} "
-        f"seeds (expected: never; section {record.section})"
+        f"seeds (expected: never; section {record.section}); {verification(record)}"
         for record in records
         if record.outcome == Outcome.NEWS
     ]

@@ -1,0 +1,111 @@
+"""What is said to have solved a `never` is trained again and scored anew, before it is believed."""
+
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradbench.folder import RunFolder
+from gradbench.record import Outcome, Record, Status
+
+if TYPE_CHECKING:
+    from gradbench.item import Item
+
+NEW_SEEDS = (100_001, 100_002)
+"""Seeds that no run evaluates or tunes on."""
+
+ENOUGH = 0.95
+"""Share of the target score that final weights must have on other held-out data."""
+
+FEW = 2
+"""Evaluations from which little can be learned: a claim with no more is marked."""
+
+LONGEST = 1800
+"""Seconds that the examination of one record may take."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is to be examined: an item, its hyperparameters, and the weights that solved it."""
+
+    item: "Item"
+    hyperparameters: dict[str, Any]
+    weights: dict[int, str]
+    """The file of the final weights, by the seed that they solved."""
+    again: tuple[int, ...]
+    """The seeds to be trained again."""
+
+
+def verify(folder: RunFolder, items: "Iterable[Item]", say: Callable[[str], None]) -> None:
+    """Examine each record of the folder that is news and was not; it then says what was found.
+
+    When it is interrupted, those that are left stay unverified.
+    """
+    named = {item.key: item for item in items}
+    records = list(folder.whole)
+    due = [
+        r for r in records if r.outcome == Outcome.NEWS and not r.verification and r.key in named
+    ]
+    if not due:
+        return
+    try:
+        for record in due:
+            say(f"training again what solved {record.case}")
+            record.verification = _examined(record, named[record.key], folder.path)
+    except KeyboardInterrupt:
+        pass
+    folder.change(records)
+
+
+def _examined(record: Record, item: "Item", folder: Path) -> dict[str, Any]:
+    solved = [t for t in record.trials if t["status"] == Status.SOLVED]
+    weights = {t["seed"]: str(folder / t["weights"]) for t in solved if t.get("weights")}
+    seeds = [t["seed"] for t in solved][: len(NEW_SEEDS)]
+    claim = Claim(item, record.hyperparameters, weights, (*seeds, *NEW_SEEDS))
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "answer.json"
+        try:
+            done = subprocess.run(  # noqa: S603
+                [sys.executable, "-m", "gradbench.witness", str(answer)],
+                input=pickle.dumps(claim),
+                capture_output=True,
+                timeout=LONGEST,
+                check=False,
+            )
+            found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        except subprocess.TimeoutExpired:
+            return {"verified": False, "said": f"training it again took more than {LONGEST} s"}
+        except (OSError, ValueError):
+            last = done.stderr.decode(errors="replace").strip().split("\n")[-1][:300]
+            return {"verified": False, "said": f"it could not be trained again: {last}"}
+    return found | _judged(record, seeds, found)
+
+
+def _judged(record: Record, seeds: list[int], found: dict[str, Any]) -> dict[str, Any]:
+    """Return whether what was found bears the claim out, and why, in a sentence."""
+    said, holds = [], True
+    low = min(found["scores"].values(), default=None)
+    if low is None:
+        said.append("no final weights were kept")
+        holds = False
+    else:
+        holds = low >= ENOUGH * record.target_score
+        said.append(f"its weights score {low:.3g} on data that the trials did not have")
+    for kind, chosen in (("its", seeds), ("new", list(NEW_SEEDS))):
+        trained = [each for each in found["replays"] if each["seed"] in chosen]
+        solved = [each for each in trained if each["status"] == Status.SOLVED]
+        said.append(f"given gradients only it solves {len(solved)} of {len(trained)} {kind} seeds")
+        broken = next((each["reason"] for each in trained if each["reason"]), None)
+        if broken:
+            said.append(str(broken))
+        due = 1 if kind == "new" and record.solved == record.seeds else 0
+        holds = holds and len(solved) >= (len(trained) if kind == "its" else due)
+    first = [t["evaluations_to_target"] for t in record.trials if t["status"] == Status.SOLVED]
+    if min(first) <= FEW:
+        said.append(f"at its target after {min(first)} evaluations, from which nothing is learned")
+    return {"verified": holds, "said": "; ".join(said)}
