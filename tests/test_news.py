@@ -122,10 +122,10 @@ def test_what_is_true_is_verified(run, optimizer, pytester):
 
 
 CAUGHT = {
-    "ReadsTheTarget": "solves 0 of 2 its seeds",
+    "ReadsTheTarget": "solves 0 of 2 seeds of the run",
     "KeepsTheSolution": "solves 0 of 2 new seeds",
     "PatchesTheScore": "its weights score ",
-    "PassesThatNobodyCounts": "solves 0 of 2 its seeds",
+    "PassesThatNobodyCounts": "solves 0 of 2 seeds of the run",
 }
 
 
