@@ -36,6 +36,11 @@ class Attempt:
         self.results: dict[float, list[TrialResult]] = {}
         self.stack = item.stack
 
+    @property
+    def may_refuse(self) -> bool:
+        """Whether it is declared that the optimizer is not for every network."""
+        return self.factory is None or self.factory.may_refuse
+
     def trials(
         self, planned: Sequence[Planned], what: str, probes: str = "none"
     ) -> list[TrialResult]:

@@ -15,6 +15,10 @@ Split = str | tuple[str, Any, Any]
 """A key of parameter groups: True for matrices and False for the rest, or what it is for either."""
 
 
+class RefusedError(ValueError):
+    """The optimizer is not for these parameters; the message says why."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What an optimizer asks of the training loop beyond gradients and `step()`."""
@@ -61,10 +65,10 @@ class Needs:
     ) -> Optimizer:
         """Build the optimizer for a network that trains for `steps` steps on `examples` examples.
 
-        Raises ValueError where it steps on matrices only and the network has other parameters.
+        Raises RefusedError where it steps on matrices only and the network has other parameters.
         """
         if self.matrices and any(p.ndim != 2 for p in network.parameters()):
-            raise ValueError("it steps on matrices only, and this network has other parameters")
+            raise RefusedError("it steps on matrices only, and this network has other parameters")
         counts = {self.steps: steps, self.epochs: 1, self.batches: steps, self.examples: examples}
         more = {name: count for name, count in counts.items() if name} | arguments
         if self.lists:

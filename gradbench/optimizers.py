@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from gradbench import detect, schedules, space, wrappers, zoo
 from gradbench.imports import imported
-from gradbench.needs import Needs
+from gradbench.needs import Needs, RefusedError
 from gradbench.schedules import Schedules
 from gradbench.signatures import parameters_of
 from gradbench.space import Axis
@@ -30,6 +30,12 @@ RATE = "gradbench_rate"
 
 REFUSED = {"SparseAdam": "needs sparse gradients, which no case produces"}
 """Optimizers of torch.optim that no network here can use, with the reason."""
+
+MATRICES_ONLY = {"Muon"}
+"""Optimizers of torch.optim that say in their documentation that they step on matrices only."""
+
+UNSUPPORTED = "gradbench_unsupported"
+"""The attribute by which a class says why it may refuse a network."""
 
 
 class UnsupportedError(Exception):
@@ -65,6 +71,13 @@ class Factory:
         return self.needed()
 
     @property
+    def may_refuse(self) -> bool:
+        """Whether its class, or torch's documentation, says that it is not for every network."""
+        of_torch = self.cls.__module__.startswith("torch.optim.")
+        known = of_torch and self.cls.__name__ in {*REFUSED, *MATRICES_ONLY}
+        return known or bool(getattr(self.cls, UNSUPPORTED, ""))
+
+    @property
     def tunable(self) -> bool:
         """Whether a sweep may choose the learning rate."""
         fixed = {"lr", self.rate_name} & set(self.spec.arguments)
@@ -88,7 +101,8 @@ class Factory:
     ) -> Optimizer:
         """Construct the optimizer, for so many training steps on so many examples.
 
-        Raises UnsupportedError where it refuses this network.
+        Raises UnsupportedError where it refuses this network in a way that is known, else whatever
+        its constructor raises.
         """
         if reason := REFUSED.get(self.cls.__name__):
             raise UnsupportedError(reason)
@@ -100,8 +114,8 @@ class Factory:
             arguments[self.rate_name] = rate if like is None else torch.full_like(like, rate)
         try:
             built = self.needs.construct(self.cls, network, arguments, steps, examples)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise UnsupportedError(f"{type(error).__name__}: {error}") from error
+        except RefusedError as error:
+            raise UnsupportedError(str(error)) from error
         if rate is not None and self.rate is not None and not self.rate_name:
             for group in built.param_groups:
                 group["lr"] *= rate / self.rate

@@ -24,6 +24,8 @@ from gradbench.weights import to_text
 
 NOTHING_PUBLISHED = "the paper trained nothing here"
 
+DECLARE = "its class says why in gradbench_unsupported"
+
 OWN_CORE = 0.9
 """Share of the wall time that a process computes when it has its core to itself, at the least."""
 
@@ -47,6 +49,9 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
         attempt = Attempt(item, scenario, spec, record, tell)
         hyperparameters = attempt.sweep()
         results = attempt.evaluate(hyperparameters, seeds)
+        if item.case.expectation is Expectation.MUST and not attempt.may_refuse:
+            for result in results:
+                _count_as_crash(result)
         timed = attempt.timed(hyperparameters, results)
         record.hyperparameters = attempt.defaults | hyperparameters
     record.trials = [result.plain() for result in results]
@@ -65,6 +70,13 @@ def run_item(item: Item, tell: Tell = lambda _: None) -> tuple[Record, list[Tria
     notes = {note for result in results for note in result.notes} - set(record.notes)
     record.notes += sorted(notes)
     return record, timed
+
+
+def _count_as_crash(result: TrialResult) -> None:
+    """Have a refusal that nobody has declared be a crash, as it is of what every optimizer must."""
+    if result.status is Status.UNSUPPORTED:
+        result.status = Status.CRASHED
+        result.reason = f"unsupported: {result.reason}; where that is meant, {DECLARE}"
 
 
 def crashed(item: Item, error: BaseException, tries: int = 1) -> tuple[Record, list[TrialResult]]:

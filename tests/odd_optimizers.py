@@ -60,6 +60,32 @@ class Vectors(Null):
         super().__init__(params, lr)
 
 
+class DeclaredVectors(Vectors):
+    """Refuses them, and says so."""
+
+    gradbench_unsupported = "it steps on matrices only"
+
+
+class Small(Null):
+    """Cannot be built on networks of more than a hundred numbers."""
+
+    def __init__(self, params, lr=1e-3):
+        params = list(params)
+        if sum(p.numel() for p in params) > 100:
+            raise self.kind("too large")
+        super().__init__(params, lr)
+
+    kind = ValueError
+
+
+class SmallType(Small):
+    kind = TypeError
+
+
+class SmallRuntime(Small):
+    kind = RuntimeError
+
+
 class Demanding(SGD):
     """Has no default learning rate."""
 

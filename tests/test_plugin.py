@@ -172,10 +172,27 @@ def test_not_a_number_is_recorded_as_divergence(pytester, suite, odd):
     assert data[0]["trials"][0]["curve"][-1] == [1, None, None]
 
 
+@pytest.mark.parametrize("name", ["Small", "SmallType", "SmallRuntime"])
+def test_a_constructor_that_raises_has_crashed(pytester, suite, odd, name):
+    result = suite()(f"--optimizer={odd}:{name}")
+    result.assert_outcomes(failed=2)
+    assert [set(r.statuses) for r in records(pytester)] == [{"crashed"}] * 2
+    result.stdout.fnmatch_lines(["*crashed on parity-d5-weight2 (*Error: too large*"])
+
+
+def test_a_must_that_is_refused_fails_where_nobody_has_declared_why(pytester, suite, odd):
+    result = suite()(f"--optimizer={odd}:Vectors")
+    result.assert_outcomes(failed=1, skipped=1)
+    assert [r.outcome for r in records(pytester)] == ["failed", "skipped"]
+    result.stdout.fnmatch_lines(
+        ["*unsupported: it steps on matrices only*its class says why in gradbench_unsupported*"]
+    )
+
+
 def test_what_cannot_run_is_skipped_with_its_reason(pytester, suite, odd):
-    result = suite()(f"--optimizer={odd}:Vectors", "-rs")
+    result = suite()(f"--optimizer={odd}:DeclaredVectors", "-rs")
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["*is unsupported: ValueError: it steps on matrices only*"])
+    result.stdout.fnmatch_lines(["*is unsupported: it steps on matrices only*"])
     assert [r.outcome for r in records(pytester)] == ["skipped", "skipped"]
     result.stdout.fnmatch_lines(["gradbench: nothing was attempted: every case is unsupported (*"])
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
