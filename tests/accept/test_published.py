@@ -15,7 +15,7 @@ RUNS = {
     "together": "-k dying-bias0 --gb-seeds=2 --gb-tune=0 --gb-engine=inline",
     "alone": "-k dying-bias0 --gb-seeds=2 --gb-tune=0 --gb-engine=inline --gb-stack=off",
 }
-"""As they come and tuned; and untuned, by the way that is the default and one trial after another."""
+"""Tuned, as by default; and untuned, by the default path and one trial after another."""
 
 
 @pytest.fixture(scope="module")
