@@ -1,11 +1,12 @@
-"""Random kills of the controller and of its processes: what is lost, doubled or corrupt afterwards.
+"""Signals to the controller and its processes at random moments: what is lost, doubled or corrupt.
 
     python benchmarks/soak.py [KILLS]
 
-Runs a suite of 300 small cases in two processes, kills one of the three with SIGKILL at random
-moments, looks at the files after each death of the controller, and continues with --gb-resume until
-all cases are recorded; then anew, until so many kills (100) are done. Prints what it saw, and
-exits 1 where a finished record was lost, a case came twice, or a line but the last was no record.
+Runs a suite of 300 small cases in two processes, sends one of the three SIGKILL, SIGTERM or SIGHUP
+at random moments, looks at the files and for processes left over whenever the controller has died,
+and continues with --gb-resume until all cases are recorded; then anew, until so many signals (200)
+are sent. Prints what it saw, and exits 1 where a finished record was lost, a case came twice, a
+line but the last was no record, or a process was there five seconds after its controller.
 """
 
 import os
@@ -22,6 +23,13 @@ from pathlib import Path
 from gradbench.record import parse
 
 CASES = 300
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+LONGEST = 5.0
+"""Seconds between two signals, and that a process may outlive its controller."""
+
+WORKER = b"gradbench.worker"
+"""What the command of a process that runs items holds."""
+
 SUITE = f"""
 import pytest
 from gradbench.case import Case
@@ -68,7 +76,7 @@ def workers(parent: int) -> list[int]:
     found = []
     for pid in children(parent):
         with suppress(OSError):
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if WORKER in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
 
@@ -92,6 +100,23 @@ def look(folder: Path) -> tuple[dict[str, str], list[str]]:
     return finished, wrong
 
 
+def outlive(processes: set[int]) -> list[str]:
+    """Return what is wrong where some of these processes are still there after a while."""
+    ends = time.monotonic() + LONGEST
+    left = processes
+    while left and time.monotonic() < ends:
+        time.sleep(0.1)
+        left = {pid for pid in left if Path(f"/proc/{pid}/cmdline").exists() and is_worker(pid)}
+    return [f"{len(left)} processes outlived their controller"] if left else []
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a process runs items; a dead one that nobody has asked for has no command."""
+    with suppress(OSError):
+        return WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
 def main(wanted: int) -> int:
     """Kill until so many kills are done."""
     choose = random.Random(0)  # noqa: S311
@@ -103,19 +128,23 @@ def main(wanted: int) -> int:
     finished: dict[str, str] = {}
     began = time.monotonic()
     while kills.total() < wanted:
-        controller = begin(folder, resume=bool(finished))
+        controller, seen_workers = begin(folder, resume=bool(finished)), set[int]()
         while controller.poll() is None and kills.total() < wanted:
-            time.sleep(choose.uniform(0.0, 12.0))
+            time.sleep(choose.uniform(0.0, LONGEST))
             processes = workers(controller.pid)
-            draw = choose.random()
-            if processes and draw < 0.75:
+            seen_workers |= set(processes)
+            draw, number = choose.random(), choose.choice(SIGNALS)
+            if processes and draw < 0.6:
                 with suppress(ProcessLookupError):
-                    os.kill(choose.choice(processes), signal.SIGKILL)
-                    kills["process"] += 1
-            elif controller.poll() is None and (processes or draw > 0.95):
-                controller.kill()
-                kills["controller"] += 1
+                    os.kill(choose.choice(processes), number)
+                    kills[f"process {number.name}"] += 1
+            elif controller.poll() is None and (processes or draw > 0.9):
+                controller.send_signal(number)
+                kills[f"controller {number.name}"] += 1
+                with suppress(subprocess.TimeoutExpired):
+                    controller.wait(LONGEST)
         controller.wait()
+        wrong += outlive(seen_workers)
         found, seen = look(folder)
         torn += sum("not ended" in text for text in seen)
         wrong += [text for text in seen if "not ended" not in text]
@@ -125,14 +154,13 @@ def main(wanted: int) -> int:
         if len(finished) == CASES:
             runs, finished = runs + 1, {}
         print(f"{dict(kills)}, {len(found)} finished, {len(wrong)} wrong", flush=True)
-    time.sleep(5)
-    left = sum(b"spawn_main" in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline"))
-    print(f"{kills['controller']} controllers and {kills['process']} processes killed")
+    print(", ".join(f"{name}: {count}" for name, count in sorted(kills.items())))
     print(f"in {time.monotonic() - began:.0f} s; {runs} runs of {CASES} cases came to their end,")
-    print(f"{torn} files ended within a line, {left} processes left over")
-    print("\n".join(wrong) or "no finished record lost, none doubled, no line corrupt")
+    print(f"{torn} files ended within a line")
+    fine = "no finished record lost, none doubled, no line corrupt, no process left over"
+    print("\n".join(wrong) or fine)
     return int(bool(wrong))
 
 
 if __name__ == "__main__":
-    sys.exit(main(int((sys.argv[1:] or ["100"])[0])))
+    sys.exit(main(int((sys.argv[1:] or ["200"])[0])))
