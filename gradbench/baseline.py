@@ -6,7 +6,6 @@ a run of unchanged behaviour fails at most once in twenty; problems and seeds fl
 approaches (they share targets and data). Equal trajectories need no statistics.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from gradbench.compare import (
 )
 from gradbench.record import Record, Status, from_data, to_json
 from gradbench.statistics import sign_flip
-from gradbench.text import write_whole
+from gradbench.text import from_json, write_whole
 from gradbench.verdict import contradicted
 
 LEVEL = 0.05
@@ -96,7 +95,7 @@ def load(path: Path) -> Baseline:
     Raises BaselineError where the file is none.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BaselineError(
             f"there is no baseline {path}; --gb-update-baseline writes one"

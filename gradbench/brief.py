@@ -1,11 +1,11 @@
 """Records in brief: what of them a run of very many can hold, and whose a line is at a glance."""
 
 import functools
-import json
 import re
 from collections.abc import Callable
 
 from gradbench.record import Expectation, Record, contestant, parse
+from gradbench.text import from_json
 
 LARGE = 10_000
 """Records beyond which a run is read and shown in brief: without curves, sweeps and tracks."""
@@ -58,7 +58,7 @@ def whose(line: str) -> str | None:
     found = WHOSE.search(line)
     if found is None:
         return None
-    optimizer, expectation = json.loads(found[2]), json.loads(found[3])
+    optimizer, expectation = from_json(found[2]), from_json(found[3])
     if expectation == Expectation.LEARNER:
         return ""
-    return contestant(optimizer, json.loads(found[4]))
+    return contestant(optimizer, from_json(found[4]))

@@ -26,7 +26,7 @@ from gradbench.report.history import text as history_text
 from gradbench.report.markdown import page, ran_on
 from gradbench.report.terminal import WIDTH, shorten
 from gradbench.runs import choose, joined, load
-from gradbench.text import ESCAPED
+from gradbench.text import ESCAPED, printable
 
 INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 """Where the options' ini twins may stand in the folder that `gradbench run` is called from."""
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = chosen.act(chosen)
             return 0 if code is None else int(code)
     except (OSError, ImportError, ValueError, SyntaxError) as error:
-        print(f"gradbench {chosen.command}: {error}", file=sys.stderr)
+        print(f"gradbench {chosen.command}: {printable(str(error))}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
 
 
@@ -195,7 +195,7 @@ def show_history(folder: Path, file: Path | None) -> None:
 def warn(lines: Sequence[str]) -> None:
     """Say on the error stream what could not be read."""
     for line in lines:
-        print(f"gradbench: {line}", file=sys.stderr)
+        print(f"gradbench: {printable(line)}", file=sys.stderr)
 
 
 def _in_suites(word: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gradbench.shape import problem
-from gradbench.text import ESCAPED
+from gradbench.text import ESCAPED, from_json
 
 SCHEMA = 1
 PROTOCOL = 4
@@ -251,7 +251,7 @@ def parse(line: str) -> Record:
     Raises ValueError, in a few words, where the line holds none.
     """
     try:
-        data = json.loads(line)
+        data = from_json(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not a record ({str(error)[:100]})") from None
     return from_data(data)

@@ -1,6 +1,5 @@
 """Runs on the disk, read back: a folder, its records file, or one optimizer of several."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from gradbench.brief import LARGE, in_brief, whose
 from gradbench.compare import differing
 from gradbench.folder import HELD
 from gradbench.record import Expectation, Record, in_order, lines_of, parse
+from gradbench.text import from_json
 from gradbench.verdict import contradicted
 
 
@@ -48,7 +48,7 @@ def load(path: Path, only: str | None = None) -> Run:
     if not about.is_file() or not file.is_file():
         raise RunError(f"{path} is no run: it needs run.json and records.jsonl")
     try:
-        described = json.loads(about.read_text(encoding="utf-8"))
+        described = from_json(about.read_text(encoding="utf-8"))
         large = _is_large(file)
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{about}: cannot be read ({type(error).__name__})") from None
@@ -84,7 +84,7 @@ def _is_large(file: Path) -> bool:
 
 def _held(path: Path) -> tuple[str, ...]:
     try:
-        lines = json.loads(path.read_text(encoding="utf-8"))
+        lines = from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return ()
     return tuple(map(str, lines)) if isinstance(lines, list) else ()

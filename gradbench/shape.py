@@ -6,9 +6,9 @@ from typing import Any
 
 KINDS = {
     **dict.fromkeys(("case", "family", "scenario", "section", "approach", "optimizer"), str),
-    **dict.fromkeys(("expectation", "outcome"), str),
+    **dict.fromkeys(("expectation", "outcome", "path", "key", "problem"), str),
     **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
-    **dict.fromkeys(("setting", "timing", "hyperparameters", "tuning_cost"), dict),
+    **dict.fromkeys(("setting", "timing", "hyperparameters", "tuning_cost", "verification"), dict),
     **dict.fromkeys(("tuning", "trials", "notes", "informativeness", "ladder"), list),
 }
 """The type of each field that readers rely on."""
@@ -29,6 +29,8 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
     for name, kind in KINDS.items():
         if not isinstance(data[name], kind):
             return f"{name} is no {kind.__name__}"
+    if not isinstance(data["architecture"], str | None):
+        return "architecture is no str"
     checks = (
         ("trials", lambda trial: _is_trial(trial, statuses)),
         ("tuning", _is_point),
@@ -144,9 +146,11 @@ def _is_look(look: object) -> bool:
 
 
 def _is_point(data: object) -> bool:
-    if not _has(data, "lr", "seed", "score", status=str):
+    if not isinstance(data, dict) or not _has(data, "lr", "seed", "score", status=str):
         return False
-    return data["lr"] is not None and data["seed"] is not None  # type: ignore[index]
+    if not isinstance(data.get("hyperparameters"), dict | None):
+        return False
+    return data["lr"] is not None and data["seed"] is not None
 
 
 def is_reading(data: object) -> bool:

@@ -1,12 +1,39 @@
 """Text that comes from outside, and files that are written whole. Knows nobody."""
 
+import json
 import os
+import re
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 ESCAPED = "backslashreplace"
 """How text that UTF-8 cannot hold, such as half of a surrogate pair, is written: as in JSON."""
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""What begins half of a surrogate pair in JSON."""
+
+
+def from_json(text: str) -> Any:  # noqa: ANN401
+    """Return what a JSON text holds, with halves of surrogate pairs escaped, so that it can be
+    written again.
+
+    Raises ValueError or RecursionError where it is none.
+    """  # noqa: D205
+    data = json.loads(text)
+    return _escaped(data) if _HALF.search(text) else data
+
+
+def _escaped(data: Any) -> Any:  # noqa: ANN401
+    if isinstance(data, str):
+        return data.encode("utf-8", errors=ESCAPED).decode()
+    if isinstance(data, list):
+        return [_escaped(each) for each in data]
+    if isinstance(data, dict):
+        return {_escaped(name): _escaped(each) for name, each in data.items()}
+    return data
 
 
 def printable(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradbench.brief import in_brief
+from gradbench.case import Case
 from gradbench.cli import main
 from gradbench.glance import glance
-from gradbench.record import line_of, parse
+from gradbench.item import Item
+from gradbench.record import Expectation, line_of, parse
+from gradbench.running import run_item
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -59,44 +63,25 @@ def test_the_example_of_an_engine_runs_as_it_stands(pytester, own_suite, stored,
     assert [record["outcome"] for record in records] == 3 * ["passed"]
 
 
-RECORD = {
-    "case": "a-d5",
-    "family": "uninformative",
-    "scenario": "parity",
-    "section": "2.1",
-    "setting": {"d": 5},
-    "approach": "gradient",
-    "optimizer": "adam",
-    "expectation": "may",
-    "budget": 100,
-    "batch": 32,
-    "target_score": 0.9,
-    "outcome": "passed",
-    "solved": 1,
-    "seeds": 1,
-    "tuning": [{"lr": 0.1, "seed": 1, "score": 0.5, "status": "solved"}],
-    "hyperparameters": {"lr": 0.1},
-    "trials": [
-        {
-            "seed": 0,
-            "status": "solved",
-            "reason": None,
-            "gradient_evaluations": 50,
-            "forward_evaluations": 0,
-            "evaluations_to_target": 40,
-            "final_score": 1.0,
-            "seconds": 0.1,
-            "seconds_to_target": 0.1,
-            "curve": [[0, 0.0, 1.0], [50, 1.0, 0.0]],
-            "target": {},
-        }
-    ],
-    "timing": {"clock": "perf_counter", "seconds_per_step": {"median": 0.001}},
-    "notes": [],
-    "informativeness": [{"probe": "variance", "evaluations": 0, "value": 0.1, "error": 0.01}],
-    "ladder": ["d"],
-    "schema": 1,
-}
+@cache
+def real():
+    """A record of a real run, of two trials, as plain data; of long lists the ends."""
+    case = Case(
+        id="a-d5",
+        scenario="gradbench.scenarios.parity:Parity",
+        setting={"d": 5, "weight": 2},
+        budget=60,
+        batch=16,
+        expectation=Expectation.MAY,
+    )
+    item = Item(case=case, optimizer="adam", seeds=2, tuning=2, key="k", probes="default")
+    record = json.loads(line_of(run_item(item)[0]))
+    for trial in record["trials"]:
+        trial["curve"] = trial["curve"][:1] + trial["curve"][-1:]
+    for name in ("tuning", "informativeness"):
+        record[name] = record[name][:1]
+    return record
+
 
 HOSTILE = st.recursive(
     st.none()
@@ -124,8 +109,8 @@ def places(data, before=()):
 @st.composite
 def damaged(draw):
     """A record in which some entries are something else, or are gone."""
-    record = json.loads(json.dumps(RECORD))
-    for place in draw(st.lists(st.sampled_from(list(places(RECORD))), min_size=1, max_size=3)):
+    record = json.loads(json.dumps(real()))
+    for place in draw(st.lists(st.sampled_from(list(places(real()))), min_size=1, max_size=3)):
         entry = record
         try:
             for name in place[:-1]:
@@ -152,9 +137,15 @@ def test_a_hostile_file_is_read_or_refused(tmp_path, capsys, records, cut):
     run.mkdir(exist_ok=True)
     about = {"protocol": 2, "preset": "quick", "tuning": 5, "seeds": 1, "optimizers": ["adam"]}
     (run / "run.json").write_text(json.dumps(about))
-    text = "\n".join(json.dumps(record) for record in [RECORD, *records])
+    text = "\n".join(json.dumps(record) for record in [real(), *records])
     (run / "records.jsonl").write_text(text[:-7] if cut else text)
-    for words in (["report", str(run)], ["compare", f"{run}:adam", f"{run}:adam"]):
+    commands = (
+        ["report", str(run)],
+        ["compare", f"{run}:adam", f"{run}:adam"],
+        ["history", str(tmp_path)],
+        ["figures", f"{run}:adam", "--output", str(run / "figures")],
+    )
+    for words in commands:
         code = main(words)
         said = capsys.readouterr()
         assert code in {0, 4}
@@ -163,6 +154,46 @@ def test_a_hostile_file_is_read_or_refused(tmp_path, capsys, records, cut):
     page = (run / "report.html").read_text()
     assert "<script>alert(1)" not in page
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+GONE = object()
+OTHERS = [3, -1, 1e300, 0.5, True, None, "x", "\ud800", "\u2028<b>", [], [1], {}, {"a": 1}, GONE]
+
+
+@pytest.mark.filterwarnings("default")  # of numbers that no run has
+@pytest.mark.parametrize("value", OTHERS, ids=lambda value: "gone" if value is GONE else None)
+def test_an_entry_of_another_kind_is_read_or_refused(tmp_path, capsys, value):
+    """Each entry of a real record in its turn, through every command that reads records."""
+    lines = []
+    for number, place in enumerate(places(real())):
+        record = json.loads(json.dumps(real())) | {"case": f"a{number}"}
+        entry = record
+        for name in place[:-1]:
+            entry = entry[name]
+        if value is GONE:
+            del entry[place[-1]]
+        else:
+            entry[place[-1]] = value
+        lines.append(json.dumps(record))
+    about = {"protocol": 4, "preset": "quick", "tuning": 5, "seeds": 2, "optimizers": ["adam"]}
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+        about["started"] = f"2026-11-27T00:00:0{len(folder.name)}"
+        (folder / "run.json").write_text(json.dumps(about))
+        (folder / "records.jsonl").write_text("\n".join(lines))
+    for words in (
+        ["report", str(one)],
+        ["report", str(one), str(two), "--output", str(tmp_path / "both")],
+        ["compare", f"{one}:adam", f"{two}:adam"],
+        ["compare", f"{one}:adam", f"{two}:adam", "--format=markdown"],
+        ["history", str(tmp_path), "--page", str(tmp_path / "history.html")],
+        ["figures", f"{one}:adam", "--output", str(tmp_path / "figures"), "--format=svg"],
+    ):
+        assert main(words) in {0, 1, 4}, words
+        said = capsys.readouterr()
+        assert all(line.startswith("gradbench") for line in said.err.splitlines())
+        (said.out + said.err).encode()
 
 
 @given(damaged())
@@ -187,7 +218,7 @@ def test_at_a_glance_a_record_is_what_parsing_makes_of_it_or_takes_a_closer_look
 )
 def test_a_line_that_is_no_record_is_named_and_passed_over(tmp_path, capsys, line):
     (tmp_path / "run.json").write_text(json.dumps({"protocol": 2, "preset": "quick"}))
-    (tmp_path / "records.jsonl").write_text(f"{json.dumps(RECORD)}\n{line}\n")
+    (tmp_path / "records.jsonl").write_text(f"{json.dumps(real())}\n{line}\n")
     assert main(["report", str(tmp_path)]) == 0
     said = capsys.readouterr().err
     assert "records.jsonl, line 2: skipped, not a record" in said

@@ -14,7 +14,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "": {"case", "record", "runner", "scenario", "trial"},  # lazily
     "shape": set(),
-    "brief": {"glance", "record"},
+    "brief": {"glance", "record", "text"},
     "glance": {"record", "shape"},
     "text": set(),
     "record": {"shape", "text"},
@@ -141,7 +141,7 @@ ALLOWED = {
         *("baseline", "case", "compare", "judge", "options", "record", "screen"),
         *("steptime", "streams"),
     },
-    "runs": {"brief", "compare", "folder", "record", "verdict"},
+    "runs": {"brief", "compare", "folder", "record", "text", "verdict"},
     "history": {"compare", "record", "runs", "statistics"},
     "report": {"text", "brief", "record", "statistics", "compare", "history", "report"},
     "discover": {"case"},
