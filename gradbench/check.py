@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from gradbench.canary import difference, sing
 from gradbench.detect import quiet
+from gradbench.leftovers import Before
 from gradbench.optimizers import UnsupportedError, resolve
 from gradbench.options_matter import STEPS as STEPS_TRIED
 from gradbench.options_matter import without_effect
@@ -127,16 +129,20 @@ def repeats(spec: str) -> str:
 
 
 def leaves_nothing_behind(spec: str) -> str:
-    """Leave the default type, the gradient mode and the number of threads as they were."""
-
-    def state() -> tuple[object, ...]:
-        return torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
-
-    before = state()
-    _run(spec, budget=HALF)
-    if state() != before:
-        raise CheckError(f"the process's state was {before} and is {state()}")
-    return "default type, gradient mode, threads"
+    """Leave the process as it was: what is found is put back, where that is possible."""
+    sign, before = sing(), Before()
+    trouble: Exception | None = None
+    try:
+        _run(spec, budget=HALF)
+    except Exception as error:  # noqa: BLE001  # what it leaves may be what broke it
+        trouble = error
+    back, stuck = before.left()
+    different = difference(sign, sing())
+    if found := [*back, *stuck, *([different] if different else [])]:
+        raise CheckError(f"left behind: {', '.join(found)}")
+    if trouble is not None:
+        raise trouble
+    return "settings, hooks, functions, threads, and what a short training by SGD comes to"
 
 
 def resumes(spec: str) -> str:
@@ -273,6 +279,7 @@ def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
     found: list[tuple[str, bool | None, str]] = []
     for check in CHECKS:
         name = check.__name__.replace("_", " ")
+        before = Before()
         try:
             with quiet():
                 seen = check(spec)
@@ -284,6 +291,8 @@ def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
         except (Exception, SystemExit) as error:  # noqa: BLE001  # from the optimizer itself
             text = (str(error).splitlines() or [""])[0]
             found.append((name, False, f"raised {type(error).__name__}: {text}"))
+        finally:
+            before.left()
     return found
 
 

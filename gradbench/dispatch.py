@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -46,15 +46,25 @@ class Dispatch:
         self._doing = ""
         self._begun = time.monotonic()
 
-    def choose(self, wanted: str, items: int, device: str, timeout: float | None) -> None:
+    def choose(
+        self,
+        wanted: str,
+        items: int,
+        device: str,
+        timeout: float | None,
+        contestants: Iterable[Any] = (),
+    ) -> None:
         """Take the engine that the option says, for so many items on a device.
 
         Raises ValueError or ImportError, in one line, where there is none.
         """
-        from gradbench.engine import choose
+        from gradbench.engine import choose, strangers
         from gradbench.work import Surroundings
 
-        self._chosen = choose(wanted, items, device, timeout=timeout, tell=self._tell)
+        apart = strangers(contestants)
+        self._chosen = choose(
+            wanted, items, device, timeout=timeout, tell=self._tell, strangers=apart
+        )
         self.name = self._chosen.name
         self._around = Surroundings.of_this_process(shared=self._chosen.shared)
 

@@ -1,7 +1,7 @@
 """Where items run: here, in processes, or on what else has an executor's `submit`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 
 from gradbench.imports import imported
-from gradbench.item import Item
 from gradbench.settings import carried
 from gradbench.spec import SpecError, parse
 from gradbench.work import HERE
@@ -59,15 +58,18 @@ class Inline:
         return future
 
 
-def choose(
+def choose(  # noqa: PLR0913  # all that decides where items run
     wanted: str,
     items: int,
     device: str,
     *,
     timeout: float | None = None,
     tell: Callable[[int, str], None] = lambda _, __: None,
+    strangers: int = 0,
 ) -> Chosen:
     """Return the engine that the option says, for so many items on a device.
+
+    `strangers` counts those whose code is neither torch's nor ours.
 
     Raises ValueError or ImportError, in one line, where there is none, and where an item's time is
     to be limited by an engine that cannot end a worker.
@@ -88,7 +90,7 @@ def choose(
         return Chosen(executor, wanted, count, shared=shared)
     if name not in {"auto", "inline", "processes"}:
         return Chosen(custom(wanted), wanted, lambda: None, shared=True)
-    places = workers(wanted, items, device)
+    places = workers(wanted, items, device, strangers)
     if not places and timeout is not None:
         if name == "inline":
             raise ValueError("--gb-timeout: inline cannot end a worker; processes and slurm can")
@@ -102,7 +104,12 @@ def choose(
     return Chosen(engine, f"processes:{len(places)}", lambda: len(places), shared=shared)
 
 
-def owner(item: Item, *_: object) -> str:
+def strangers(contestants: Iterable[Any]) -> int:
+    """Return how many of them need processes that no other has used."""
+    return len({owner(each) for each in contestants} - {""})
+
+
+def owner(item: Any, *_: object) -> str:  # noqa: ANN401  # an item, or who attempts it
     """Return whose process an item needs; those of torch's own optimizers may share one.
 
     An optimizer of anybody else's, or a network, gets processes that no other has used.
@@ -140,12 +147,16 @@ ITEMS_EACH = 4
 """A process must have so many items to be worth the seconds that its start takes."""
 
 
-def workers(engine: str, items: int, device: str) -> list[str]:
+ALONE_EACH = 32
+"""Items of a stranger's optimizer beside which the start of a process is less than 5 %."""
+
+
+def workers(engine: str, items: int, device: str, strangers: int = 0) -> list[str]:
     """Return the device of each process; empty where the items run in this one.
 
     `processes:N` is taken at its word. `auto` and `processes` take one for each core on a CPU, one
-    for each device of an accelerator; auto only as many as have four items each, and none for
-    one.
+    for each device of an accelerator; auto only as many as have four items each, and one only to
+    keep strangers' code apart, where that is cheap.
     """
     kind = torch.device(device)
     name, _, count = engine.partition(":")
@@ -161,8 +172,9 @@ def workers(engine: str, items: int, device: str) -> list[str]:
     found = int(count or found)
     if name == "auto":
         found = min(found, items // ITEMS_EACH)
-        if found < 2:
+        if found < 2 and (strangers == 0 or items < ALONE_EACH * strangers):
             return []
+        found = max(found, 1)
     return [devices[index % len(devices)] for index in range(found)]
 
 

@@ -153,7 +153,8 @@ class Session:
         options = self.options
         self.device = self.costs.device = device_name(options.device)
         if items > 0:
-            self.dispatch.choose(options.engine, items, self.device, options.timeout)
+            who = options.contestants.values()
+            self.dispatch.choose(options.engine, items, self.device, options.timeout, who)
         _resolve(options)
         return environment(self.device, options.dtype)
 

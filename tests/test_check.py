@@ -90,7 +90,7 @@ def test_what_works_holds_every_check(spec):
         ("Refuses", "supports a network", "too large for me"),
         ("Restless", "repeats", "two runs of one trial differ"),
         ("Forgets", "resumes", "state_dict is not whole"),
-        ("Leaves", "leaves nothing behind", "and is"),
+        ("Leaves", "leaves nothing behind", "left behind: threads"),
         ("Raises", "supports a network", "no way"),
     ],
 )

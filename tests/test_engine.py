@@ -242,6 +242,9 @@ def test_how_many_processes(monkeypatch):
     assert workers("auto", 11, "cpu") == 2 * ["cpu"]
     assert workers("auto", 7, "cpu") == []
     assert workers("auto", 100, "meta:0") == []  # one device of an accelerator
+    assert workers("auto", 100, "meta:0", 3) == ["meta:0"]  # apart from what is not torch's
+    assert workers("auto", 95, "meta:0", 3) == []
+    assert workers("auto", 100, "cpu", 1) == 4 * ["cpu"]
     assert workers("processes:2", 100, "meta:0") == 2 * ["meta:0"]
 
 

@@ -116,7 +116,9 @@ ALLOWED = {
     "closing": {"folder", "item", "record", "report", "running", "streams"},
     "options_matter": {"detect", "optimizers", "signatures", "stepping", "streams"},
     "check": {
+        "canary",
         "detect",
+        "leftovers",
         "optimizers",
         "options_matter",
         "record",

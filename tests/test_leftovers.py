@@ -1,6 +1,7 @@
 """Nothing that an optimizer leaves behind in its process reaches the next case."""
 
 import json
+import sys
 
 import pytest
 
@@ -160,6 +161,29 @@ def test_in_processes_it_reaches_nobody(run, untimed):
         name = record["optimizer"].partition(":")[2]
         if name in STUCK:
             assert any(STUCK[name] in note for note in record["notes"])
+
+
+CHECKS = """
+import sys, torch
+from gradbench import check
+torch.set_num_threads(1)
+for name in sys.argv[1:]:
+    try:
+        print(name, "said", check.leaves_nothing_behind(f"./leaves.py:{name}"), file=sys.__stderr__)
+    except check.CheckError as error:
+        print(name, error, file=sys.__stderr__)
+"""
+
+
+def test_the_check_sees_it(pytester):
+    (pytester.path / "leaves.py").write_text(LEAVES)
+    (pytester.path / "checks.py").write_text(CHECKS)
+    names = [*BACK, *STUCK]  # what is stuck comes last
+    result = pytester.run(sys.executable, "checks.py", *names)
+    said = dict(line.split(" ", 1) for line in result.errlines if " " in line)
+    for name, what in (BACK | STUCK).items():
+        assert said[name].startswith("left behind: "), (name, said[name])
+        assert what in said[name]
 
 
 COMPILES = """
