@@ -223,6 +223,8 @@ class Attempt:
         if results[0].path == "alone":
             return results
         timed = self.time(hyperparameters)
+        if timed.reason:
+            self.record.notes.append(f"its step was not timed: {timed.status}: {timed.reason}")
         step = timed.step_seconds
         if step is not None:
             for result in results:

@@ -57,6 +57,7 @@ def found(
             for arguments in choices:
                 try:
                     sample = way.construct(cls, toy(), copy.deepcopy(arguments), 10, 100)
+                    _must_be_an_optimizer(sample)
                 except (Exception, SystemExit) as error:  # noqa: BLE001  # the next way may do
                     trouble = trouble or _as_exception(error)
                     continue
@@ -66,6 +67,11 @@ def found(
                 told = cache(partial(_stepped, cls, arguments, left, said=said is not None))
                 return told, sample, way, arguments
     raise trouble or ValueError("there is no way of building it")
+
+
+def _must_be_an_optimizer(made: object) -> None:
+    if not isinstance(made, Optimizer):
+        raise TypeError(f"it makes a {type(made).__name__}, which is no torch.optim.Optimizer")
 
 
 def _as_exception(error: BaseException) -> Exception:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 SHAPE = "[module:|file.py:]Name[:key=value,...][+...]"
-_JOINT = re.compile(r"\+(?=[A-Za-z_./~])")
+_JOINT = re.compile(r"\+(?=[^\W\d]|[./~])")
 _SPEC = re.compile(
-    r"(?:(?P<source>.+?\.py|[A-Za-z_][\w.]*):)?(?P<name>[A-Za-z_]\w*)(?::(?P<arguments>.*))?",
+    r"(?:(?P<source>.+?\.py|[^\W\d][\w.]*):)?(?P<name>[^\W\d]\w*)(?::(?P<arguments>.*))?",
     re.DOTALL,
 )
 

@@ -191,6 +191,11 @@ class TwiceByAnotherName(Twice):
         return super().step(loss_function)
 
 
+class MakesADictionary(Null):
+    def __new__(cls, *args, **kwargs):
+        return {}
+
+
 class Declares(Null):
     """Declares a need that nobody knows."""
 

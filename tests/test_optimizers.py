@@ -96,6 +96,11 @@ def test_a_script_that_exits_on_import_is_a_wrong_spec(tmp_path):
         resolve(f"{tmp_path}/script.py:Opt")
 
 
+def test_what_makes_no_optimizer_is_a_wrong_spec(odd):
+    with pytest.raises(SpecError, match=r"it makes a dict, which is no torch\.optim\.Optimizer"):
+        resolve(f"{odd}:MakesADictionary")
+
+
 def test_an_unknown_need_is_a_wrong_spec(odd):
     with pytest.raises(SpecError, match="gradbench_needs of Declares may hold: closure"):
         resolve(f"{odd}:Declares")

@@ -38,6 +38,17 @@ def test_a_stacks_step_time_is_that_of_a_trial_alone():
     assert record.timing["first_step_seconds"] == timed[0].blocks[0][0]
 
 
+def test_a_timing_trial_that_crashes_is_said(monkeypatch):
+    from gradbench import attempt
+    from gradbench.record import Status, TrialResult
+
+    broken = TrialResult(0, Status.CRASHED, "RuntimeError: late")
+    monkeypatch.setattr(attempt, "time_trial", lambda _: broken)
+    record, _ = run_item(item())
+    assert "its step was not timed: crashed: RuntimeError: late" in record.notes
+    assert record.timing["seconds_per_step"]["median"] is None
+
+
 def test_trials_alone_are_timed_themselves():
     record, timed = run_item(item(stack="off"))
     assert record.path == "alone"

@@ -44,6 +44,13 @@ def test_what_is_no_spec_is_said_in_one_line(text, says):
     assert "\n" not in str(caught.value)
 
 
+def test_names_may_have_the_letters_that_python_allows():
+    spec = parse("./lab/opt.py:Ärger:lr=0.1+Öl")
+    assert (spec.source, spec.name, spec.arguments) == ("./lab/opt.py", "Ärger", {"lr": 0.1})
+    assert [part.name for part in spec.added] == ["Öl"]
+    assert parse("größe.optim:Maß").source == "größe.optim"
+
+
 def test_slugs_hold_letters_digits_and_hyphens():
     specs = [parse(t) for t in ("./a/o.py:Mine:lr=3e-4", "adam:betas=(0.9,0.99)", "m.n:Opt")]
     assert labels(specs) == ["Mine-lr-3e-4", "adam-betas-0-9-0-99", "Opt"]
