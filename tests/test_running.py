@@ -4,13 +4,15 @@ import math
 
 import pytest
 
-from gradbench import Trial, runner
+from gradbench import Trial, discover, runner
 from gradbench.case import Case
 from gradbench.item import Item
 from gradbench.record import Expectation
 from gradbench.runner import TIMED, time_trial
 from gradbench.running import run_item
 from gradbench.scenarios.parity import Parity
+
+MUST = "parity-d10-weight5"
 
 
 def item(optimizer="adam", *, budget=60, **changes):
@@ -36,6 +38,19 @@ def test_a_stacks_step_time_is_that_of_a_trial_alone():
     cost = record.tuning_cost
     assert cost["seconds"] == pytest.approx(step * cost["gradient_evaluations"])
     assert record.timing["first_step_seconds"] == timed[0].blocks[0][0]
+
+
+@pytest.mark.parametrize("stack", ["auto", "off"])
+def test_a_must_does_not_hang_on_rounding(stack):
+    """Momentum's sweep once took a rate where the last bits decided whether a seed was solved."""
+    (hard,) = [c for c in discover.cases([discover.suites()], "quick") if c.id == MUST]
+    record, _ = run_item(
+        Item(case=hard, optimizer="sgd:momentum=0.9", seeds=5, tuning=5, stack=stack)
+    )
+    assert record.expectation == "must"
+    assert record.outcome == "passed"
+    slowest = max(trial["evaluations_to_target"] for trial in record.trials)
+    assert slowest <= hard.budget / 2
 
 
 def test_a_timing_trial_that_crashes_is_said(monkeypatch):
