@@ -14,6 +14,7 @@ from gradbench.optimizers import resolve
 from gradbench.record import PROTOCOL, Record, lines_of, parse
 from gradbench.runs import RunError
 from gradbench.sources import CACHED, digest
+from gradbench.weights import carried
 
 
 def key(item: Item, machine: Mapping[str, Any]) -> str:
@@ -69,6 +70,8 @@ def finished(folder: Path) -> dict[str, Record]:
             record = parse(line)
         except ValueError:
             continue
+        for trial in record.trials:
+            carried(trial, folder)
         if record.key:
             found[record.key] = record
     return found

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +24,19 @@ def to_text(values: "Sequence[Tensor]") -> str:
 def to_file(text: str) -> bytes:
     """Return the .npz file that such a text stands for."""
     return base64.b64decode(text)
+
+
+_NAME = re.compile(r"weights/[\w-]+\.npz")
+
+
+def carried(trial: dict[str, Any], folder: Path) -> None:
+    """Have a recorded trial hold the text of its weights in the place of their file's name.
+
+    Nothing, where the run's folder has no such file.
+    """
+    name = trial.pop("weights", None)
+    if isinstance(name, str) and _NAME.fullmatch(name) and (folder / name).is_file():
+        trial["weights"] = base64.b64encode((folder / name).read_bytes()).decode()
 
 
 def load(path: str) -> "list[Tensor]":

@@ -112,7 +112,7 @@ ALLOWED = {
     },
     "dispatch": {"engine", "item", "live", "running", "work"},
     "sources": set(),
-    "resume": {"architectures", "item", "optimizers", "record", "runs", "sources"},
+    "resume": {"architectures", "item", "optimizers", "record", "runs", "sources", "weights"},
     "closing": {"folder", "item", "record", "report", "running", "streams"},
     "options_matter": {"detect", "optimizers", "signatures", "stepping", "streams"},
     "check": {

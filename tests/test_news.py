@@ -1,5 +1,7 @@
 """What solves a `never` is trained again by a process that is given gradients only."""
 
+import json
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from gradbench.item import Item
 from gradbench.news import Claim
 from gradbench.record import Expectation, read
 from gradbench.runner import run_trial
+from gradbench.weights import carried
 from gradbench.witness import replayed, trial_of
 
 SUITE = """
@@ -119,6 +122,27 @@ def test_what_is_true_is_verified(run, optimizer, pytester):
     files = {trial["weights"] for trial in record.trials}
     assert all((pytester.path / "reports" / "latest" / name).is_file() for name in files)
     assert len(files) == 2
+
+
+def test_a_run_that_goes_on_takes_the_weights_over(run, pytester):
+    (first,), _ = run("adam:lr=0.1", options=("--gb-gate=record",))
+    file = pytester.path / "reports" / "latest" / "records.jsonl"
+    unverified = json.loads(file.read_text()) | {"verification": {}}
+    file.write_text(json.dumps(unverified) + "\n")
+    old = file.parent.resolve()
+    (second,), _ = run("adam:lr=0.1", options=("--gb-resume",))
+    new = file.parent.resolve()
+    assert old != new
+    assert second.verification["verified"], second.verification
+    for trial, before in zip(second.trials, first.trials, strict=True):
+        assert (new / trial["weights"]).read_bytes() == (old / before["weights"]).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "weights/none.npz", "not base64", 3, None])
+def test_a_name_of_no_weights_is_passed_over(tmp_path, name):
+    trial = {"weights": name}
+    carried(trial, tmp_path)
+    assert trial == {}
 
 
 CAUGHT = {
