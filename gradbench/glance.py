@@ -61,12 +61,13 @@ class Glance(Struct):
     hyperparameters: dict[str, Any] = {}
     trials: list[Trial] = []
     timing: Timing = Timing()
-    path: Any = "alone"
+    path: str = "alone"
     notes: list[str] = []
     informativeness: list[Raw] = []
     ladder: list[str] = []
-    key: Any = ""
+    key: str = ""
     problem: str = ""
+    verification: dict[str, Any] = {}
     schema: Any = SCHEMA
 
 

@@ -33,8 +33,10 @@ def session(pytester, own_suite):
         (pytester.path / "slow.py").write_text(SLOW)
         command = [sys.executable, "-m", "pytest", "test_own.py", "--optimizer=./slow.py:Slow"]
         command += ["--gb-seeds=2", "--gb-tune=0", "--gb-probes=none", f"--gb-engine={engine}"]
-        # a shell's background job ignores SIGINT, and what it starts would inherit that
+        # a shell's background job ignores some of them, and what it starts would inherit that
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         running = subprocess.Popen(
             command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

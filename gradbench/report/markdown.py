@@ -121,7 +121,7 @@ def _tracks(record: Record) -> list[list[str]]:
             + (f" ({e['error']:.1g})" if e.get("resolved") and e.get("error") is not None else "")
             for e in entries
         )
-        rows.append([record.case, _escape(shown(record.optimizer)), probe, _escape(track)])
+        rows.append(list(map(_escape, (record.case, shown(record.optimizer), probe, track))))
     return rows
 
 
