@@ -1,11 +1,11 @@
 """Signals to the controller and its processes at random moments: what is lost, doubled or corrupt.
 
-    python benchmarks/soak.py [KILLS]
+    python benchmarks/soak.py [SIGNALS]
 
 Runs a suite of 300 small cases in two processes, sends one of the three SIGKILL, SIGTERM or SIGHUP
 at random moments, looks at the files and for processes left over whenever the controller has died,
-and continues with --gb-resume until all cases are recorded; then anew, until so many signals (200)
-are sent. Prints what it saw, and exits 1 where a finished record was lost, a case came twice, a
+and continues with --gb-resume until all cases are recorded. It repeats this until SIGNALS signals
+(200 by default) are sent. Prints what it saw, and exits 1 where a finished record was lost, a case came twice, a
 line but the last was no record, or a process was there five seconds after its controller.
 """
 

@@ -79,7 +79,7 @@ class RunFolder:
 
         Where it cannot be written it is kept, to be tried again with the next one; see `trouble`.
         """
-        with self.kept_going():
+        with self.kept_going(), suppress(ValueError):  # what is no such text is dropped
             self._keep_weights(record)
         self._whole.append(record)
         self.records += contestants([record])

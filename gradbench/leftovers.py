@@ -102,7 +102,7 @@ def _namespaces() -> Iterator[Namespace]:
 
 
 def _shadows(space: Namespace, name: str, new: object) -> bool:
-    """Whether a class has a new function in the place of an inherited one."""
+    """Whether a class has a new function that overrides an inherited one."""
     bases = space.__mro__[1:-1] if isinstance(space, type) else ()
     old = next((vars(base)[name] for base in bases if name in vars(base)), None)
     return callable(new) and old is not None and not _is_torchs_wrapper(old, new)

@@ -105,8 +105,8 @@ def _judged(record: Record, seeds: dict[str, list[int]], found: dict[str, Any]) 
     said, holds = [], True
     whose = {"its": "seeds of the run", "new": "new seeds"}
     low = min(found["scores"].values(), default=None)
-    if low is None:
-        said.append("no final weights were kept")
+    if low is None or len(found["scores"]) < record.solved:
+        said.append("not every solved trial's final weights were kept")
         holds = False
     else:
         holds = low >= ENOUGH * record.target_score

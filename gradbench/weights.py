@@ -30,7 +30,7 @@ _NAME = re.compile(r"weights/[\w-]+\.npz")
 
 
 def carried(trial: dict[str, Any], folder: Path) -> None:
-    """Have a recorded trial hold the text of its weights in the place of their file's name.
+    """Replace the name of a recorded trial's weights file with the text of that file.
 
     Nothing, where the run's folder has no such file.
     """
