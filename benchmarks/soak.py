@@ -5,8 +5,8 @@
 Runs a suite of 300 small cases in two processes, sends one of the three SIGKILL, SIGTERM or SIGHUP
 at random moments, looks at the files and for processes left over whenever the controller has died,
 and continues with --gb-resume until all cases are recorded. It repeats this until SIGNALS signals
-(200 by default) are sent. Prints what it saw, and exits 1 where a finished record was lost, a case came twice, a
-line but the last was no record, or a process was there five seconds after its controller.
+(200 by default) are sent. Prints what it saw, and exits 1 where a finished record was lost, a case
+came twice, a line but the last was no record, or a process outlived its controller by 5 seconds.
 """
 
 import os
