@@ -98,7 +98,7 @@ ALLOWED = {
         ),
         *("statistics", "trial", "tuning", "verdict", "weights"),
     },
-    "proof": {"case", "record", "runner", "scenario", "streams", "trial"},
+    "proof": {"case", "draws", "record", "runner", "scenario", "streams", "trial"},
     "settings": set(),
     "leftovers": {"settings"},
     "canary": {"record", "runner", "scenarios", "trial"},

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gradbench.draws import Draws
-from gradbench.scenarios.line_tuples import SIDE, LineTuples, draw, lines
+from gradbench.scenarios.line_tuples import CEILING, SIDE, LineTuples, draw, lines
 
 
 def generator(seed=0):
@@ -52,16 +52,52 @@ def test_a_tuples_label_is_the_product_and_is_balanced(k):
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_independent_images_at_the_ceiling_give_the_tuples_ceiling(k):
-    right = torch.rand(400_000, k, generator=generator(4)) < 0.945
+    right = torch.rand(400_000, k, generator=generator(4)) < CEILING
     even = ((~right).sum(dim=1) % 2 == 0).double().mean().item()
     assert LineTuples(k=k).ceiling == pytest.approx(even, abs=0.004)
+
+
+def test_the_ceiling_is_half_of_the_images_without_covariance():
+    """In whole numbers: sums of coordinates of lit pixels."""
+    images, labels = lines(200_000, Draws(5))
+    at = torch.arange(SIDE)
+    sides = torch.stack((at.repeat_interleave(SIDE), at.repeat(SIDE)))
+    columns = torch.stack((*sides, sides.prod(dim=0), torch.ones(SIDE**2, dtype=torch.long)))
+    row, column, both, lit = (images @ columns.T.float()).long().T
+    covariance = both * lit - row * column
+    without = covariance == 0
+    assert torch.equal(covariance.sign()[~without], labels[~without].long())
+    share = without.float().mean().item()
+    assert abs(CEILING - (1 - share / 2)) < 4 * 0.34 / 200_000**0.5
+    balance = labels[without].mean().item()
+    assert abs(balance) < 4 / without.sum().item() ** 0.5
 
 
 def test_the_known_solution_is_at_the_ceiling_of_one_image():
     scenario = LineTuples(k=1)
     examples = scenario.sample({}, 20_000, Draws(5))
     accuracy = scenario.details(scenario.solution({}), examples)["image_accuracy_folded"]
-    assert accuracy == pytest.approx(0.945, abs=0.01)
+    assert accuracy == pytest.approx(CEILING, abs=0.005)
+
+
+def test_the_scripts_start_has_its_deviations_and_its_scores():
+    cut = 0.8796  # standard deviation of a standard normal cut at two
+    networks = {
+        start: [LineTuples(k=1, n1="convolution", start=start).network(Draws(s)) for s in range(20)]
+        for start in ("fan-in", "script")
+    }
+    for start, wanted in (("fan-in", (1 / 5, 1 / 20)), ("script", (28**-0.5, 1 / 4))):
+        for place, std in zip((1, 3), wanted, strict=True):
+            weights = torch.stack([network.n1[place].weight for network in networks[start]])
+            assert weights.std().item() == pytest.approx(cut * std, rel=0.05)
+    x, _ = LineTuples(k=1).sample({}, 500, Draws(1))
+    with torch.no_grad():
+        spread = {
+            start: torch.stack([network(x)[:, 1].std() for network in found]).median().item()
+            for start, found in networks.items()
+        }
+    assert 0.07 < spread["script"] < 0.15
+    assert 0.015 < spread["fan-in"] < 0.04
 
 
 def test_losses_by_hand():
@@ -105,7 +141,10 @@ def test_both_approaches_and_networks_meet_the_same_data():
     assert len(settings) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"approach": "guess"}, {"n1": "none"}, {"k": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"approach": "guess"}, {"n1": "none"}, {"k": 0}, {"start": "script"}, {"start": "text"}],
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"choose approach|need k"):
+    with pytest.raises(ValueError, match=r"choose approach|need k|start"):
         LineTuples(**wrong)

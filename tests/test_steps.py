@@ -4,9 +4,11 @@ import itertools
 import math
 
 import pytest
+import scipy
 import torch
 
 from gradbench.draws import Draws
+from gradbench.proof import minimiser
 from gradbench.runner import run_trial
 from gradbench.scenarios.staircase import (
     LEVELS,
@@ -110,12 +112,90 @@ def test_forward_only_is_glmtron_by_hand(problem):
     assert bias.item() == pytest.approx(sum(residual) / len(x), abs=1e-5)
 
 
-def test_straight_through_is_forward_only_within_the_levels(problem):
+def test_straight_through_is_forward_only_within_its_window_and_zero_beyond(problem):
     x, y, w = problem
-    inside = gradient("straight-through", x, y, w)
-    assert torch.equal(inside[0], gradient("forward-only", x, y, w)[0])
-    outside = gradient("straight-through", x * 0 + 1, y, w * 0 + 500)
+    near = w / 10 / (x @ w).abs().max()
+    inside = gradient("straight-through", x, y, near)
+    assert torch.equal(inside[0], gradient("forward-only", x, y, near)[0])
+    outside = gradient("straight-through", x * 0 + 1, y, w * 0 + 0.21)  # 5 times 0.21 is 1.05
     assert not outside[0].any()
+
+
+@pytest.mark.parametrize("target", [0.5, 1.5])
+def test_straight_through_cannot_carry_a_bias_past_its_window(target):
+    """By plain gradient descent in the paper's coordinates, where b begins at 0."""
+    x = torch.randn(4000, 20, generator=generator(1)) / 20
+    v = torch.randn(20, generator=generator(2))
+    y = staircase(x @ v)
+    w, b = torch.zeros(20), torch.zeros(())
+    for _ in range(3000):
+        z = x @ w + b
+        message = (staircase(z + target) - y) * (z.abs() <= 1)
+        w, b = w - 10 * (message[:, None] * x).mean(dim=0), b - 0.1 * message.mean()
+    reached = (index(x @ w + b + target) == index(x @ v)).float().mean()
+    scenario = Steps(approach="straight-through", n=20, start=target)
+    unit = scenario.network(Draws(0))
+    with torch.no_grad():
+        unit[0].weight.zero_()
+    for _ in range(3000):
+        loss = scenario.loss(unit(x), y).mean()
+        gradients = torch.autograd.grad(loss, list(unit.parameters()))
+        with torch.no_grad():
+            for p, g, rate in zip(unit.parameters(), gradients, (10, 0.1), strict=True):
+                p.sub_(rate * g)
+    with torch.no_grad():
+        same = (index(unit(x)[:, 0]) == index(x @ v)).float().mean()
+    assert same == pytest.approx(reached.item(), abs=0.02)
+    assert (same > 0.9) == (target < 1)
+
+
+def test_the_scripts_start_is_the_same_problem_moved_by_a_normal_bias():
+    moved, fixed = Steps(n=20, start="script"), Steps(n=20)
+    biases = []
+    for seed in range(200):
+        target = moved.draw_target(Draws(seed))
+        assert torch.equal(target["weights"], fixed.draw_target(Draws(seed))["weights"])
+        biases.append(float(target["bias"]))
+    assert abs(sum(biases) / 200) < 4 / 200**0.5
+    assert 0.8 < torch.tensor(biases).std() < 1.2
+    x, labels = moved.sample(target, 500, Draws(1))
+    assert torch.equal(labels[:, 0], fixed.sample(target, 500, Draws(1))[1])
+    assert moved.network(Draws(1))[0].bias.item() == 0
+    begun = Steps(n=20, start=-biases[-1])
+    ours, theirs = moved.network(Draws(2)), begun.network(Draws(2))
+    for a in ("forward-only", "non-flat", "surrogate", "straight-through"):
+        one, other = (Steps(approach=a, n=20, start=s) for s in ("script", -biases[-1]))
+        found = [
+            torch.autograd.grad(scenario.loss(unit(x), y).mean(), list(unit.parameters()))
+            for scenario, unit, y in ((one, ours, labels), (other, theirs, labels[:, 0]))
+        ]
+        for p, q in zip(*found, strict=True):
+            assert torch.allclose(p, q, atol=1e-5)
+
+
+def test_the_minimiser_of_the_non_flat_loss_is_not_the_true_unit():
+    """By quadrature: a unit c v*, b sees x through <v*, x> alone, which is normal."""
+    scenario = Steps(approach="non-flat", n=20)
+    target = scenario.draw_target(Draws(0))
+    s = torch.linspace(-6, 6, 20_001, dtype=torch.float64) * target["weights"].norm() / 20
+    density = (-(s / s[-1] * 6).square() / 2).exp()
+    density /= density.sum()
+
+    def loss(at):
+        z = at[0] * s + at[1]
+        return float(density @ (sigmoids(z, 50, 1 / 20) - staircase(s)).square()) / 2
+
+    c, b = scipy.optimize.minimize(loss, (1.0, 0.0), method="Nelder-Mead").x
+    assert loss((c, b)) < loss((1, 0)) / 3
+    right = (density * (index(c * s + b) == index(s))).sum()
+    examples = scenario.held_out(target, Draws(8))
+    found = minimiser(scenario, target, Draws(7))
+    along = found[0].weight.detach()[0] @ target["weights"] / target["weights"].square().sum()
+    assert along.item() == pytest.approx(c, abs=0.01)
+    assert found[0].bias.item() == pytest.approx(b, abs=0.01)
+    reached = scenario.details(found, examples)["level_accuracy"]
+    assert reached == pytest.approx(float(right), abs=0.02)
+    assert 0.8 < scenario.evaluate(found, examples)[0] < 0.9
 
 
 def test_the_staircase_batches_under_vmap(problem):
@@ -167,7 +247,13 @@ def test_approaches_meet_the_same_targets_and_data():
     assert len(streams) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"approach": "guess"}, {"inputs": "huge"}, {"n": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"approach": "guess"}, {"inputs": "huge"}, {"n": 0}, {"start": "text"}),
+        {"approach": "isotron", "start": "script"},
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"choose from|need n"):
+    with pytest.raises(ValueError, match=r"choose from|need n|start"):
         Steps(**wrong)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gradbench.draws import Draws
 from gradbench.probes import tuples
-from gradbench.probes.gradients import Loss, squared_norms, twin
+from gradbench.probes.gradients import Loss, each_gradient, squared_norms, twin
 from gradbench.probes.reading import Z95, Reading, mean_error, nothing, positive
 from gradbench.scenario import Batch, Scenario, Target
 from gradbench.scenarios.line_tuples import LineTuples
@@ -192,9 +192,17 @@ def _tuples(
 ) -> Reading:
     """By pools of images where that has a closed form (see `tuples`); else as any scenario.
 
-    By default the last layer of N1, as in the paper's figure 5.
+    By default the quantity of the paper's figure 5, as its script has it: of N1's last weights
+    without their bias, and under decomposition of the first image's hinge loss alone, which does
+    not depend on k. With a prefix, the gradient is that of the training loss.
     """
-    prefix = prefix or last_layer(network)
+    if not prefix and (name := last_weights(network)):
+        if scenario.approach == "decomposition":
+            size = max(2, examples // GROUPS)
+            draws = Draws(seed)
+            batches = (scenario.sample({}, size, draws) for _ in range(GROUPS))
+            return batches_signal_to_noise(network, first_hinge, batches, prefix=name)
+        prefix = name
     if not prefix.startswith("n1.") or not tuples.applies(scenario, network):
         plain = signal_to_noise.dispatch(Scenario)
         return plain(scenario, network, target=target, examples=examples, seed=seed, prefix=prefix)
@@ -217,7 +225,29 @@ def _tuples(
     return signal.over(noise, mean_error(norms) / noise, note=note, cost=cost, path="pools")
 
 
-def last_layer(network: nn.Module) -> str:
-    """Return the prefix of the last parameters of N1 in a network for tuples; else ''."""
-    names = [name for name, _ in network.named_parameters() if name.startswith("n1.")]
-    return names[-1].rpartition(".")[0] + "." if names else ""
+def last_weights(network: nn.Module) -> str:
+    """Return the name of the weights of N1's last layer in a network for tuples; else ''."""
+    names = [n for n, p in network.named_parameters() if n.startswith("n1.") and p.ndim > 1]
+    return names[-1] if names else ""
+
+
+def first_hinge(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the hinge loss of each tuple's first image, shape `(n,)`."""
+    return (1 - labels[:, 1] * outputs[:, 1]).clamp(min=0)
+
+
+def published_signal_to_noise(
+    scenario: LineTuples, network: nn.Module, *, examples: int = 4096, seed: int = 0
+) -> float:
+    """Figure 5 as its script computes it, from the gradients g of single tuples.
+
+    ||mean g||^2 / (mean ||g||^2 - ||mean g||^4): the mean of a sample stands for the expectation,
+    so that n examples without any signal give about 1/n, and the square of an already squared norm
+    is subtracted from the noise.
+    """
+    loss = first_hinge if scenario.approach == "decomposition" else scenario.loss
+    of = twin(network, loss, last_weights(network))
+    rows, _ = each_gradient(of, scenario.sample({}, examples, Draws(seed)))
+    signal = rows.mean(dim=0).square().sum().item()
+    noise = rows.square().sum(dim=1).mean().item() - signal**2
+    return signal / noise

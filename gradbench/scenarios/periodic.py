@@ -100,16 +100,16 @@ class Periodic(Scenario):
         return Constant(torch.tensor([self.mean]))
 
     def solution(self, target: Target) -> nn.Module:
-        """Return one ReLU layer that interpolates psi along v* at evenly spaced knots.
+        """Return weights of the network that interpolate psi along v* at evenly spaced knots.
 
-        The coefficient of the unit relu(z - knot) is the change of slope at its knot. As many
-        knots as a square wave needs to be steep: the width is the solution's own.
+        The coefficient of the unit relu(z - knot) is the change of slope at its knot: 10 d of them,
+        which a wave needs to be no faster than about one turn in six knots.
         """
-        knots = torch.linspace(-TAIL * self.r, TAIL * self.r, 1 + round(200 * self.r + 200))
+        knots = torch.linspace(-TAIL * self.r, TAIL * self.r, 10 * self.d + 1)
         values = knots.cos() if self.wave == "cosine" else knots.cos().sign()
         slopes = values.diff() / knots.diff()
         changes = torch.cat((slopes[:1], slopes.diff()))
-        network = relu_network(self.d, len(changes), 1)
+        network = relu_network(self.d, 10 * self.d, 1)
         with torch.no_grad():
             hidden, hidden_bias, output, output_bias = network.parameters()
             hidden.copy_(target["direction"].cpu().expand_as(hidden))
