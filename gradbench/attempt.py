@@ -116,16 +116,18 @@ class Attempt:
         return values
 
     def _rates(self, default: float) -> tuple[tuning.Point | None, dict[str, float]]:
-        """Try everyone's rates, and one beyond the edge where the best lies on it."""
+        """Try everyone's rates, then further ones while the best lies on the sweep's edge."""
 
         def values(offsets: Sequence[float]) -> dict[float, dict[str, float]]:
             return {offset: {"lr": tuning.rate(default, offset)} for offset in offsets}
 
         tried = values(tuning.offsets(self.item.tuning))
         self.points = self._points(tried)
-        chosen = tuning.best(self.points)
-        further = None if chosen is None else tuning.beyond(self.points, chosen)
-        if further is not None:
+        for _ in range(tuning.FURTHER):
+            chosen = tuning.best(self.points)
+            further = None if chosen is None else tuning.beyond(self.points, chosen)
+            if further is None:
+                break
             more = values([further])
             tried |= more
             self.points += self._points(more)

@@ -20,10 +20,14 @@ class Batches:
         """Return the next batches: at least one, at most `at_most`."""
         if not self.ready:
             trial, size = self.trial, self.trial.batch
-            stream = draws(trial, "data", trial.device, first=self.drawn)
-            drawn = trial.scenario.sample(self.target, CHUNK * size, stream)
+            first, count = self.drawn, CHUNK * size
+            if trial.stored > 0:
+                first %= trial.stored
+                count = min(count, trial.stored - first)
+            stream = draws(trial, "data", trial.device, first=first)
+            drawn = trial.scenario.sample(self.target, count, stream)
             inputs, labels = (part.to(trial.device) for part in drawn)
             self.ready = list(zip(inputs.split(size), labels.split(size), strict=True))
-            self.drawn += CHUNK * size
+            self.drawn += count
         taken, self.ready = self.ready[:at_most], self.ready[at_most:]
         return taken

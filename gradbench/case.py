@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 LEARNER = "none"
 """What stands in the place of the optimizer where an approach takes none."""
 
+WHY = ("mechanism", "budget", "open")
+"""What makes optimizers fail a case: theory at any budget, the budget alone, or nobody knows."""
+
 _ID = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
@@ -26,6 +29,9 @@ class Case:
     gradient evaluations of `batch` examples each. `target_score` is normalised: 0 is chance, 1 the
     best attainable. `id` is made of letters,
     digits and hyphens and is the same in all presets.
+
+    `why` says what makes optimizers fail: `mechanism: ...` (theory or a claim of the paper says so
+    at any budget), `budget: ...` (it is solved in a larger preset) or `open`.
     """
 
     id: str
@@ -35,6 +41,7 @@ class Case:
     expectation: Expectation
     batch: int = 128
     target_score: float = 0.9
+    why: str = "open"
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -43,6 +50,8 @@ class Case:
             raise ValueError(f"{self.id}: budget and batch are at least 1")
         if not 0 < self.target_score <= 1:
             raise ValueError(f"{self.id}: the target score lies above 0 (chance), up to 1 (solved)")
+        if self.why.partition(":")[0] not in WHY:
+            raise ValueError(f"{self.id}: why begins with one of {', '.join(WHY)}: {self.why!r}")
 
     @property
     def takes_optimizer(self) -> bool:

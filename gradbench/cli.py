@@ -8,17 +8,19 @@ import textwrap
 import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from tabulate import tabulate
 
 from gradbench import __version__
+from gradbench.case import Case
 from gradbench.compare import comparable, compare
 from gradbench.declared import PRESETS
 from gradbench.discover import cases, suites
 from gradbench.history import histories, runs
-from gradbench.record import to_json
+from gradbench.record import Expectation, to_json
 from gradbench.report import html
 from gradbench.report.comparison import markdown, text
 from gradbench.report.history import page as history_page
@@ -217,6 +219,7 @@ def show(paths: Sequence[Path], preset: str) -> None:
         rows.append([*row, case.expectation.value, scenario.section])
     headers = ("case", "setting", "budget", "target", "expected", "section")
     print(tabulate(rows, headers, disable_numparse=True))
+    print(_reasons(found))
     from gradbench.architectures import names as architectures
     from gradbench.optimizers import names
 
@@ -229,3 +232,15 @@ def show(paths: Sequence[Path], preset: str) -> None:
     print("or package.module:Class, or ./file.py:Class; with :key=value,... behind any of them")
     print(f"\narchitectures that can be named: {', '.join(['paper', *architectures()])}")
     print("or package.module:factory, or ./file.py:factory")
+
+
+def _reasons(found: Sequence[Case]) -> str:
+    """Return what makes optimizers fail, with the cases of which it is known."""
+    about: dict[str, list[str]] = {}
+    for case in found:
+        if case.why != "open" and case.expectation in {Expectation.MAY, Expectation.NEVER}:
+            about.setdefault(case.why, []).append(case.id)
+    lines = [f"{why}: {', '.join(ids)}" for why, ids in sorted(about.items(), reverse=True)]
+    wrapped = (textwrap.wrap(x, 96, initial_indent="  ", subsequent_indent="    ") for x in lines)
+    head = ["\nwhat makes optimizers fail, where it is known:"] if lines else []
+    return "\n".join([*head, *chain(*wrapped)])

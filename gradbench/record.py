@@ -15,7 +15,7 @@ from gradbench.shape import problem
 from gradbench.text import ESCAPED, from_json
 
 SCHEMA = 1
-PROTOCOL = 4
+PROTOCOL = 5
 """Version of the rules by which trials are run; only runs of equal protocol compare."""
 
 
@@ -122,6 +122,7 @@ class Record:
     """One case attempted by one optimizer: a line of `records.jsonl`.
 
     `verification` says of what is news whether it was `verified`, and what was found (`said`).
+    `why` says what makes optimizers fail the case, as its suite states; empty in older records.
     `problem` is a digest of target, initial weights and first batch, empty in older records.
     `key` stands for all that decides its numbers, by which a continued run knows it; it is empty
     where the item was not finished.
@@ -153,6 +154,7 @@ class Record:
     ladder: list[str] = field(default_factory=list)
     key: str = ""
     problem: str = ""
+    why: str = ""
     verification: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 

@@ -224,6 +224,7 @@ def _blank(item: Item, scenario: Scenario) -> Record:
         ladder=list(scenario.ladder),
         key=item.key,
         problem=item.problem,
+        why=item.case.why if item.architecture is None else "",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 KINDS = {
     **dict.fromkeys(("case", "family", "scenario", "section", "approach", "optimizer"), str),
-    **dict.fromkeys(("expectation", "outcome", "path", "key", "problem"), str),
+    **dict.fromkeys(("expectation", "outcome", "path", "key", "problem", "why"), str),
     **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
     **dict.fromkeys(("setting", "timing", "hyperparameters", "tuning_cost", "verification"), dict),
     **dict.fromkeys(("tuning", "trials", "notes", "informativeness", "ladder"), list),

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gradbench.record import PROTOCOL
-
 if TYPE_CHECKING:
     from gradbench.scenario import Scenario
 
 LOOK_RATIO = 1.25
+STREAMS = 4
+"""Version of the streams: the protocol since which the same seed poses the same problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,8 @@ class Trial:
     itself; `hyperparameters` override the spec's arguments. `budget` counts gradient evaluations
     of `batch` examples each; `target_score` is normalised (0 chance, 1 solved).
     `architecture` is the spec of what takes the place of the scenario's network, None for that.
+    `stored` is the number of examples that are drawn once and passed again and again in one order,
+    a multiple of `batch`; 0 draws fresh ones for ever.
     `probes` (none, default, all) may spend `probe_budget` gradient evaluations of their own.
     """
 
@@ -38,15 +40,22 @@ class Trial:
     architecture: str | None = None
     probes: str = "none"
     probe_budget: int = 0
+    stored: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stored < 0 or self.stored % self.batch:
+            raise ValueError(
+                f"stored: a multiple of the batch of {self.batch}, or 0, not {self.stored}"
+            )
 
     def stream(self, purpose: str) -> int:
         """Return the seed of one of the trial's streams, below 2^63.
 
-        It depends on the protocol, the scenario, its setting without the approach, the preset, the
+        It depends on `STREAMS`, the scenario, its setting without the approach, the preset, the
         seed and the purpose: approaches, optimizers and rates meet the same targets and data.
         """
         key = json.dumps(
-            [PROTOCOL, self.scenario.name, self.scenario.setting, self.preset, self.seed, purpose],
+            [STREAMS, self.scenario.name, self.scenario.setting, self.preset, self.seed, purpose],
             sort_keys=True,
         )
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1

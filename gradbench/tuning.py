@@ -11,6 +11,8 @@ FALLBACK = 1e-3
 SEEDS = {"quick": 1, "standard": 3, "paper": 3}
 
 
+FURTHER = 4
+"""Most points, a decade apart, by which a sweep goes on while the best lies on its edge."""
 FINALISTS, MORE_SEEDS = 2, 2
 """Number of best points of a sweep that are tried again, and number of further seeds for each."""
 

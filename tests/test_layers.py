@@ -98,6 +98,7 @@ ALLOWED = {
         ),
         *("statistics", "trial", "tuning", "verdict", "weights"),
     },
+    "theory": {"probes", "scenarios"},
     "proof": {"case", "draws", "record", "runner", "scenario", "streams", "trial"},
     "settings": set(),
     "leftovers": {"settings"},

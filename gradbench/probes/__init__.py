@@ -24,6 +24,7 @@ from gradbench.probes.signal import (
     second_moment,
     signal_to_noise,
 )
+from gradbench.probes.target import target_signal
 from gradbench.probes.variance import variance_over_targets
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "second_moment",
     "signal_to_noise",
     "spectrum",
+    "target_signal",
     "variance_over_targets",
 ]

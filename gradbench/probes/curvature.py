@@ -32,6 +32,9 @@ NEGATIVE = 0.01
 GROUPS = 16
 """Groups of examples that are left out in turn for the error."""
 
+SYMMETRIC = 1e-5
+"""Largest difference across the diagonal, of the largest entry, that is float32's rounding."""
+
 ROUNDING = 1e-12
 """Nodes below this share of the largest are rounding, not curvature."""
 
@@ -233,7 +236,15 @@ def condition_number(matrix: Tensor) -> float:
     """Exact kappa of a symmetric positive definite matrix, in float64: largest over smallest.
 
     For a linear model x -> M x under the square loss it is that of E[x x^T], whatever M. Not to be
-    formed from a product W W^T where W is known: kappa(W)^2 keeps twice the digits.
+    formed from a product W W^T where W is known: kappa(W)^2 keeps twice the digits. Infinite where
+    the smallest eigenvalue is not positive.
+
+    Raises ValueError for what is not a square, finite and symmetric matrix.
     """
-    values = torch.linalg.eigvalsh(matrix.double())
+    m = matrix.double()
+    if m.ndim != 2 or m.shape[0] != m.shape[1] or not bool(m.isfinite().all()):
+        raise ValueError(f"a condition number is of a square, finite matrix: {tuple(m.shape)}")
+    if not bool((m - m.T).abs().max() <= SYMMETRIC * m.abs().max()):
+        raise ValueError("the matrix is not symmetric: take the root of kappa(M^T M) in its place")
+    values = torch.linalg.eigvalsh(m)
     return (values[-1] / values[0]).item() if values[0] > 0 else math.inf

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradbench.scenario import Batch
 
@@ -110,8 +111,15 @@ def joined(tensors: Iterable[Tensor]) -> Tensor:
 def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
     """Copy a network for probing; `prefix` chooses the parameters whose names begin with it.
 
-    Raises ValueError where no parameter is left.
+    Raises ValueError where no parameter is left, and for batch norm in training mode, under which
+    an example has no gradient of its own.
     """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:  # noqa: SLF001
+            raise ValueError(
+                f"{type(module).__name__} in training mode mixes examples: call network.eval(), or "
+                "normalise each example by itself (LayerNorm, GroupNorm)"
+            )
     copied = copy.deepcopy(network)
     if "mps" in {str(p.device.type) for p in copied.parameters()}:  # has no float64
         copied = copied.cpu()
@@ -124,7 +132,28 @@ def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
     )
     if not named:
         raise ValueError(f"the network has no parameter whose name begins with {prefix!r}")
+    copied.forward = _plain(copied.forward)
     return Twin(copied, _checked(loss), named)
+
+
+def _plain(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a network's forward pass by attention that can be differentiated twice.
+
+    Torch's fused kernels of attention have no second derivative. Outputs of any shape but `(n, k)`
+    and beyond are refused.
+    """
+
+    def plain(*inputs: Tensor) -> Tensor:
+        with sdpa_kernel(SDPBackend.MATH):
+            outputs = forward(*inputs)
+        if not isinstance(outputs, Tensor):
+            kind = type(outputs).__name__
+            raise TypeError(f"probes need outputs in one tensor, shape (n, k), not a {kind}")
+        if outputs.ndim < 2:
+            raise ValueError("probes need outputs of shape (n, k): (n, 1) in the place of (n,)")
+        return outputs
+
+    return plain
 
 
 def _checked(loss: Loss) -> Loss:

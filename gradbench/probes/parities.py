@@ -38,6 +38,14 @@ def half_gap(loss: Loss, outputs: Tensor) -> Tensor:
     return (up - down) / 2
 
 
+def one_output(of: Twin, d: int) -> None:
+    """Raise ValueError where a network of d inputs has any but one output."""
+    shape = tuple(of.network(of.place((torch.ones(2, d), torch.ones(2)))[0]).shape)
+    if shape != (2, 1):
+        sizes = ", ".join(map(str, shape[1:]))
+        raise ValueError(f"a parity needs a network of outputs (n, 1), not (n, {sizes})")
+
+
 def _informative(of: Twin, inputs: Tensor) -> tuple[Tensor, Tensor, str]:
     """Return g = half gap * dp/dw and dp/dw of every input, shape `(n, P)`, and the path."""
     labels = torch.zeros(len(inputs))
@@ -56,6 +64,7 @@ def parity_variance(
     theorem's bound is 2^-d. The network has one output; labels are +1 and -1.
     """
     of, d = twin(network, loss), inputs.shape[1]
+    one_output(of, d)
     batch = of.place(
         (torch.cat((torch.ones(1, d).to(inputs), inputs)), torch.zeros(len(inputs) + 1))
     )
@@ -101,7 +110,9 @@ def parity_profile(network: nn.Module, loss: Loss, d: int) -> ParityProfile:
     One fast Walsh-Hadamard transform of g over all inputs gives E[h_v g] of every parity at once:
     O(2^d d P) operations and 8 * 2^d P bytes.
     """
-    g, slopes, _ = _informative(twin(network, loss), every_input(d))
+    of = twin(network, loss)
+    one_output(of, d)
+    g, slopes, _ = _informative(of, every_input(d))
     scale = slopes.square().sum(dim=1).mean().item()
     del slopes
     coefficients = walsh_hadamard(g).div_(2**d)

@@ -20,6 +20,8 @@ from gradbench.probes.parities import NAME as VARIANCE
 from gradbench.probes.reading import Reading, nothing
 from gradbench.probes.signal import NAME as SIGNAL
 from gradbench.probes.signal import second_moment, signal_to_noise
+from gradbench.probes.target import NAME as TARGET
+from gradbench.probes.target import target_signal
 from gradbench.probes.variance import variance_over_targets
 from gradbench.scenario import Batch, Scenario, Target
 
@@ -59,6 +61,10 @@ def _signal(view: View) -> list[Reading]:
     return [signal_to_noise(view.scenario, view.network, **_common(view))]
 
 
+def _target(view: View) -> list[Reading]:
+    return [target_signal(view.scenario, view.network, **_common(view))]
+
+
 def _moment(view: View) -> list[Reading]:
     return [second_moment(view.scenario, view.network, **_common(view))]
 
@@ -91,6 +97,7 @@ def _alignment(view: View) -> list[Reading]:
 Probe = Callable[[View], list[Reading]]
 
 PROBES: dict[str, Probe] = {
+    TARGET: _target,
     VARIANCE: _variance,
     SIGNAL: _signal,
     "second moment": _moment,
@@ -100,12 +107,14 @@ PROBES: dict[str, Probe] = {
 }
 
 HEADLINE = {
-    "uninformative": VARIANCE,
+    "uninformative": TARGET,
     "decomposition": SIGNAL,
     "conditioning": CONDITION,
     "flatness": GAIN,
 }
 """The probe of each family that the tables show; recorded first."""
+BESIDE = {"uninformative": (VARIANCE,)}
+"""Further probes of a family that every run records."""
 
 
 def chosen(which: str, family: str) -> list[str]:
@@ -113,7 +122,7 @@ def chosen(which: str, family: str) -> list[str]:
     if which == "none":
         return []
     own = [HEADLINE[family]] if family in HEADLINE else []
-    rest = PROBES if which == "all" else ("alignment",)
+    rest = PROBES if which == "all" else (*BESIDE.get(family, ()), "alignment")
     return own + [name for name in rest if name not in own]
 
 

@@ -54,7 +54,10 @@ class Reading:
     def __str__(self) -> str:
         if self.value is None:
             return "-"
-        return f"{self.value:.2g}" if self.resolved else f"<{self.bound:.1g}"
+        if self.resolved:
+            return f"{self.value:.2g}"
+        low, high = self.interval
+        return f">{low:.2g}" if high == math.inf else f"<{self.bound:.2g}"
 
     def plain(self, evaluations: int) -> dict[str, Any]:
         """Return the entry of a record's `informativeness`."""

@@ -109,7 +109,9 @@ class SquaredMean:
     low: float
     high: float
 
-    def over(self, noise: float, off: float, *, note: str, cost: int, path: str) -> Reading:
+    def over(
+        self, noise: float, off: float, *, note: str, cost: int, path: str, probe: str = NAME
+    ) -> Reading:
         """Return the reading of its ratio to `noise`, whose relative standard error is `off`.
 
         E[1 / noise] is about (1 + off^2) / E noise, which is taken out.
@@ -120,7 +122,7 @@ class SquaredMean:
         low = value - math.hypot(value - self.low / noise, value * (1 - 1 / up))
         high = value + math.hypot(self.high / noise - value, value * (up - 1))
         error = (high - low) / (2 * Z95)
-        return positive(NAME, value, error, (low, high), note=note, cost=cost, path=path)
+        return positive(probe, value, error, (low, high), note=note, cost=cost, path=path)
 
 
 def squared_mean(products: Tensor) -> SquaredMean:

@@ -56,7 +56,7 @@ def variance_over_targets(
     drawn = [[scenario.sample(t, size, draws) for _ in range(2)] for t in targets]
     a, b = (torch.stack([of.gradient(pair[side]) for pair in drawn]) for side in range(2))
     products = ((a - a.mean(dim=0)) * (b - b.mean(dim=0))).sum(dim=1) * TARGETS / (TARGETS - 1)
-    scale, off, path = _scale(of, drawn[0][0])
+    scale, off, path = scale_of(of, drawn[0][0])
     value = products.mean().item() / scale
     return positive(
         NAME,
@@ -73,6 +73,9 @@ def _parity(
     scenario: Parity, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> Reading:
     """By the identity, on all inputs where they are no more than `examples`."""
+    if scenario.inputs != "signs":
+        general = variance_over_targets.dispatch(Scenario)
+        return general(scenario, network, examples=examples, seed=seed)
     draws = Draws(seed)
     sampled = scenario.d > LARGEST or 2**scenario.d > examples
     if sampled:
@@ -96,7 +99,7 @@ def _periodic(
         )
     inputs = draws.normal(min(examples, 512), scenario.d)
     of = twin(network, scenario.loss)
-    scale, off, _ = _scale(of, (inputs, torch.zeros(len(inputs))))
+    scale, off, _ = scale_of(of, (inputs, torch.zeros(len(inputs))))
     square = scenario.wave == "square"
     cost = waves.COST * (waves.HARMONICS if square else 1)
     count = max(LEAST, (examples - len(inputs)) // cost)
@@ -109,7 +112,7 @@ def _periodic(
     return positive(NAME, value, error, cost=spent, path="closed form", note=note)
 
 
-def _scale(of: Twin, batch: Batch) -> tuple[float, float, str]:
+def scale_of(of: Twin, batch: Batch) -> tuple[float, float, str]:
     """Return G^2 = E || dp/dw ||^2 over all outputs, its relative error, and the path taken.
 
     Up to four outputs one by one; of more, sums under random signs, whose squared gradient has the

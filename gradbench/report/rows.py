@@ -59,7 +59,10 @@ def reading(entry: dict[str, Any]) -> str:
         return "-"
     if entry.get("resolved"):
         return f"{value:.2g}"
-    return "-" if bound is None else f"<{bound:.1g}"
+    if bound is not None:
+        return f"<{bound:.2g}"
+    low = (entry.get("interval") or [None])[0]
+    return "-" if low is None else f">{low:.2g}"
 
 
 def signal(record: Record) -> str:
@@ -84,7 +87,14 @@ def remarks(record: Record) -> list[str]:
     waits = ["launch-bound: the device waits for the host"] * bool(
         record.timing.get("launch_bound")
     )
-    return [*([", ".join(ends) + why] if ends else []), *record.notes, *waits]
+    return [*([", ".join(ends) + why] if ends else []), *record.notes, *waits, *failing(record)]
+
+
+def failing(record: Record) -> list[str]:
+    """Return what makes optimizers fail the case, where this one failed and the suite states it."""
+    asked = record.expectation in {Expectation.MAY, Expectation.NEVER}
+    told = asked and record.outcome == Outcome.XFAILED and record.why not in {"", "open"}
+    return [f"unsolved by {record.why}"] if told else []
 
 
 def cells(record: Record) -> list[str]:

@@ -48,6 +48,7 @@ def _case(found: list[Record], shown: Callable[[Record], dict[str, Any]]) -> dic
         "setting": ", ".join(setting),
         "section": first.section,
         "expectation": first.expectation,
+        "why": first.why,
         "budget": first.budget,
         "batch": first.batch,
         "target": first.target_score,

@@ -33,9 +33,9 @@ class Curves(Scenario):
     auto-encoder's own, has f(t) = sum a_i max(0, t - theta_i) with real knots uniform on [0, n].
 
     `linear` (4.1.1) learns all n x n weights from zero; `convolution` (4.1.2) three of them;
-    `conditioned` (4.1.3) three behind C^(-1/2), C the second moment of three neighbouring values;
-    `autoencoder` (4.1.4) squeezes f through 2k numbers. The losses are the script's: the squared
-    error summed over positions for `linear`, else averaged, without 1/2.
+    `conditioned` (4.1.3) three behind C^(-1/2), C the second moment of three neighbouring values,
+    estimated from `m` curves; `autoencoder` (4.1.4) squeezes f through 2k numbers. The losses are
+    the script's: the squared error summed over positions for `linear`, else averaged, without 1/2.
 
     Scores: the spectral distance to U over that of zero for `linear` on the text's data (on the
     script's, where six positions are never used and U is not identifiable, the squared error);
@@ -47,6 +47,7 @@ class Curves(Scenario):
     approach: str = "linear"
     data: str = "text"
     n: int = 100
+    m: int = 10_000
 
     name: ClassVar[str] = "curves"
     family: ClassVar[str] = "conditioning"
@@ -64,8 +65,15 @@ class Curves(Scenario):
             raise ValueError(f"approach {self.approach!r}: choose from {', '.join(APPROACHES)}")
         if self.data not in DATA or self.n < 10:
             raise ValueError(f"need n >= 10 and data one of {', '.join(DATA)}: {self}")
+        if self.m < 3:
+            raise ValueError(f"need m >= 3 curves to estimate C from: m={self.m}")
         if self.data == "real" and self.approach != "autoencoder":
             raise ValueError("real knots have no changes of slope on the grid: autoencoder only")
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What decides the data: not the curves that C is estimated from."""
+        return {"data": self.data, "n": self.n}
 
     @property
     def published(self) -> str:
@@ -125,7 +133,9 @@ class Curves(Scenario):
 
     def _conditioner(self) -> Tensor:
         if self.approach == "conditioned":
-            return inverse_root(second_moment(self.data, self.n)).to(torch.get_default_dtype())
+            return inverse_root(second_moment(self.data, self.n, self.m)).to(
+                torch.get_default_dtype()
+            )
         return torch.eye(3)
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
@@ -250,14 +260,14 @@ def inverse(n: int) -> Tensor:
 
 
 @functools.cache
-def second_moment(data: str, n: int) -> Tensor:
+def second_moment(data: str, n: int, m: int = 10_000) -> Tensor:
     """C, the mean over positions of the second moment of [f_(t-2), f_(t-1), f_t], shape `(3, 3)`.
 
-    From 10,000 fixed curves, in float64: its condition number grows as n^3. Values are multiples of
+    From `m` fixed curves, in float64: its condition number grows as n^3. Values are multiples of
     2^-23, so that up to n = 100 sums of products of their upper and lower halves are exact.
     """
     draws = Draws(0, dtype=torch.float64)
-    f, _ = Curves(approach="convolution", data=data, n=n).sample({}, 10_000, draws)
+    f, _ = Curves(approach="convolution", data=data, n=n).sample({}, m, draws)
     rows = (f * 2.0**23).unfold(1, 3, 1).reshape(-1, 3)
     upper = (rows * 2.0**-16).floor()
     lower = rows - upper * 2.0**16

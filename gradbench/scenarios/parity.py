@@ -1,7 +1,7 @@
 """Random parities: gradients that carry no information about the target (section 2.1)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,10 @@ class Parity(Scenario):
     h(x) = prod_{i in S} x_i with x uniform on {-1, +1}^d, S a uniformly random set of size
     `weight`; hinge loss; one ReLU layer of width 10 d. The score is the accuracy.
 
-    The text draws x from {0, 1}^d with y = (-1)^<x, v*>; the authors' script feeds {-1, +1}^d, as
-    here: the same functions, centred. The script takes S as a prefix of random length; here |v*|
-    is fixed, since it decides the difficulty: 2 or 3 is easy at any d, d/2 is hopeless at d = 30.
+    The text draws x from {0, 1}^d with y = (-1)^<x, v*>; the authors' script feeds {-1, +1}^d, the
+    same functions of centred inputs, as `inputs="signs"` does; `"bits"` feeds the text's {0, 1} of
+    the same examples. The script takes S as a prefix of random length; here |v*| is fixed, since it
+    decides the difficulty: 2 or 3 is easy at any d, d/2 is hopeless at d = 30.
 
     `elimination` takes no optimizer: it solves for S over GF(2), which d + 20 examples determine.
     """
@@ -36,6 +37,7 @@ class Parity(Scenario):
     d: int
     weight: int
     approach: str = "gradient"
+    inputs: str = "signs"
 
     name: ClassVar[str] = "parity"
     family: ClassVar[str] = "uninformative"
@@ -48,8 +50,17 @@ class Parity(Scenario):
     def __post_init__(self) -> None:
         if self.approach not in APPROACHES:
             raise ValueError(f"approach {self.approach!r}: choose from {', '.join(APPROACHES)}")
+        if self.inputs not in {"signs", "bits"}:
+            raise ValueError(f"inputs {self.inputs!r}: signs or bits")
+        if self.inputs == "bits" and self.approach == "elimination":
+            raise ValueError("elimination takes signs")
         if not 1 <= self.weight <= self.d:
             raise ValueError(f"need 1 <= weight <= d: weight={self.weight}, d={self.d}")
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What decides targets and data: both kinds of inputs are of the same bits."""
+        return {"d": self.d, "weight": self.weight}
 
     @property
     def published(self) -> str:
@@ -61,7 +72,7 @@ class Parity(Scenario):
         return {"support": draws.permutation(self.d)[: self.weight].sort().values}
 
     def sample(self, target: Target, n: int, draws: Draws) -> Batch:
-        """Draw x, shape `(n, d)` in {-1, +1}, and y, shape `(n,)`."""
+        """Draw x, shape `(n, d)` in {-1, +1} or {0, 1}, and y, shape `(n,)`."""
         return self._label(draws.bits(n, self.d), target)
 
     def held_out(self, target: Target, draws: Draws) -> Batch:
@@ -74,7 +85,8 @@ class Parity(Scenario):
 
     def _label(self, bits: Tensor, target: Target) -> Batch:
         signs = bits.to(torch.get_default_dtype()).mul_(-2).add_(1)
-        return signs, signs[:, target["support"]].prod(dim=1)
+        labels = signs[:, target["support"]].prod(dim=1)
+        return signs if self.inputs == "signs" else (1 - signs) / 2, labels
 
     def network(self, draws: Draws) -> nn.Module:
         """Return the paper's network, d - 10 d - 1, or the learner in its place."""
@@ -110,8 +122,10 @@ class Parity(Scenario):
             for parameter in network.parameters():
                 parameter.zero_()
             hidden, hidden_bias, output, output_bias = network.parameters()
-            hidden[:units, target["support"].cpu()] = -0.5  # c = (|S| - sum of signs) / 2
-            hidden_bias[:units] = self.weight / 2 - shifts.flatten()
+            # c = (|S| - sum of signs) / 2, which is the sum of bits
+            signs = self.inputs == "signs"
+            hidden[:units, target["support"].cpu()] = -0.5 if signs else 1.0
+            hidden_bias[:units] = (self.weight / 2 if signs else 0.0) - shifts.flatten()
             output[0, :units] = torch.tensor([2.0, -4.0, 2.0]).repeat(len(shifts))
             output_bias.fill_(-1.0)
         return network

@@ -1,0 +1,116 @@
+"""Figure 3 at its own size, and why k = 2 leaves its plateau or not: `make figure3`.
+
+    python benchmarks/figure3.py [--device=cuda] [--minutes=60]
+
+Trains the convolutional N1 on tuples of line images by the script's Adam, batches of 200. First the
+figure: k = 1 to 4, end-to-end (20,000 evaluations) and with decomposition (2,500), the script's
+start, 500,000 stored tuples in one order, three seeds. Then k = 2 end-to-end for 40,000 evaluations
+from both starts, on fresh and on stored tuples, five seeds each. A trial ends once it has scored
+0.9 at two looks in a row.
+
+Appends a line per trial to benchmarks/figure3.jsonl and goes on where it stopped: what stands there
+is not run again. `escape` is the first look at a score of 0.5 or more, None where there was none.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradbench.runner import run_trial
+from gradbench.scenarios.line_tuples import LineTuples
+from gradbench.streams import one_thread
+from gradbench.trial import Trial
+
+FILE = Path(__file__).with_suffix(".jsonl")
+STORED = 500_000
+BUDGET = {"end-to-end": 20_000, "decomposition": 2_500}
+Plan = dict[str, Any]
+
+
+def planned() -> Iterator[Plan]:
+    """Yield every trial: the figure's with decomposition, those end-to-end, the question's."""
+    for approach in ("decomposition", "end-to-end"):
+        for seed in range(3):
+            for k in (1, 2, 3, 4):
+                kind = {"part": "figure", "start": "script", "stored": STORED}
+                yield {**kind, "approach": approach, "k": k, "seed": seed, **_budget(approach)}
+    for seed in range(5):
+        for start in ("fan-in", "script"):
+            for stored in (0, STORED):
+                kind = {"part": "escape", "start": start, "stored": stored}
+                yield {**kind, "approach": "end-to-end", "k": 2, "seed": seed, "budget": 40_000}
+
+
+def _budget(approach: str) -> dict[str, int]:
+    return {"budget": BUDGET[approach]}
+
+
+def train(plan: Plan, device: str) -> Plan:
+    """Run one trial to its end, or until it is solved, and return what came of it."""
+    scenario = LineTuples(
+        approach=plan["approach"], k=plan["k"], n1="convolution", start=plan["start"]
+    )
+    begin = time.perf_counter()
+    result = run_trial(
+        Trial(
+            scenario=scenario,
+            optimizer=scenario.published,
+            seed=plan["seed"],
+            budget=plan["budget"],
+            batch=200,
+            preset="paper",
+            device=device,
+            stored=plan["stored"],
+        )
+    )
+    if result.reason is not None:
+        raise RuntimeError(f"{plan}: {result.status}: {result.reason}")
+    escape = next((look for look, score, _ in result.curve if score >= 0.5), None)
+    return plan | {
+        "status": result.status.value,
+        "escape": escape,
+        "score": result.final_score,
+        "evaluations": result.gradient_evaluations,
+        "details": result.details,
+        "curve": [[look, round(score, 4)] for look, score, _ in result.curve],
+        "seconds": round(time.perf_counter() - begin, 1),
+        "device": device,
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def done() -> list[Plan]:
+    """Return the trials that stand in the file."""
+    lines = FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def main(device: str, minutes: float) -> None:
+    """Run what is left, until the time is spent."""
+    end = time.monotonic() + 60 * minutes
+    for plan in planned():
+        if any(plan.items() <= trial.items() for trial in done()):
+            continue
+        if time.monotonic() > end:
+            break
+        found = train(plan, device)
+        with FILE.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
+        shown = {name: found[name] for name in (*plan, "status", "escape", "score", "seconds")}
+        print(shown, flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    given = parser.parse_args()
+    with one_thread():
+        main(given.device, given.minutes)

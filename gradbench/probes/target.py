@@ -1,0 +1,137 @@
+"""The part of the gradient that depends on the target: what it tells about this one of its class.
+
+For target h at fixed weights, || grad F_h - E_h' grad F_h' ||^2 / G^2 with G^2 = E || dp/dw ||^2.
+Its mean over all targets is the variance of theorem 1 (`variance`). Over all 2^d parities that mean
+is an identity that hardly depends on the network; the part of one target does: at d = 30 a parity
+of weight 2 has far more than one of weight 15, and training makes a target's own part grow.
+"""
+
+import math
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.draws import Draws
+from gradbench.probes import waves
+from gradbench.probes.gradients import Loss, Twin, twin
+from gradbench.probes.parities import LARGEST, every_input, half_gap, one_output
+from gradbench.probes.reading import Reading, positive
+from gradbench.probes.signal import GROUPS, squared_mean
+from gradbench.probes.variance import scale_of
+from gradbench.scenario import Scenario, Target
+from gradbench.scenarios.parity import Parity
+from gradbench.scenarios.periodic import Periodic
+
+NAME = "signal of the target"
+OTHERS = 16
+"""Fewest other waves whose mean is taken off: it is then known to 1/16 of their variance."""
+
+
+@singledispatch
+def target_signal(
+    scenario: Scenario,
+    network: nn.Module,
+    *,
+    target: Target | None = None,
+    examples: int = 4096,
+    seed: int = 0,
+) -> Reading:
+    """Return the target's part of the gradient over G^2; the target is drawn if not given.
+
+    From sixteen pairs of batches, the second of each labelled by another random target: the
+    differences of their gradients are independent and have the target's part as their mean, whose
+    squared length is estimated without bias (see `signal.squared_mean`).
+
+    For parities the gradient's known coefficient is averaged over inputs, over all of them up to as
+    many as `examples` (then it is exact); for linear-periodic functions and one ReLU layer it is a
+    closed form.
+    """
+    draws = Draws(seed)
+    target = scenario.draw_target(draws) if target is None else target
+    of, size = twin(network, scenario.loss), max(2, examples // (2 * GROUPS))
+    drawn = [
+        (
+            scenario.sample(target, size, draws),
+            scenario.sample(scenario.draw_target(draws), size, draws),
+        )
+        for _ in range(GROUPS)
+    ]
+    rows = torch.stack([of.gradient(own) - of.gradient(other) for own, other in drawn])
+    scale, off, path = scale_of(of, drawn[0][0])
+    note = f"{GROUPS} pairs of batches of {size}"
+    cost = (2 * GROUPS + 1) * size
+    return squared_mean(rows @ rows.T).over(scale, off, probe=NAME, note=note, cost=cost, path=path)
+
+
+@target_signal.register
+def _parity(
+    scenario: Parity,
+    network: nn.Module,
+    *,
+    target: Target | None = None,
+    examples: int = 4096,
+    seed: int = 0,
+) -> Reading:
+    """E[h(x) g(x)] less the mean of all parities, g(x0) / 2^d: g as in `parities.half_gap`."""
+    if scenario.inputs != "signs":
+        general = target_signal.dispatch(Scenario)
+        return general(scenario, network, target=target, examples=examples, seed=seed)
+    draws = Draws(seed)
+    target = scenario.draw_target(draws) if target is None else target
+    plain = twin(network, scenario.loss)
+    one_output(plain, scenario.d)
+    of = Twin(plain.network, _told(scenario.loss), plain.parameters)
+    origin = of.gradient((torch.ones(1, scenario.d), torch.ones(1))) / 2**scenario.d
+    if scenario.d <= LARGEST and 2**scenario.d <= examples:
+        inputs = every_input(scenario.d)
+        batch = (inputs, inputs[:, target["support"].cpu()].prod(dim=1))
+        part = of.gradient(batch) - origin
+        scale, _, path = scale_of(of, batch)
+        value = part.square().sum().item() / scale
+        return positive(NAME, value, 0.0, note="exact", cost=len(inputs), path=path)
+    size = max(2, examples // GROUPS)
+    batches = [scenario.sample(target, size, draws) for _ in range(GROUPS)]
+    rows = torch.stack([of.gradient(batch) - origin for batch in batches])
+    scale, off, path = scale_of(of, batches[0])
+    note, cost = f"{GROUPS} batches of {size}", (GROUPS + 1) * size
+    return squared_mean(rows @ rows.T).over(scale, off, probe=NAME, note=note, cost=cost, path=path)
+
+
+def _told(loss: Loss) -> Loss:
+    """Return the function of outputs and labels whose mean gradient is E[h g]."""
+
+    def told(outputs: Tensor, labels: Tensor) -> Tensor:
+        return labels * half_gap(loss, outputs)[:, 0].detach() * outputs[:, 0]
+
+    return told
+
+
+@target_signal.register
+def _periodic(
+    scenario: Periodic,
+    network: nn.Module,
+    *,
+    target: Target | None = None,
+    examples: int = 4096,
+    seed: int = 0,
+) -> Reading:
+    """In closed form over inputs (see `waves`), less the mean of other waves."""
+    draws = Draws(seed)
+    target = scenario.draw_target(draws) if target is None else target
+    layers = waves.layers(network)
+    if layers is None:
+        plain = target_signal.dispatch(Scenario)
+        return plain(scenario, network, target=target, examples=examples, seed=seed)
+    square = scenario.wave == "square"
+    count = max(OTHERS, examples // waves.COST)
+    others = torch.stack([scenario.draw_target(draws)["direction"] for _ in range(count)])
+    mean = waves.expected(layers, others.double(), square=square).mean(dim=0)
+    own = waves.expected(layers, target["direction"].cpu().double()[None], square=square)[0]
+    inputs = draws.normal(min(examples, 512), scenario.d)
+    of = twin(network, scenario.loss)
+    scale, off, _ = scale_of(of, (inputs, torch.zeros(len(inputs))))
+    value = (own - mean).square().sum().item() / scale
+    error = value * math.hypot(off, 1 / math.sqrt(count))
+    cost = len(inputs) + (count + 1) * waves.COST
+    return positive(NAME, value, error, note="exact over inputs", cost=cost, path="closed form")
