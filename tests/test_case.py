@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from gradbench.case import Case
@@ -22,6 +25,7 @@ GOOD = {
         ({"batch": 0}, "at least 1"),
         ({"target_score": 0.0}, "above 0"),
         ({"target_score": 1.5}, "above 0"),
+        ({"why": "because"}, "why begins with one of mechanism, budget, open"),
     ],
 )
 def test_a_wrong_case_says_what_is_wrong(wrong, says):
@@ -47,3 +51,33 @@ def test_an_id_means_the_same_scenario_and_approach_in_every_preset():
         for case in cases([suites()], preset):
             problem = (case.scenario, case.setting.get("approach"))
             assert meant.setdefault(case.id, problem) == problem
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_never_solved_has_a_mechanism(preset):
+    for case in cases([suites()], preset):
+        if case.expectation is Expectation.NEVER:
+            assert case.why.startswith("mechanism: "), case.id
+
+
+def test_every_quick_case_that_all_four_fail_has_a_mechanism():
+    """As benchmarks/expectations-quick.md measured them: a case that is not there has none."""
+    page = Path(__file__).parents[1] / "benchmarks" / "expectations-quick.md"
+    solved = {}
+    for line in page.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 7 and re.match(r"\d+/\d+ at", cells[2]):
+            solved[cells[0]] = sum(int(cell.split("/")[0]) for cell in cells[2:6])
+    quick = {case.id: case for case in cases([suites()], "quick") if case.takes_optimizer}
+    assert set(quick) == set(solved)
+    failed = [case for case in quick.values() if solved[case.id] == 0]
+    assert failed
+    for case in failed:
+        assert case.why.startswith("mechanism: "), case.id
+
+
+def test_no_mechanism_is_claimed_of_what_a_must_asks():
+    for preset in PRESETS:
+        for case in cases([suites()], preset):
+            if case.expectation is Expectation.MUST:
+                assert case.why == "open"

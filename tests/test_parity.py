@@ -110,3 +110,24 @@ def test_a_weight_that_does_not_fit_is_refused(d, weight):
 def test_an_approach_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="choose from gradient, elimination"):
         Parity(d=5, weight=2, approach="guess")
+
+
+def test_bits_are_the_same_examples_in_the_texts_inputs():
+    target = {"support": torch.tensor([0, 2, 5])}
+    signs, bits = (Parity(d=6, weight=3, inputs=i) for i in ("signs", "bits"))
+    x, y = signs.sample(target, 200, Draws(3))
+    b, labels = bits.sample(target, 200, Draws(3))
+    assert set(b.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(1 - 2 * b, x)
+    assert torch.equal(labels, y)
+    assert torch.equal(labels, (-1.0) ** b[:, [0, 2, 5]].sum(dim=1))
+    assert torch.equal(bits.solution(target)(b)[:, 0], labels)
+    assert bits.setting == signs.setting
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"inputs": "words"}, {"inputs": "bits", "approach": "elimination"}]
+)
+def test_inputs_are_signs_or_bits(wrong):
+    with pytest.raises(ValueError, match="signs"):
+        Parity(d=5, weight=2, **wrong)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from gradbench.batches import Batches
 from gradbench.draws import Draws
 from gradbench.runner import run, run_trial
 from gradbench.scenarios.parity import Parity
+from gradbench.streams import draws
 from gradbench.trial import Trial, looks
 
 EASY = Parity(d=5, weight=2)
@@ -218,6 +220,27 @@ def test_batch_t_belongs_to_step_t():
     batches = [b for i, b in enumerate(seen) if i == 0 or not torch.equal(b, seen[i - 1])]
     assert len(batches) > 10
     assert all(torch.equal(a, b) for a, b in zip(plain, batches, strict=False))
+
+
+@pytest.mark.parametrize("stored", [10, 200])
+def test_stored_examples_come_again_in_their_order(stored):
+    """200 is no multiple of the batches that are drawn at once."""
+    scenario = Parity(d=5, weight=2)
+    fresh, again = (
+        Trial(scenario=scenario, optimizer="sgd", batch=10, stored=s) for s in (0, stored)
+    )
+    target = scenario.draw_target(draws(fresh, "target"))
+    plain, cycled = Batches(fresh, target), Batches(again, target)
+    wanted = [plain.take(1)[0] for _ in range(stored // 10)]
+    for t in range(150):
+        x, y = cycled.take(1)[0]
+        assert torch.equal(x, wanted[t % len(wanted)][0])
+        assert torch.equal(y, wanted[t % len(wanted)][1])
+
+
+def test_examples_are_stored_in_whole_batches():
+    with pytest.raises(ValueError, match="a multiple of the batch of 10"):
+        Trial(scenario=Parity(d=5, weight=2), optimizer="sgd", batch=10, stored=15)
 
 
 @pytest.mark.parametrize("spec", ["lbfgs", "lbfgs:max_iter=3", "{odd}:Twice:lr=0.5"])

@@ -98,3 +98,51 @@ def test_once_a_stack_is_refused_the_whole_item_is_alone(odd, monkeypatch):
     assert stacks == [3]
     assert math.isfinite(record.trials[0]["final_score"])
     assert record.notes.count("trained one at a time: it draws random numbers") == 1
+
+
+def slowed(tmp_path, factor):
+    """A file with plain gradient descent whose rate is in units of its own."""
+    path = tmp_path / f"slow{len(factor)}.py"
+    path.write_text(
+        "import torch\n"
+        "class Slow(torch.optim.SGD):\n"
+        "    def __init__(self, params, lr=0.1):\n"
+        "        super().__init__(params, lr=lr)\n"
+        "    def step(self, closure=None):\n"
+        "        for p in self.param_groups[0]['params']:\n"
+        f"            p.grad.mul_({factor})\n"
+        "        return super().step()\n"
+    )
+    return f"{path}:Slow"
+
+
+def test_a_sweep_goes_on_from_its_edge_until_the_best_lies_inside(tmp_path):
+    record, _ = run_item(item(slowed(tmp_path, "0.01"), tuning=3))
+    rates = list(dict.fromkeys(point["lr"] for point in record.tuning))
+    assert rates == [0.1, 1.0, 0.01, 10.0, 100.0, 1000.0]
+    assert record.hyperparameters["lr"] in {10.0, 100.0}
+    assert not any("edge" in note for note in record.notes)
+    plain = {
+        rate: run_item(item(f"sgd:lr={0.01 * rate:g}", seeds=3, tuning=0))[0].solved
+        for rate in (1.0, record.hyperparameters["lr"])
+    }
+    assert plain[1.0] < plain[record.hyperparameters["lr"]] == 3
+
+
+def test_a_sweep_ends_after_four_further_points_and_says_so(tmp_path):
+    """The stocks' score is smooth: the faster of too slow rates is always the better one."""
+    case = Case(
+        id="b",
+        scenario="gradbench.scenarios.allocation:Allocation",
+        setting={"d": 20, "k": 5},
+        budget=40,
+        batch=16,
+        expectation=Expectation.MAY,
+    )
+    record, _ = run_item(
+        Item(case=case, optimizer=slowed(tmp_path, "0.0000001"), seeds=1, tuning=3)
+    )
+    rates = list(dict.fromkeys(point["lr"] for point in record.tuning))
+    assert rates == [0.1, 1.0, 0.01, 10.0, 100.0, 1000.0, 10_000.0]
+    assert record.hyperparameters["lr"] == 10_000.0
+    assert "the best learning rate lies on the sweep's edge" in record.notes

@@ -8,7 +8,7 @@ import pytest
 
 from gradbench.report.bands import band, spent
 from gradbench.report.frontier import ladders
-from gradbench.report.rows import distinct
+from gradbench.report.rows import distinct, remarks
 from gradbench.report.view import arrivals, result, view
 from gradbench.statistics import running_time, share_interval
 
@@ -165,3 +165,27 @@ def test_the_view_holds_every_cell_and_is_json(record):
     assert set(cases["learner"]["results"]) == {""}
     assert seen["families"][0]["arrivals"]["a"]["n"] == 10  # the learner's are not among them
     json.dumps(seen)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expectation", "why", "said"),
+    [
+        ("xfailed", "never", "mechanism: theorem 1", ["unsolved by mechanism: theorem 1"]),
+        (
+            "xfailed",
+            "may",
+            "budget: solved in standard",
+            ["unsolved by budget: solved in standard"],
+        ),
+        ("xfailed", "may", "open", []),
+        ("xfailed", "may", "", []),
+        ("passed", "may", "budget: solved in standard", []),
+        ("news", "never", "mechanism: theorem 1", []),
+    ],
+)
+def test_an_unsolved_case_says_what_makes_optimizers_fail(record, outcome, expectation, why, said):
+    found = record("parity-d30-weight15", times=(None,) * 5, optimizer="a")
+    found.outcome, found.expectation, found.why = outcome, expectation, why
+    assert remarks(found) == said
+    (case,) = view([found])["cases"]
+    assert case["why"] == why
