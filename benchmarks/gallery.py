@@ -1,4 +1,4 @@
-"""The gallery: what thirty-six optimizers do on every case of the quick preset.
+"""The gallery: what forty optimizers do on every case of the quick preset.
 
     python benchmarks/gallery.py docs/gallery.md [RUN]
 
@@ -26,6 +26,7 @@ OPTIMIZERS = (
     *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "asgd", "lbfgs", "nadam"),
     *("radam", "rmsprop", "rprop", "sgd", "sgd:momentum=0.9", "sgd:momentum=0.9,nesterov=True"),
     *("adabelief", "adamp", "adan", "adopt", "amos", "diffgrad", "grams", "lamb", "lion", "mars"),
+    *("adabound", "lars", "madgrad", "qhadam"),
     *("novograd", "pid", "prodigy", "schedulefreeadamw", "signsgd", "tiger", "yogi"),
     *(
         "sgd:momentum=0.9+sam",

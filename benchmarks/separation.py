@@ -18,13 +18,14 @@ from matplotlib import pyplot as plt
 from tabulate import tabulate
 
 from gradbench.probes import plan
-from gradbench.record import Record, or_zero, read
+from gradbench.record import Record, read
 
 mpl.rcParams["svg.hashsalt"] = "gradbench"
 
 FAMILIES = tuple(plan.HEADLINE)
 PROBES = {
     # probe: whether a higher value should be better
+    plan.TARGET: True,
     plan.VARIANCE: True,
     plan.SIGNAL: True,
     "second moment": False,
@@ -46,7 +47,8 @@ def points(records: list[Record], probe: str) -> list[tuple[float, bool, bool]]:
         )
         if entry is None or entry["value"] is None:
             continue
-        value = entry["value"] if entry["resolved"] else or_zero(entry["bound"])
+        bound = entry["value"] if entry["bound"] is None else entry["bound"]
+        value = entry["value"] if entry["resolved"] else bound
         found.append((float(value), 2 * record.solved >= record.seeds, bool(entry["resolved"])))
     return found
 

@@ -110,7 +110,9 @@ def effective_condition_number(
 
     The error is that over batches of this many examples. It says nothing of another size: few
     examples lack the smallest eigenvalues. With too few products the number is too small. Where
-    the interval holds 1, the least that there is, the reading is not resolved: a bound.
+    the interval holds 1, the least that there is, the reading is not resolved: a bound. Nor is it
+    where the batch has fewer outputs than the network has parameters: such a batch cannot show all
+    eigenvalues, and its number may be some thirty times too small; its interval has no upper end.
     """
     curvature = GaussNewton(twin(network, loss), batch)
     try:
@@ -125,8 +127,11 @@ def effective_condition_number(
         note += f"; at least, from {found.products} products"
     cost = (3 * found.products + 1) * len(batch[0])
     limits = (max(1.0, value / up), value * up)
+    few = curvature.outputs.numel() < sum(p.numel() for p in curvature.of.tensors)
+    if few:
+        limits, note = (1.0, math.inf), f"{note}; fewer outputs than parameters"
     reading = positive(NAME, value, value * off, limits, note=note, cost=cost, path="lanczos")
-    return replace(reading, resolved=limits[0] > 1)
+    return replace(reading, resolved=not few and limits[0] > 1)
 
 
 class GaussNewton:

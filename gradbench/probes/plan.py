@@ -113,8 +113,6 @@ HEADLINE = {
     "flatness": GAIN,
 }
 """The probe of each family that the tables show; recorded first."""
-BESIDE = {"uninformative": (VARIANCE,)}
-"""Further probes of a family that every run records."""
 
 
 def chosen(which: str, family: str) -> list[str]:
@@ -122,7 +120,7 @@ def chosen(which: str, family: str) -> list[str]:
     if which == "none":
         return []
     own = [HEADLINE[family]] if family in HEADLINE else []
-    rest = PROBES if which == "all" else (*BESIDE.get(family, ()), "alignment")
+    rest = PROBES if which == "all" else ("alignment",)
     return own + [name for name in rest if name not in own]
 
 

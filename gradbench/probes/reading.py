@@ -59,6 +59,12 @@ class Reading:
         low, high = self.interval
         return f">{low:.2g}" if high == math.inf else f"<{self.bound:.2g}"
 
+    def _known_bound(self) -> float | None:
+        """Return the bound where that is what is known of the value."""
+        if self.value is None or self.resolved or math.isinf(self.bound):
+            return None
+        return self.bound
+
     def plain(self, evaluations: int) -> dict[str, Any]:
         """Return the entry of a record's `informativeness`."""
         return {
@@ -68,7 +74,7 @@ class Reading:
             "error": self.error,
             "interval": None if self.value is None else list(self.interval),
             "resolved": self.resolved,
-            "bound": None if self.value is None or self.resolved else self.bound,
+            "bound": self._known_bound(),
             "note": self.note,
             "path": self.path,
         }

@@ -24,8 +24,8 @@ from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 
 NAME = "signal of the target"
-OTHERS = 16
-"""Fewest other waves whose mean is taken off: it is then known to 1/16 of their variance."""
+OTHERS = 4
+"""Fewest other waves whose mean is taken off: it is then known to a quarter of their variance."""
 
 
 @singledispatch
@@ -124,11 +124,11 @@ def _periodic(
         plain = target_signal.dispatch(Scenario)
         return plain(scenario, network, target=target, examples=examples, seed=seed)
     square = scenario.wave == "square"
-    count = max(OTHERS, examples // waves.COST)
+    inputs = draws.normal(min(examples // 2, 512), scenario.d)
+    count = max(OTHERS, (examples - len(inputs)) // waves.COST - 1)
     others = torch.stack([scenario.draw_target(draws)["direction"] for _ in range(count)])
     mean = waves.expected(layers, others.double(), square=square).mean(dim=0)
     own = waves.expected(layers, target["direction"].cpu().double()[None], square=square)[0]
-    inputs = draws.normal(min(examples, 512), scenario.d)
     of = twin(network, scenario.loss)
     scale, off, _ = scale_of(of, (inputs, torch.zeros(len(inputs))))
     value = (own - mean).square().sum().item() / scale

@@ -11,9 +11,11 @@ from gradbench.networks import relu_network
 from gradbench.probes import condition_number, effective_condition_number, spectrum
 from gradbench.probes.curvature import GaussNewton, Spectrum, lanczos
 from gradbench.probes.gradients import twin
+from gradbench.report.rows import reading
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves, inverse, slopes_to_values
 from gradbench.scenarios.parity import Parity
+from gradbench.scenarios.periodic import Periodic
 
 DOUBLE = torch.float64
 
@@ -174,14 +176,13 @@ def test_too_few_products_are_said_to_be_a_lower_bound():
     assert few.cost == 16 * 100
 
 
-def test_batch_norm_in_training_has_a_spectrum_too():
+def test_batch_norm_in_evaluation_has_a_spectrum_too():
     torch.manual_seed(0)
     network = torch.nn.Sequential(
         torch.nn.Linear(4, 5), torch.nn.BatchNorm1d(5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
     )
     batch = (torch.randn(30, 4), torch.randn(30, 1))
-    assert spectrum(network, square, batch).nodes[0] > 0
-    assert not network[1].num_batches_tracked  # the copy counted, not this
+    assert spectrum(network.eval(), square, batch).nodes[0] > 0
 
 
 def test_negative_curvature_is_said_and_not_dropped():
@@ -193,7 +194,7 @@ def test_negative_curvature_is_said_and_not_dropped():
     assert "of the gradient lies in negative curvature" in reading.note
 
 
-@pytest.mark.parametrize("n", [16, 100])
+@pytest.mark.parametrize("n", [32, 100])
 @pytest.mark.parametrize("approach", ["linear", "convolution", "conditioned"])
 def test_the_error_is_that_over_batches_of_this_size(approach, n):
     """Against the typical value of 200 such batches, and their spread."""
@@ -230,3 +231,24 @@ def test_the_error_is_that_of_leaving_groups_out():
     wanted = math.sqrt(15 / 16 * ((logs - logs.mean()) ** 2).sum()) * 2.1314 / 1.95996
     found = effective_condition_number(network, scenario.loss, (x, y))
     assert found.error / found.value == pytest.approx(wanted, rel=1e-3)
+
+
+def test_fewer_outputs_than_parameters_resolve_nothing():
+    """Waves in ten dimensions: 32 examples have a thirtieth of the number of 4,096."""
+    scenario = Periodic(d=10, r=2.0)
+    network, target = scenario.network(Draws(1)), scenario.draw_target(Draws(2))
+    few, many = (
+        effective_condition_number(
+            network, scenario.loss, scenario.sample(target, n, Draws(n)), products=24
+        )
+        for n in (32, 4096)
+    )
+    assert few.value < many.value / 10
+    assert not few.resolved
+    assert few.interval == (1.0, math.inf)
+    assert str(few) == reading(few.plain(0)) == ">1"
+    assert many.resolved
+    assert few.interval[0] <= many.value <= few.interval[1]
+    enough = Curves(approach="convolution", n=20)  # three parameters
+    batch = enough.sample({}, 32, Draws(1))
+    assert effective_condition_number(enough.network(Draws(1)), enough.loss, batch).resolved

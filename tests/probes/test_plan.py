@@ -112,7 +112,7 @@ def test_a_probe_that_fails_says_so_and_the_trial_goes_on(monkeypatch):
     def broken(view):
         raise RuntimeError("no luck\nmore")
 
-    monkeypatch.setitem(plan.PROBES, plan.VARIANCE, broken)
+    monkeypatch.setitem(plan.PROBES, plan.TARGET, broken)
     result = run_trial(trial(Parity(d=5, weight=2), probes="default"))
     assert result.status == "unsolved"
     assert result.informativeness[0]["note"] == "RuntimeError: no luck"
@@ -127,10 +127,17 @@ def test_a_solved_trial_is_looked_at_once_more_at_its_end():
     assert result.informativeness[-1]["evaluations"] == result.curve[-1][0]
 
 
+class Numbers(torch.nn.Module):
+    """Takes a number out of its tensor, which vmap refuses, unless it was told otherwise."""
+
+    def forward(self, x):
+        return x if not self.training else x + 0 * x.sum().item()
+
+
 def test_what_vmap_refuses_goes_one_by_one():
     torch.manual_seed(0)
     network = torch.nn.Sequential(
-        torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU(), torch.nn.Linear(4, 1)
+        torch.nn.Linear(3, 4), Numbers(), torch.nn.ReLU(), torch.nn.Linear(4, 1)
     )
     loss = Parity(d=3, weight=1).loss
     batch = (torch.randn(10, 3), torch.ones(10))
@@ -164,9 +171,7 @@ def test_other_networks_take_their_gradients_lengths():
     batch = (torch.randn(12, 3), torch.randn(12).sign())
     networks = {
         "vmap": torch.nn.Sequential(shared, torch.nn.ReLU(), shared, torch.nn.Linear(3, 1)),
-        "loop": torch.nn.Sequential(
-            torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4, affine=False), torch.nn.Linear(4, 1)
-        ),
+        "loop": torch.nn.Sequential(torch.nn.Linear(3, 4), Numbers(), torch.nn.Linear(4, 1)),
     }
     for wanted, network in networks.items():
         found, path = squared_norms(twin(network, loss), batch)
@@ -177,7 +182,7 @@ def test_other_networks_take_their_gradients_lengths():
 
 def test_readings_print_bounds_where_nothing_is_resolved():
     noise = positive("p", 1e-4, 1e-3)
-    assert (noise.resolved, str(noise)) == (False, "<0.002")
+    assert (noise.resolved, str(noise)) == (False, "<0.0021")
     assert positive("p", -5e-3, 1e-3).bound == pytest.approx(1.96e-3, rel=1e-3)
     assert str(positive("p", 0.5, 0.01)) == "0.5"
     assert str(nothing("p", "why")) == "-"

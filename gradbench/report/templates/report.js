@@ -90,11 +90,12 @@ function tracks(item, probe) {
   for (const [spec, result] of Object.entries(item.results)) {
     const points = (result.tracks[probe] || []).filter(p => p.value !== null);
     if (!points.length) continue;
-    const kept = points.map(p => p.resolved ? p.value : p.bound);
+    const least = p => !p.resolved && p.bound === null && p.interval;
+    const kept = points.map(p => p.resolved ? p.value : least(p) ? p.interval[0] : p.bound);
     traces.push(line(spec, points.map(p => p.evaluations), kept, { rest: {
-      mode: "lines+markers", marker: { symbol: points.map(p => p.resolved ? "circle" : "triangle-down-open"), size: 8, color: look(spec).colour },
+      mode: "lines+markers", marker: { symbol: points.map(p => p.resolved ? "circle" : least(p) ? "triangle-up-open" : "triangle-down-open"), size: 8, color: look(spec).colour },
       error_y: { type: "data", symmetric: false, thickness: 1, array: points.map((p, i) => p.resolved && p.interval ? p.interval[1] - kept[i] : 0), arrayminus: points.map((p, i) => p.resolved && p.interval ? kept[i] - p.interval[0] : 0) },
-      text: points.map(p => p.resolved ? "" : " at most (not resolved)"), hovertemplate: "%{fullData.name}<br>%{x} evaluations: %{y:.3g}%{text}<extra></extra>" } }));
+      text: points.map(p => p.resolved ? "" : least(p) ? " at least (not resolved)" : " at most (not resolved)"), hovertemplate: "%{fullData.name}<br>%{x} evaluations: %{y:.3g}%{text}<extra></extra>" } }));
   }
   const values = traces.flatMap(t => t.y);
   const log = values.length && values.every(v => v > 0) && !probe.startsWith("alignment");
