@@ -35,7 +35,6 @@ CHEAP = {
     "saturation-dying-bias2": 0.1,
     "saturation-sigmoid-depth2": 0.01,
     "steps-forwardonly-standard": 0.1,
-    "allocation-k10-decomposition": 0.1,
     "allocation-k100-decomposition": 0.1,
 }
 

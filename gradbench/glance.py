@@ -67,6 +67,7 @@ class Glance(Struct):
     ladder: list[str] = []
     key: str = ""
     problem: str = ""
+    why: str = ""
     verification: dict[str, Any] = {}
     schema: Any = SCHEMA
 
