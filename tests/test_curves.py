@@ -208,3 +208,17 @@ def test_a_record_keeps_one_curve_and_its_answer(approach):
     assert asked == pytest.approx(examples[1][0].tolist(), rel=1e-3)
     if approach != "autoencoder":
         assert answered[2:] == pytest.approx(asked[2:], abs=1e-3)
+
+
+def test_conditioning_from_few_curves_is_worse():
+    """C from m curves: the filter's own condition number behind C^(-1/2), by exact C."""
+    exact = second_moment("text", 30, 200_000)
+    left = []
+    for m in (10, 100, 10_000):
+        root = inverse_root(second_moment("text", 30, m))
+        left.append(torch.linalg.cond(root @ exact @ root).item())
+    assert left[0] > left[1] > left[2]
+    assert left[2] < 1.2
+    assert Curves(m=10).setting == Curves().setting
+    with pytest.raises(ValueError, match="need m >= 3"):
+        Curves(m=2)

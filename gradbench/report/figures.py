@@ -13,7 +13,7 @@ import numpy as np
 
 from gradbench.record import Record
 from gradbench.report.bands import band
-from gradbench.report.rows import distinct, shown
+from gradbench.report.rows import distinct, shown, varying
 from gradbench.report.view import arrivals
 from gradbench.statistics import wilson
 
@@ -124,11 +124,11 @@ def span(record: Record) -> tuple[float, float]:
 def by_difficulty(records: list[Record], scenario: str, label: str) -> "Figure | None":
     """Draw score against gradient evaluations: a panel per setting, a line per approach."""
     settings: dict[str, list[Record]] = {}
+    differ = varying(records).get(scenario, set()) - {"n1"}
     for record in records:
         if record.scenario == scenario and band(record.trials):
-            name = ", ".join(
-                f"{k} = {v}" for k, v in record.setting.items() if k not in {"n1", "start"}
-            )
+            named = {k: v for k, v in record.setting.items() if k in differ or k in record.ladder}
+            name = ", ".join(f"{k} = {v}" for k, v in named.items())
             settings.setdefault(name, []).append(record)
     if not settings:
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradbench.record import Expectation, Record
+from gradbench.report.rows import varying
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,20 @@ class Ladder:
 def ladders(records: Iterable[Record]) -> list[Ladder]:
     """Return every ladder of two rungs or more; a rung counts as solved by most of the seeds."""
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        if record.ladder and record.expectation != Expectation.LEARNER:
-            groups.setdefault(_apart(record), []).append(record)
+    kept = [r for r in records if r.ladder and r.expectation != Expectation.LEARNER]
+    differ = varying(kept)
+    for record in kept:
+        groups.setdefault(_apart(record, differ[record.scenario]), []).append(record)
     return [
         _ladder(key, group) for key, group in groups.items() if len({r.case for r in group}) > 1
     ]
 
 
-def _apart(record: Record) -> tuple[str, ...]:
-    """Return what must be equal on one ladder."""
+def _apart(record: Record, differ: set[str]) -> tuple[str, ...]:
+    """Return what must be equal on one ladder; its name holds what differs in the run."""
     rest = {name: v for name, v in record.setting.items() if name not in record.ladder}
-    words = [f"{name}={value}" for name, value in rest.items() if isinstance(value, str)]
-    other = [f"{name}={value}" for name, value in rest.items() if not isinstance(value, str)]
+    words = [f"{name}={value}" for name, value in rest.items() if name in differ]
+    other = [f"{name}={value}" for name, value in rest.items() if name not in differ]
     name = " ".join([record.scenario, record.approach, *words]).replace("_", " ")
     return record.family, " ".join(name.split()), ",".join(other)
 

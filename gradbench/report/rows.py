@@ -1,7 +1,7 @@
 """One record as the cells and remarks that every report shows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gradbench.record import Expectation, Outcome, Record, Status, or_zero
@@ -24,6 +24,19 @@ def distinct(optimizers: Sequence[str]) -> dict[str, str]:
     short = {spec: shown(spec) for spec in optimizers}
     names = list(short.values())
     return {spec: name if names.count(name) == 1 else spec for spec, name in short.items()}
+
+
+def varying(records: Iterable[Record]) -> dict[str, set[str]]:
+    """Return for each scenario the fields of its setting that differ between these records."""
+    values: dict[str, dict[str, set[str]]] = {}
+    for record in records:
+        found = values.setdefault(record.scenario, {})
+        for name, value in record.setting.items():
+            found.setdefault(name, set()).add(repr(value))
+    return {
+        scenario: {name for name, seen in found.items() if len(seen) > 1}
+        for scenario, found in values.items()
+    }
 
 
 def ran(record: Record) -> int:

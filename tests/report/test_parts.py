@@ -51,6 +51,18 @@ def test_approaches_and_words_are_ladders_of_their_own_and_one_rung_is_none(reco
     assert [ladder.hardest["a"] for ladder in ladders([*two, *more])] == ["d = 6", "d = 6"]
 
 
+def test_a_ladder_is_named_by_what_differs_in_the_run(record):
+    plain = [rung(record, d, 2, 5) for d in (5, 6)]
+    for one in plain:
+        one.setting["inputs"] = "signs"
+    assert [ladder.name for ladder in ladders(plain)] == ["parity"]
+    bits = [rung(record, d, 2, 5) for d in (5, 6)]
+    for one in bits:
+        one.setting["inputs"] = "bits"
+    names = [ladder.name for ladder in ladders([*plain, *bits])]
+    assert names == ["parity inputs=signs", "parity inputs=bits"]
+
+
 def trial(curve, status="unsolved", spent=None):
     return {"status": status, "curve": curve, "gradient_evaluations": spent or curve[-1][0]}
 

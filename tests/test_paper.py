@@ -1,0 +1,69 @@
+"""docs/paper.md is what its command writes from benchmarks/paper.jsonl, and has every row."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks" / "paper"
+
+
+@pytest.fixture
+def command(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location("paper_command", FOLDER / "__main__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    for path in FOLDER.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_the_page_is_what_the_measurements_make(command):
+    assert command.PAGE.read_text() == command.page(command.known())
+
+
+def test_every_row_has_a_verdict_numbers_a_date_and_a_cost(command):
+    found = command.known()
+    assert set(found) == {row.id for row in command.ROWS}
+    for row in found.values():
+        assert row["verdict"] in {command.YES, command.PART, command.NO, command.UNTESTED}
+        assert re.search(r"\d", row["measured"])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"])
+        assert row["seconds"] >= 0
+
+
+def test_a_measurement_that_changes_changes_the_page(command, tmp_path, monkeypatch):
+    file, page = tmp_path / "paper.jsonl", tmp_path / "paper.md"
+    file.write_text(command.FILE.read_text())
+    monkeypatch.setattr(command, "FILE", file)
+    monkeypatch.setattr(command, "PAGE", page)
+    assert command.main([]) == 0
+    before = page.read_text()
+    assert before == (ROOT / "docs" / "paper.md").read_text()
+    last = json.loads(file.read_text().splitlines()[-1])
+    with file.open("a") as lines:
+        lines.write(json.dumps(last | {"measured": "something else, 1"}) + "\n")
+    assert command.main([]) == 0
+    assert "something else, 1" in page.read_text() != before
+
+
+def test_a_row_is_measured_again_and_judged_anew(command, tmp_path, monkeypatch):
+    file = tmp_path / "paper.jsonl"
+    file.write_text(command.FILE.read_text())
+    monkeypatch.setattr(command, "FILE", file)
+    monkeypatch.setattr(command, "PAGE", tmp_path / "paper.md")
+    monkeypatch.setattr(
+        command.section4, "inverse", lambda n: 2 * command.section4.slopes_to_values(n)
+    )
+    assert command.main(["lemma-1"]) == 0
+    assert command.known()["lemma-1"]["verdict"] == command.NO
+
+
+def test_an_unknown_row_is_named(command, capsys):
+    assert command.main(["figure-9"]) == 4
+    assert "no such row: figure-9; choose from figure-1" in capsys.readouterr().out
