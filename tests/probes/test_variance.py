@@ -14,7 +14,7 @@ from gradbench.probes.directions import towards_units, weighted_variance
 from gradbench.probes.gradients import Twin, squared_norms, twin
 from gradbench.probes.parities import every_input, half_gap, walsh_hadamard
 from gradbench.probes.reading import Z95, mean_error
-from gradbench.probes.variance import _scale
+from gradbench.probes.variance import scale_of
 from gradbench.scenario import Scenario
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
@@ -284,7 +284,7 @@ def test_the_scale_of_many_outputs_is_their_sum_on_average():
     for _ in range(20):
         of = twin(relu_network(4, 10, 9), hinge)
         batch = (torch.randn(320, 4), torch.zeros(320))
-        found, off, _ = _scale(of, batch)
+        found, off, _ = scale_of(of, batch)
         exact = sum(
             squared_norms(Twin(of.network, lambda p, _, i=i: p[:, i], of.parameters), batch)[0]
             for i in range(9)
