@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 TORCH ?= 2.13.0
 OTHER ?= ../gradbench-torch-$(TORCH)
 
-.PHONY: bench test proof browser accept lint expectations overhead speed versions clean
+.PHONY: bench test proof browser accept figure3 paper lint expectations overhead speed versions clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
@@ -33,6 +33,14 @@ browser: $(VENV)/.installed
 accept: $(VENV)/.installed
 	$(BIN)/pip install -q -e '.[browser]' -c constraints.txt
 	$(BIN)/pytest -q tests -m accept --durations=20 $(ARGS)
+
+# Figure 3 at its own size, hours; goes on where it stopped. ARGS=--minutes=60
+figure3: $(VENV)/.installed
+	$(BIN)/python benchmarks/figure3.py $(ARGS)
+
+# docs/paper.md, from what is measured; ARGS=ROW measures one again.
+paper: $(VENV)/.installed
+	$(BIN)/python benchmarks/paper $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

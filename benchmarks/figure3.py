@@ -39,16 +39,18 @@ def planned() -> Iterator[Plan]:
         for seed in range(3):
             for k in (1, 2, 3, 4):
                 kind = {"part": "figure", "start": "script", "stored": STORED}
-                yield {**kind, "approach": approach, "k": k, "seed": seed, **_budget(approach)}
+                yield {
+                    **kind,
+                    "approach": approach,
+                    "k": k,
+                    "seed": seed,
+                    "budget": BUDGET[approach],
+                }
     for seed in range(5):
         for start in ("fan-in", "script"):
             for stored in (0, STORED):
                 kind = {"part": "escape", "start": start, "stored": stored}
                 yield {**kind, "approach": "end-to-end", "k": 2, "seed": seed, "budget": 40_000}
-
-
-def _budget(approach: str) -> dict[str, int]:
-    return {"budget": BUDGET[approach]}
 
 
 def train(plan: Plan, device: str) -> Plan:

@@ -70,7 +70,8 @@ def main(page: Path, folder: Path | None) -> None:
         "A digit per optimizer, in the order above: the seeds that it solved of three (`-` where "
         "it cannot run). The information is the entropy, in bits, of passing or not (a half of "
         "the seeds or more) over the optimizers: 1 where a half of them pass, 0 where all or none "
-        "do. CPU seconds are of the whole item, median over optimizers.\n\n"
+        "do. Seconds are of training by the wall clock, sweep and seeds, median over "
+        "optimizers.\n\n"
         + table(
             [
                 [

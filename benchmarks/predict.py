@@ -18,11 +18,11 @@ RESAMPLINGS = 1000
 
 
 def start(record: Record, probe: str) -> float | None:
-    """Return a probe's value at the start, or its bound where that is what is known."""
+    """Return a probe's value at the start, or its bound; None where neither is known."""
     for entry in record.informativeness:
         if entry["probe"] == probe and entry["evaluations"] == 0 and entry["value"] is not None:
-            known = entry["resolved"] or entry["bound"] is None
-            return float(entry["value"] if known else entry["bound"])
+            known = entry["value"] if entry["resolved"] else entry["bound"]
+            return None if known is None else float(known)
     return None
 
 

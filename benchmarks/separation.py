@@ -47,8 +47,9 @@ def points(records: list[Record], probe: str) -> list[tuple[float, bool, bool]]:
         )
         if entry is None or entry["value"] is None:
             continue
-        bound = entry["value"] if entry["bound"] is None else entry["bound"]
-        value = entry["value"] if entry["resolved"] else bound
+        value = entry["value"] if entry["resolved"] else entry["bound"]
+        if value is None:
+            continue
         found.append((float(value), 2 * record.solved >= record.seeds, bool(entry["resolved"])))
     return found
 

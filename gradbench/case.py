@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 LEARNER = "none"
 """What stands in the place of the optimizer where an approach takes none."""
 
-WHY = ("mechanism", "budget", "open")
-"""What makes optimizers fail a case: theory at any budget, the budget alone, or nobody knows."""
-
+_WHY = re.compile(r"open|(mechanism|budget): \S.*")
 _ID = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
@@ -30,8 +28,8 @@ class Case:
     best attainable. `id` is made of letters,
     digits and hyphens and is the same in all presets.
 
-    `why` says what makes optimizers fail: `mechanism: ...` (theory or a claim of the paper says so
-    at any budget), `budget: ...` (it is solved in a larger preset) or `open`.
+    `why` says what makes optimizers fail: `mechanism: ...` (theory says so, or a claim of the paper
+    up to its own iterations), `budget: ...` (more evaluations solve it) or `open`.
     """
 
     id: str
@@ -50,8 +48,10 @@ class Case:
             raise ValueError(f"{self.id}: budget and batch are at least 1")
         if not 0 < self.target_score <= 1:
             raise ValueError(f"{self.id}: the target score lies above 0 (chance), up to 1 (solved)")
-        if self.why.partition(":")[0] not in WHY:
-            raise ValueError(f"{self.id}: why begins with one of {', '.join(WHY)}: {self.why!r}")
+        if not _WHY.fullmatch(self.why):
+            raise ValueError(
+                f"{self.id}: why is open, or mechanism: ... or budget: ..., not {self.why!r}"
+            )
 
     @property
     def takes_optimizer(self) -> bool:

@@ -121,7 +121,8 @@ def minimiser(scenario: Scenario, target: Target, draws: Draws) -> nn.Module | N
     """
     network = copy.deepcopy(scenario.solution(target)).double()
     weights = list(network.parameters())
-    inputs, labels = (t.double() for t in scenario.sample(target, EXAMPLES, draws))
+    drawn = scenario.sample(target, EXAMPLES, draws)
+    inputs, labels = (t.double() if t.is_floating_point() else t for t in drawn)
     with torch.enable_grad():
         if not weights or not scenario.loss(network(inputs), labels).requires_grad:
             return None

@@ -2,8 +2,9 @@
 
 k is the axis along which the end-to-end estimator's noise grows. What comes of it depends on the
 step's scale: with a loss that is multiplied by 5e-5 (Adam's default eps of 1e-8 is then what 2e-4
-is to the loss itself) end-to-end ends on figure 4's plateau; without, Adam solves both. The
-standard and paper presets have the script's d = 1000 situations, quick has 100; a batch holds
+is to the loss itself) end-to-end ends on figure 4's plateau; without, Adam solves both. (Rules
+whose steps follow the loss's scale, as SGD's do, would need rates beyond the sweep's end there.)
+The standard and paper presets have the script's d = 1000 situations, quick has 100; a batch holds
 d / 10 examples everywhere.
 """
 

@@ -19,17 +19,17 @@ BATCH = {"quick": 64, "standard": 100}
 BUDGET = {"quick": 500, "standard": 5000}
 
 THEOREM = "mechanism: theorem 3, gradient descent needs steps of order n^3.5; claim 4.1.1 for Adam"
-FILTER = "mechanism: 4.1.2, the filter's condition number grows as n^3"
+MISSED = "mechanism: claim 4.1.1, the kinks are missed after 50,000 iterations"
 DETAILS = "mechanism: claim 4.1.4, details are missed after 50,000 iterations"
 
 # (approach, data, n or None for the preset's): expectation (benchmarks/expectations-*.md) in the
 # quick and the standard preset, None where it has no such case; and what makes optimizers fail
 LADDER: dict[tuple[str, str, int | None], tuple[Expectation | None, Expectation | None, str]] = {
     ("linear", "text", None): (MAY, MAY, THEOREM),
-    ("linear", "script", None): (None, MAY, THEOREM),
+    ("linear", "script", None): (None, MAY, MISSED),
     ("convolution", "script", 15): (MAY, None, "open"),
     ("convolution", "script", 20): (MAY, None, "open"),
-    ("convolution", "text", None): (None, MAY, FILTER),
+    ("convolution", "text", None): (None, MAY, "open"),
     ("convolution", "script", None): (None, MAY, "open"),
     ("conditioned", "text", None): (MUST, MUST, "open"),
     ("conditioned", "script", None): (MUST, MUST, "open"),

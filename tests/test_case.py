@@ -25,7 +25,9 @@ GOOD = {
         ({"batch": 0}, "at least 1"),
         ({"target_score": 0.0}, "above 0"),
         ({"target_score": 1.5}, "above 0"),
-        ({"why": "because"}, "why begins with one of mechanism, budget, open"),
+        ({"why": "because"}, "why is open, or mechanism: ... or budget: ..., not 'because'"),
+        ({"why": "mechanism"}, "why is open"),
+        ({"why": "open: nobody knows"}, "why is open"),
     ],
 )
 def test_a_wrong_case_says_what_is_wrong(wrong, says):
@@ -81,3 +83,9 @@ def test_no_mechanism_is_claimed_of_what_a_must_asks():
         for case in cases([suites()], preset):
             if case.expectation is Expectation.MUST:
                 assert case.why == "open"
+
+
+def test_the_readmes_run_is_of_the_quick_presets_cases():
+    page = (Path(__file__).parents[1] / "README.md").read_text()
+    shown = re.findall(r"^([a-z0-9-]+) +(?:adam|none) +\d/5", page, re.MULTILINE)
+    assert sorted(shown) == sorted(case.id for case in cases([suites()], "quick"))

@@ -1,6 +1,7 @@
 """What every case of every suite must prove of itself. A new scenario is listed nowhere."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ import torch
 from gradbench.declared import PRESETS
 from gradbench.discover import cases, suites
 from gradbench.draws import Draws
-from gradbench.proof import NULL, parts, prove
+from gradbench.proof import NULL, minimiser, parts, prove
 from gradbench.runner import run_trial
 from gradbench.scenario import Learner
+from gradbench.scenarios.parity import Parity
 from gradbench.trial import Trial
 
 CASES = [
@@ -95,3 +97,29 @@ def test_the_null_optimizer_of_a_proof_that_crashes_is_an_error(monkeypatch):
     monkeypatch.setattr(cls, "loss", lambda self, outputs, labels: outputs.sum(dim=1) * math.nan)
     with pytest.raises(RuntimeError, match="diverged"):
         prove(case, "quick", 1)
+
+
+def test_a_minimiser_that_fails_where_the_solution_passes_is_found_out():
+    """The non-flat approximation's own minimiser scores 0.85, its true unit 1."""
+    case = next(c for c in cases([suites()], "quick") if c.id == "steps-nonflat-start05")
+    proof = prove(replace(case, target_score=0.95), "quick", 2)
+    assert proof.faults == [f"{case.id}: the minimiser of its training loss fails"]
+    assert proof.solution == 1
+    assert 0.75 < proof.minimum < 0.9
+
+
+def test_labels_of_whole_numbers_are_minimised_too():
+    class Classes(Parity):
+        def sample(self, target, n, draws):
+            x, y = super().sample(target, n, draws)
+            return x, (y > 0).long()
+
+        def loss(self, outputs, labels):
+            both = torch.cat((-outputs, outputs), dim=1)
+            return torch.nn.functional.cross_entropy(both, labels, reduction="none")
+
+    scenario = Classes(d=5, weight=2)
+    target = scenario.draw_target(Draws(0))
+    found = minimiser(scenario, target, Draws(1))
+    x, y = scenario.sample(target, 200, Draws(2))
+    assert scenario.loss(found(x), y).mean() < scenario.loss(scenario.solution(target)(x), y).mean()

@@ -219,6 +219,8 @@ def test_conditioning_from_few_curves_is_worse():
         left.append(torch.linalg.cond(root @ exact @ root).item())
     assert left[0] > left[1] > left[2]
     assert left[2] < 1.2
-    assert Curves(m=10).setting == Curves().setting
-    with pytest.raises(ValueError, match="need m >= 3"):
-        Curves(m=2)
+    few = Curves(approach="conditioned", m=10)
+    assert few.setting == Curves(approach="conditioned").setting
+    for wrong in ({"approach": "conditioned", "m": 2}, {"approach": "linear", "m": 10}):
+        with pytest.raises(ValueError, match=r"need m >= 3|m is of the conditioned"):
+            Curves(**wrong)

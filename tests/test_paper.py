@@ -19,19 +19,27 @@ def command(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    for path in FOLDER.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+    for name in ("common", *(f"section{n}" for n in (2, 3, 4, 5))):
+        sys.modules.pop(name, None)
 
 
 def test_the_page_is_what_the_measurements_make(command):
     assert command.PAGE.read_text() == command.page(command.known())
 
 
+def test_every_line_of_the_table_has_as_many_cells(command):
+    lines = [line for line in command.PAGE.read_text().splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(command.ROWS)
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {8}
+
+
 def test_every_row_has_a_verdict_numbers_a_date_and_a_cost(command):
     found = command.known()
     assert set(found) == {row.id for row in command.ROWS}
     for row in found.values():
-        assert row["verdict"] in {command.YES, command.PART, command.NO, command.UNTESTED}
+        assert row["verdict"] in {
+            *(command.YES, command.PART, command.NO, command.UNTESTED, command.OURS)
+        }
         assert re.search(r"\d", row["measured"])
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"])
         assert row["seconds"] >= 0

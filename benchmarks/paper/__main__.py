@@ -18,7 +18,7 @@ import section3
 import section4
 import section5
 import torch
-from common import HERE, NO, PART, UNTESTED, YES
+from common import HERE, NO, OURS, PART, UNTESTED, YES
 from tabulate import tabulate
 
 from gradbench.streams import one_thread
@@ -35,14 +35,22 @@ def known() -> dict[str, dict[str, object]]:
     return {found["id"]: found for found in map(json.loads, lines)}
 
 
+def escaped(text: str) -> str:
+    """Return a cell's text: what is between backticks or double stars stays as it is."""
+    if text.startswith(("`", "**")):
+        return text
+    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
 def page(found: dict[str, dict[str, object]]) -> str:
     """Return the page as Markdown."""
     counts = [str(found[row.id]["verdict"]) for row in ROWS]
-    tally = ", ".join(f"{counts.count(v)} {v}" for v in (YES, PART, NO, UNTESTED) if v in counts)
+    verdicts = (v for v in (YES, PART, NO, UNTESTED, OURS) if v in counts)
+    tally = ", ".join(f"{counts.count(v)} {v}" for v in verdicts)
     rows = []
     for row in ROWS:
         one = found[row.id]
-        reason = f" *{one['reason']}.*" if one["reason"] else ""
+        reason = f" ({one['reason']}.)" if one["reason"] else ""
         cost = f"{float(str(one['seconds'])):.0f} s" if row.id not in READ else "hours"
         rows.append(
             [
@@ -56,6 +64,7 @@ def page(found: dict[str, dict[str, object]]) -> str:
             ]
         )
     headers = ("section", "the paper says", "row", "verdict", "measured", "cost", "date")
+    rows = [[escaped(cell) for cell in cells] for cells in rows]
     table = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
     return (
         "# What of the paper reproduces\n\n"
@@ -82,7 +91,8 @@ def main(names: list[str]) -> int:
         if row.id in names or row.id not in before or row.id in READ:
             begin = time.perf_counter()
             found = asdict(row.measure())
-            if all(before.get(row.id, {}).get(k) == v for k, v in found.items()):
+            same = all(before.get(row.id, {}).get(k) == v for k, v in found.items())
+            if same and row.id not in names:
                 continue
             found |= {
                 "id": row.id,

@@ -15,6 +15,7 @@ from gradbench.trial import Trial
 HERE = Path(__file__).parents[1]
 FIGURE_3 = HERE / "figure3.jsonl"
 YES, PART, NO, UNTESTED = "reproduces", "in part", "does not", "not yet measured"
+OURS = "a question of ours"
 
 
 @dataclass(frozen=True)

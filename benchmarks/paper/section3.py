@@ -6,7 +6,7 @@ from statistics import median
 
 from common import (
     FIGURE_3,
-    PART,
+    OURS,
     UNTESTED,
     Found,
     Row,
@@ -57,7 +57,7 @@ def escape() -> Found:
         at = [t["escape"] for t in own if t["escape"] is not None]
         kind = "stored" if stored else "fresh"
         shown.append(f"{start}, {kind}: {len(at)} of {len(own)} escaped {at or ''}".strip())
-    return Found(UNTESTED if len(trials) < 20 else PART, "; ".join(shown))
+    return Found(OURS if len(trials) == 20 else UNTESTED, "; ".join(shown))
 
 
 def stored() -> Found:
@@ -67,10 +67,10 @@ def stored() -> Found:
         for count in (0, 2_000, 20_000, 200_000)
     }
     return Found(
-        verdict(abs(median(found[200_000]) - median(found[0])) < 0.05),
+        verdict(median(found[200_000]) > median(found[0]) - 0.02),
         "dense N1, k = 1, 5,000 batches of 100: "
         + ", ".join(f"{count or 'fresh'} {spread(v)}" for count, v in found.items()),
-        "the script stores 500,000",
+        "2.5 passes over 200,000; the script makes 8 over 500,000",
     )
 
 
@@ -105,31 +105,36 @@ def figure_4() -> Found:
         verdict(gap, not closed),
         f"score at the end, eps 1e-5: {', '.join(shown)}; evaluations to 0.9 with eps 1e-8: "
         f"{', '.join(other)}",
-        "the plateau is eps beside gradients of size 1/(B k), not the variance alone" * closed,
+        "with a smaller eps the plateau is left: see predictions.md" * closed,
     )
 
 
 def figure_5() -> Found:
-    """Take the script's own estimate beside the true value, for both approaches and k = 1 to 4."""
-    shown, true = [], {}
+    """Take the true value and the script's own estimate, for both approaches and k = 1 to 4."""
+    shown, holds = [], []
     for approach in ("decomposition", "end-to-end"):
-        cells = []
+        cells, bounds = [], []
         for k in (1, 2, 3, 4):
             scenario = LineTuples(approach=approach, k=k)
-            network = scenario.network(Draws(0))
-            reading = signal_to_noise(scenario, network, examples=400_000)
-            true[approach, k] = reading
-            published = published_signal_to_noise(scenario, network, examples=20_000)
-            cells.append(f"k = {k} {reading} ({published:.1e})")
-        shown.append(f"{approach}: " + ", ".join(cells))
-    parts = [true["decomposition", k] for k in (1, 2, 3, 4)]
-    constant = max(r.interval[0] for r in parts) < min(r.interval[1] for r in parts)
-    falls = [true["end-to-end", k].bound for k in (1, 2, 3, 4)]
+            readings, published = [], []
+            for seed in range(3):
+                network = scenario.network(Draws(seed))
+                readings.append(signal_to_noise(scenario, network, examples=100_000, seed=seed))
+                published.append(
+                    published_signal_to_noise(scenario, network, examples=20_000, seed=seed)
+                )
+            true = ", ".join(map(str, readings))
+            cells.append(f"k = {k} {true} ({median(published):.1e})")
+            bounds.append(max(reading.bound for reading in readings))
+        shown.append(f"{approach}: " + "; ".join(cells))
+        falls = all(a > 100 * b for a, b in itertools.pairwise(bounds))
+        holds.append(falls == (approach == "end-to-end"))
     return Found(
-        verdict(constant, all(a > 100 * b for a, b in itertools.pairwise(falls))),
-        "true value (as the script computes it, 20,000 tuples): " + "; ".join(shown),
-        "the script's points at k >= 2 are its sample's noise, about 1/N, and it subtracts a "
-        "fourth power for the noise",
+        verdict(*holds),
+        "dense N1, three starts (in brackets as the script computes it from 20,000 tuples, "
+        "median): " + ". ".join(shown),
+        "with decomposition it is one quantity for all k by definition; end-to-end the script's "
+        "points at k >= 2 are its sample's noise, about 1/N",
     )
 
 

@@ -115,10 +115,11 @@ def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
     an example has no gradient of its own.
     """
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:  # noqa: SLF001
+        batched = isinstance(module, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001
+        if batched and (module.training or module.running_mean is None):
             raise ValueError(
-                f"{type(module).__name__} in training mode mixes examples: call network.eval(), or "
-                "normalise each example by itself (LayerNorm, GroupNorm)"
+                f"{type(module).__name__} in training mode mixes examples: call network.eval() "
+                "where it tracks statistics, or take LayerNorm or GroupNorm in its place"
             )
     copied = copy.deepcopy(network)
     if "mps" in {str(p.device.type) for p in copied.parameters()}:  # has no float64

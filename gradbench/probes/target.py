@@ -16,7 +16,7 @@ from gradbench.draws import Draws
 from gradbench.probes import waves
 from gradbench.probes.gradients import Loss, Twin, twin
 from gradbench.probes.parities import LARGEST, every_input, half_gap, one_output
-from gradbench.probes.reading import Reading, positive
+from gradbench.probes.reading import Reading, mean_error, nothing, positive
 from gradbench.probes.signal import GROUPS, squared_mean
 from gradbench.probes.variance import scale_of
 from gradbench.scenario import Scenario, Target
@@ -25,7 +25,7 @@ from gradbench.scenarios.periodic import Periodic
 
 NAME = "signal of the target"
 OTHERS = 4
-"""Fewest other waves whose mean is taken off: it is then known to a quarter of their variance."""
+"""Fewest other waves whose mean is taken off."""
 
 
 @singledispatch
@@ -49,6 +49,8 @@ def target_signal(
     """
     draws = Draws(seed)
     target = scenario.draw_target(draws) if target is None else target
+    if not target:
+        return nothing(NAME, "the scenario has one target only")
     of, size = twin(network, scenario.loss), max(2, examples // (2 * GROUPS))
     drawn = [
         (
@@ -125,13 +127,17 @@ def _periodic(
         return plain(scenario, network, target=target, examples=examples, seed=seed)
     square = scenario.wave == "square"
     inputs = draws.normal(min(examples // 2, 512), scenario.d)
-    count = max(OTHERS, (examples - len(inputs)) // waves.COST - 1)
+    cost = waves.COST * (waves.HARMONICS if square else 1)
+    count = max(OTHERS, (examples - len(inputs)) // cost - 1)
     others = torch.stack([scenario.draw_target(draws)["direction"] for _ in range(count)])
-    mean = waves.expected(layers, others.double(), square=square).mean(dim=0)
+    rest = waves.expected(layers, others.double(), square=square)
     own = waves.expected(layers, target["direction"].cpu().double()[None], square=square)[0]
     of = twin(network, scenario.loss)
     scale, off, _ = scale_of(of, (inputs, torch.zeros(len(inputs))))
-    value = (own - mean).square().sum().item() / scale
-    error = value * math.hypot(off, 1 / math.sqrt(count))
-    cost = len(inputs) + (count + 1) * waves.COST
-    return positive(NAME, value, error, note="exact over inputs", cost=cost, path="closed form")
+    part = own - rest.mean(dim=0)
+    # less what the noise of the others' mean adds to the square
+    value = (part.square().sum() - rest.var(dim=0).sum() / count).item() / scale
+    along = 2 * mean_error(rest @ part) / scale
+    spent = len(inputs) + (count + 1) * cost
+    note, error = f"exact over inputs, {count} other waves", math.hypot(value * off, along)
+    return positive(NAME, value, error, note=note, cost=spent, path="closed form")

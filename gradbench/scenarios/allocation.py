@@ -32,8 +32,8 @@ class Allocation(Scenario):
     `scale` multiplies the loss. Gradients at the start are of size scale / (B k) for batches of B,
     so an optimizer that divides by sqrt(v) + eps meets an eps that is 1 / scale times larger, and
     one whose steps do not depend on the loss's scale meets no difference. Whether end-to-end ends
-    on the plateau of figure 4 is decided by this: the script's eps of 1e-5 is scale 1e-3 under
-    torch's default of 1e-8. (The script's Adam adds eps before the correction of bias, torch's
+    on the plateau of figure 4 depends on this: the script's eps of 1e-5 is scale 1e-3 under torch's
+    default of 1e-8. (The script's Adam adds eps before the correction of bias, torch's
     after.)
     """
 

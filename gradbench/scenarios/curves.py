@@ -18,6 +18,8 @@ APPROACHES = ("linear", "convolution", "conditioned", "autoencoder")
 DATA = ("text", "script", "real")
 SLOPES = ((1.0, -1.0, 1.0), (1.0, -2.0, 1.0), (-2.0, 1.0, -1.0), (1.0, -1.0, 2.0))
 """The script's slopes after each of its three knots; before the first, the curve is 0."""
+CURVES = 10_000
+"""Curves from which the conditioned approach estimates C."""
 HELD_OUT = 500
 SECOND_DIFFERENCE = (1.0, -2.0, 1.0)
 
@@ -47,7 +49,7 @@ class Curves(Scenario):
     approach: str = "linear"
     data: str = "text"
     n: int = 100
-    m: int = 10_000
+    m: int = CURVES
 
     name: ClassVar[str] = "curves"
     family: ClassVar[str] = "conditioning"
@@ -67,6 +69,8 @@ class Curves(Scenario):
             raise ValueError(f"need n >= 10 and data one of {', '.join(DATA)}: {self}")
         if self.m < 3:
             raise ValueError(f"need m >= 3 curves to estimate C from: m={self.m}")
+        if self.m != CURVES and self.approach != "conditioned":
+            raise ValueError(f"m is of the conditioned approach, not of {self.approach}")
         if self.data == "real" and self.approach != "autoencoder":
             raise ValueError("real knots have no changes of slope on the grid: autoencoder only")
 
@@ -260,7 +264,7 @@ def inverse(n: int) -> Tensor:
 
 
 @functools.cache
-def second_moment(data: str, n: int, m: int = 10_000) -> Tensor:
+def second_moment(data: str, n: int, m: int = CURVES) -> Tensor:
     """C, the mean over positions of the second moment of [f_(t-2), f_(t-1), f_t], shape `(3, 3)`.
 
     From `m` fixed curves, in float64: its condition number grows as n^3. Values are multiples of

@@ -102,8 +102,8 @@ class Periodic(Scenario):
     def solution(self, target: Target) -> nn.Module:
         """Return weights of the network that interpolate psi along v* at evenly spaced knots.
 
-        The coefficient of the unit relu(z - knot) is the change of slope at its knot: 10 d of them,
-        which a wave needs to be no faster than about one turn in six knots.
+        The coefficient of the unit relu(z - knot) is the change of slope at its knot. There are
+        10 d knots, enough where a turn of the wave meets about six.
         """
         knots = torch.linspace(-TAIL * self.r, TAIL * self.r, 10 * self.d + 1)
         values = knots.cos() if self.wave == "cosine" else knots.cos().sign()

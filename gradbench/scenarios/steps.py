@@ -65,9 +65,9 @@ class Steps(Scenario):
     through a sum of steep sigmoids; `end-to-end` (5.3) and `multi-class` (5.4) train a network
     that does not know u; `forward-only` (5.5) passes the message back as if u were the identity,
     w <- w - eta (u(<w, x>) - y) x. Beside them, `straight-through` does so only where
-    |<w, x> + b| <= 1 in the paper's coordinates, so that it cannot reach b* beyond that window, and
-    `surrogate` passes the slope of a gentle sum of sigmoids. `glmtron` and `isotron` are the
-    learners after which 5.5 is modelled; they take no optimizer and have no bias.
+    |<w, x> + b| <= 1 in the paper's coordinates, so that no message comes back from beyond that
+    window, and `surrogate` passes the slope of a gentle sum of sigmoids. `glmtron` and `isotron`
+    are the learners after which 5.5 is modelled; they take no optimizer and have no bias.
 
     The non-flat approximation's sigmoids are centred a twentieth of a step below each level, so
     the minimiser of its own loss is not the true unit: it scores about 0.84 at n = 100 and 0.85 at

@@ -83,6 +83,9 @@ def test_batch_norm_in_training_is_refused_and_taken_in_evaluation():
     with pytest.raises(ValueError, match="BatchNorm1d in training mode mixes examples"):
         signal_to_noise(SCENARIO, network)
     assert signal_to_noise(SCENARIO, network.eval()).value is not None
+    network[1] = torch.nn.BatchNorm1d(4, track_running_stats=False)
+    with pytest.raises(ValueError, match="mixes examples"):
+        signal_to_noise(SCENARIO, network.eval())
 
 
 def test_outputs_of_another_shape_are_refused_in_words():

@@ -9,6 +9,7 @@ import torch
 from gradbench.draws import Draws
 from gradbench.probes import parity_profile, target, target_signal, variance_over_targets
 from gradbench.scenario import Scenario
+from gradbench.scenarios.curves import Curves
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 
@@ -110,6 +111,25 @@ def test_the_closed_form_of_waves_is_what_pairs_of_batches_measure(scenario):
     values = torch.tensor([r.value for r in sampled])
     assert abs(values.mean() - closed.value) < 4 * values.std() / 8**0.5 + 3 * closed.error
     assert closed.path == "closed form"
+
+
+@pytest.mark.parametrize("scenario", [Periodic(d=5, r=2.0), Periodic(d=10, r=2.0)])
+def test_the_noise_of_the_other_waves_is_taken_off_and_told(scenario):
+    """The truth with 4,000 other waves; readings with about twelve, whose inputs are exact."""
+    network, own = scenario.network(Draws(1)), scenario.draw_target(Draws(2))
+    true = target_signal(scenario, network, target=own, examples=260_000, seed=999).value
+    readings = [
+        target_signal(scenario, network, target=own, examples=1300, seed=s) for s in range(60)
+    ]
+    values = torch.tensor([r.value for r in readings])
+    assert abs(values.mean() - true) < 4 * values.std() / 60**0.5
+    inside = sum(r.interval[0] <= true <= r.interval[1] for r in readings)
+    assert inside >= 50  # of 60; fewer with a chance of 0.1 % at 95 %
+
+
+def test_a_scenario_of_one_target_has_no_such_signal():
+    reading = target_signal(Curves(approach="convolution", n=20), Curves(n=20).network(Draws(0)))
+    assert (reading.value, reading.note) == (None, "the scenario has one target only")
 
 
 def test_a_network_of_two_outputs_is_refused_in_words():
