@@ -25,7 +25,6 @@ LADDER = {
     "quick": {
         ("end-to-end", 1): "open",
         ("end-to-end", 3): CLAIM,
-        ("decomposition", 2): "open",
         ("decomposition", 3): "open",
     },
     "standard": {

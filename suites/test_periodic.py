@@ -17,10 +17,11 @@ THEOREM = "mechanism: theorem 2, the gradient's variance over targets falls expo
 BUDGET = {"quick": 500, "standard": 5000}
 
 # (d, r, wave): expectation in the quick and the standard preset, from
-# benchmarks/expectations-*.md; where quick's budget is too small for everybody it has no such case
+# benchmarks/expectations-*.md; quick has no case that its budget fails for everybody, nor two that
+# tell the same
 LADDER: dict[tuple[int, int, str], dict[str, Expectation]] = {
     (5, 1, "cosine"): {"quick": MUST, "standard": MUST},
-    (5, 2, "cosine"): {"quick": MAY, "standard": MAY},
+    (5, 2, "cosine"): {"standard": MAY},
     (10, 2, "cosine"): {"quick": MAY, "standard": MAY},
     (10, 2, "square"): {"standard": MAY},
     (10, 4, "cosine"): {"standard": MAY},

@@ -8,6 +8,7 @@ from gradbench.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.statistics import censored_median, wilson
 from gradbench.text import printable
 
+FAILS_BY = "unsolved by "
 HEADERS = ("case", "optimizer", "solved 95 %", "target", "ms/step", "signal", "outcome")
 
 
@@ -107,7 +108,7 @@ def failing(record: Record) -> list[str]:
     """Return what makes optimizers fail the case, where this one failed and the suite states it."""
     asked = record.expectation in {Expectation.MAY, Expectation.NEVER}
     told = asked and record.outcome == Outcome.XFAILED and record.why not in {"", "open"}
-    return [f"unsolved by {record.why}"] if told else []
+    return [FAILS_BY + record.why] if told else []
 
 
 def cells(record: Record) -> list[str]:

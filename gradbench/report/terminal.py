@@ -6,6 +6,7 @@ from tabulate import tabulate
 
 from gradbench.record import Expectation, Record
 from gradbench.report.rows import (
+    FAILS_BY,
     HEADERS,
     cells,
     legend,
@@ -75,7 +76,7 @@ def _said(records: list[Record]) -> list[str]:
 
 def _named(remark: str, names: list[str]) -> list[str]:
     """Return a remark with the items that it is about."""
-    if len(names) == 1:
+    if len(names) == 1 and not remark.startswith(FAILS_BY):
         return [shorten(f"{names[0]}: {remark}", WIDTH)]
     more = len(names) - NAMED
     listed = ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
