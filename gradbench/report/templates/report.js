@@ -199,7 +199,7 @@ function fill() {
   const body = node("tbody");
   for (const i of order) {
     const item = data.cases[i];
-    const row = node("tr", { "data-case": item.id }, node("th", { scope: "row", title: item.id }, data.brief ? item.id : node("a", { href: "#" + item.id }, item.id)), node("td", { title: item.why }, item.expectation + (item.expectation === "must" || item.learner || !item.why ? "" : ", " + item.why.split(":")[0])));
+    const row = node("tr", { "data-case": item.id }, node("th", { scope: "row", title: item.id }, data.brief ? item.id : node("a", { href: "#" + item.id }, item.id)), node("td", { title: item.why }, item.expectation + (item.expectation === "must" || item.learner || !item.why || item.why === "open" ? "" : ", " + item.why.split(":")[0])));
     if (item.learner) {
       const result = item.results[""];
       row.append(node("td", { class: "cell", colspan: data.optimizers.length || 1, title: "takes no optimizer" }, `${result.solved}/${result.seeds}, takes no optimizer`));
@@ -251,7 +251,7 @@ function numbers(item) {
 function card(item) {
   const results = Object.values(item.results), counts = [...new Set(results.map(r => r.seeds))].join(" or ");
   const made = node("article", { class: "card", id: item.id }, node("h3", {}, item.id));
-  made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (section ${item.section}): ${item.setting}; expected ${item.expectation}${item.why && item.expectation !== "must" && !item.learner ? ` (where it is failed: ${item.why})` : ""}; batch ${item.batch}, budget ${item.budget}`));
+  made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (section ${item.section}): ${item.setting}; expected ${item.expectation}${item.why && item.why !== "open" && item.expectation !== "must" && !item.learner ? ` (where it is failed: ${item.why})` : ""}; batch ${item.batch}, budget ${item.budget}`));
   if (results.some(r => r.band || r.sweep.length || Object.keys(r.tracks).length)) {
     const box = node("div", { class: "figure" });
     const band = `Line: median, band: lowest to highest of n = ${counts} seeds; a trial that ended keeps its last score. Dotted: the target.`;
