@@ -238,10 +238,9 @@ def _first_image(scenario: LineTuples, of: Twin, examples: int, seed: int) -> Re
         total = torch.zeros(sum(p.numel() for p in of.tensors), dtype=torch.float64)
         for chunk in tuples.Pools(seed * GROUPS + group, 1, half).chunks(0):
             images, y = of.place(chunk)
-            if scenario.k == 1:
-                outputs = of.network(images[:, None])
-            else:
-                outputs = n1(images).expand(-1, 2)  # of which the loss reads the image's score
+            # beyond k = 1 the loss reads the image's score alone
+            one = scenario.k == 1
+            outputs = of.network(images[:, None]) if one else n1(images).expand(-1, 2)
             losses = of.loss(outputs, y[:, None].expand(-1, 2))
             total += of.flat(losses.sum() / (2 * half)).cpu()
         rows.append(total)
