@@ -15,13 +15,27 @@ import os, time, torch
 class Slow(torch.optim.SGD):
     def __init__(self, params, lr=0.1):
         super().__init__(params, lr=lr)
-        with open("pids", "a") as file:
-            file.write(f"{os.getpid()}\\n")
 
     def step(self, closure=None):
+        with open("pids", "a") as file:
+            file.write(f"{os.getpid()}\\n")
         time.sleep(30)
         return super().step()
 """
+
+
+def pids(pytester):
+    """The processes that have begun a step."""
+    file = pytester.path / "pids"
+    return {int(line) for line in file.read_text().split()} if file.exists() else set()
+
+
+def stepping(pytester, running, engine):
+    """Whether a case is in its first step, and under processes the learner's record written."""
+    if engine == "inline":
+        return running.pid in pids(pytester)
+    written = list(pytester.path.glob("reports/latest/records.jsonl"))
+    return written and pids(pytester) - {running.pid}
 
 
 @pytest.fixture
@@ -41,14 +55,11 @@ def session(pytester, own_suite):
             command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         started.append(running)
-        ends = time.monotonic() + 60
-        while not (pytester.path / "pids").exists() or (
-            engine != "inline" and not list(pytester.path.glob("reports/latest/records.jsonl"))
-        ):
+        ends = time.monotonic() + 120
+        while not stepping(pytester, running, engine):
             assert running.poll() is None
             assert time.monotonic() < ends
             time.sleep(0.05)
-        time.sleep(1)
         return running
 
     yield start
@@ -72,8 +83,7 @@ def test_a_session_that_is_asked_to_end_writes_its_report(pytester, session, eng
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_controller(pytester, session, number):
     running = session("processes:2")
-    workers = {int(line) for line in (pytester.path / "pids").read_text().split()}
-    workers -= {running.pid}  # it has built the optimizer to see what it needs
+    workers = pids(pytester) - {running.pid}
     assert workers
     running.send_signal(number)
     running.communicate(timeout=60)
