@@ -42,7 +42,7 @@ def figure_1() -> Found:
 
 
 def inputs_of_bits() -> Found:
-    """{0, 1} in the place of {-1, +1}, which the text and the script have."""
+    """Train on the text's inputs, {0, 1}, and on the script's, {-1, +1}."""
     found = {
         inputs: trained(Parity(d=5, weight=2, inputs=inputs), 50_000, 128, target_score=0.9)
         for inputs in ("signs", "bits")

@@ -151,7 +151,7 @@ def _plain(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
             kind = type(outputs).__name__
             raise TypeError(f"probes need outputs in one tensor, shape (n, k), not a {kind}")
         if outputs.ndim < 2:
-            raise ValueError("probes need outputs of shape (n, k): (n, 1) in the place of (n,)")
+            raise ValueError("probes need outputs of shape (n, k): return (n, 1), not (n,)")
         return outputs
 
     return plain
