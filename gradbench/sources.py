@@ -33,8 +33,9 @@ def digest(modules: Iterable[str]) -> str:
         files[name] = path
         if path.suffix != ".py":
             continue
-        files |= {f"{name}:{text}": file for text, file in _mentioned(path)}
-        new = [other for other in _imports(path, _package(name, path)) if other not in seen]
+        imports, strings = _parsed(path, _package(name, path))
+        files |= {f"{name}:{text}": file for text, file in _mentioned(path, strings)}
+        new = [other for other in imports if other not in seen]
         seen.update(new)
         waiting += new
     parts = [f"{name}:{_hash(path)}" for name, path in sorted(files.items())]
@@ -75,18 +76,9 @@ def _own(path: Path | None) -> Path | None:
     return None if installed or library else path
 
 
-def _mentioned(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files that a source names in a string, as it names them."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return
-    strings = {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    for text in sorted(each for each in strings if "." in each and len(each) < LONGEST):
+def _mentioned(path: Path, strings: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the files that a source's strings name, as it names them."""
+    for text in strings:
         for folder in (path.parent, Path.cwd()):
             with contextlib.suppress(OSError, ValueError):
                 if (folder / text).is_file():
@@ -99,15 +91,24 @@ def _package(name: str, path: Path) -> str:
 
 
 @cache
-def _imports(path: Path, package: str) -> tuple[str, ...]:
-    """Return the names of all modules that a file may import, the packages around them included."""
+def _parsed(path: Path, package: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of all modules that a file may import, and strings that may name files.
+
+    The packages around a module are imported with it.
+    """
     try:
-        tree = ast.parse(path.read_bytes())
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
     except (OSError, SyntaxError, ValueError):
-        return ()
-    found = [name for node in ast.walk(tree) for name in _named(node, package)]
-    parts = [name.split(".") for name in found]
-    return tuple(dict.fromkeys(".".join(p[:i]) for p in parts for i in range(1, len(p) + 1)))
+        return (), ()
+    parts = [name.split(".") for node in nodes for name in _named(node, package)]
+    imports = dict.fromkeys(".".join(p[:i]) for p in parts for i in range(1, len(p) + 1))
+    strings = {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    files = sorted(each for each in strings if "." in each and len(each) < LONGEST)
+    return tuple(imports), tuple(files)
 
 
 def _named(node: ast.AST, package: str) -> Iterator[str]:
@@ -131,5 +132,5 @@ def _hash(path: Path) -> str:
         return ""
 
 
-CACHED = (_spec, _own, _imports)
+CACHED = (_spec, _own, _parsed)
 """What remembers files; `cache_clear` of each has them looked at again."""

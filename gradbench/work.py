@@ -132,6 +132,13 @@ def work(item: Item, around: Surroundings) -> Answer:
         return record, results, trouble
 
 
+def warm_up() -> None:
+    """Train briefly: it imports torch and, with the first optimizer, torch's compiler."""
+    from gradbench.canary import sing
+
+    sing()
+
+
 def _before() -> "Before":
     """Return this process as it is, and see what a short trial comes to where nothing has run."""
     from gradbench.canary import sing

@@ -102,8 +102,7 @@ def serve(pipe: int, alive: int, device: str) -> None:
 
     work.keep_memory()
     work.HERE.device = device
-    import gradbench.running  # noqa: F401  # and with it torch: seconds that no call has to pay
-
+    work.warm_up()  # imports torch and its compiler: seconds that no call has to pay
     mute()
     connection.send(("ready", -1, ""))
     process = os.getpid()

@@ -14,7 +14,7 @@ from gradbench.resume import key
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    sources._imports.cache_clear()
+    sources._parsed.cache_clear()
     sources._spec.cache_clear()
 
 
@@ -40,7 +40,7 @@ def lab(tmp_path, monkeypatch):
 
 
 def digest(*names):
-    nothing = (sources._imports, sources._spec)
+    nothing = (sources._parsed, sources._spec)
     for cached in nothing:
         cached.cache_clear()
     return sources.digest(names)
