@@ -19,7 +19,7 @@ def command(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    for name in ("common", *(f"section{n}" for n in (2, 3, 4, 5))):
+    for name in ("common", "drawing", *(f"section{n}" for n in (2, 3, 4, 5))):
         sys.modules.pop(name, None)
 
 
@@ -30,7 +30,7 @@ def test_the_page_is_what_the_measurements_make(command):
 def test_every_line_of_the_table_has_as_many_cells(command):
     lines = [line for line in command.PAGE.read_text().splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(command.ROWS)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {8}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5}
 
 
 def test_every_row_has_a_verdict_numbers_a_date_and_a_cost(command):
@@ -43,6 +43,39 @@ def test_every_row_has_a_verdict_numbers_a_date_and_a_cost(command):
         assert re.search(r"\d", row["measured"])
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"])
         assert row["seconds"] >= 0
+
+
+def test_what_was_drawn_stands_beside_its_row(command):
+    drawn = {name for name, row in command.known().items() if row.get("figure")}
+    assert "figure-3" in drawn
+    shown = dict(re.findall(r"!\[(.*)\]\((.*)\)", command.PAGE.read_text()))
+    assert set(shown) == drawn
+    for file in shown.values():
+        assert "<svg" in (command.PAGE.parent / file).read_text()
+
+
+def test_the_answer_of_unfinished_trials_has_an_interval_and_says_what_is_missing(
+    command, tmp_path, monkeypatch
+):
+    trials = [
+        {
+            "part": "escape",
+            "start": "script",
+            "stored": 0,
+            "escape": at,
+            "seconds": 10.0,
+            "curve": [[0, 0.0], [100, 0.2]],
+        }
+        for at in (None, 300, 500)
+    ]
+    file = tmp_path / "figure3.jsonl"
+    file.write_text("".join(json.dumps(trial) + "\n" for trial in trials))
+    monkeypatch.setattr(command.section3, "FIGURE_3", file)
+    found = command.section3.escape()
+    assert found.measured == "script, fresh: 2 of 3 (21 to 94 %) escape after 300, 500"
+    assert found.reason == "17 of its 20 trials are missing"
+    assert found.seconds == 30
+    assert len(found.figure.lines) == 3
 
 
 def test_a_measurement_that_changes_changes_the_page(command, tmp_path, monkeypatch):

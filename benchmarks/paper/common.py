@@ -19,12 +19,30 @@ OURS = "a question of ours"
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A drawing of lines: pairs of a label and its points, and what the axes show.
+
+    `log` names the logarithmic axes: "x", "y", "xy" or "". Lines of one label share its colour.
+    """
+
+    x: str
+    y: str
+    lines: list[tuple[str, list[tuple[float, float]]]]
+    log: str = ""
+
+
+@dataclass(frozen=True)
 class Found:
-    """What a row came to."""
+    """The verdict of a row, the numbers that it follows from, and what is known of the reason.
+
+    `seconds` is the cost where the numbers come from trials of another command.
+    """
 
     verdict: str
     measured: str
     reason: str = ""
+    figure: Figure | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +80,24 @@ def trained(
     return results
 
 
+def curves(found: dict[str, list[TrialResult]], y: str = "score") -> Figure:
+    """Return the figure of the scores of labelled trials along their gradient evaluations."""
+    lines = [
+        (label, [(float(at), score) for at, score, _ in result.curve if at])
+        for label, results in found.items()
+        for result in results
+    ]
+    return Figure("gradient evaluations", y, lines, "x")
+
+
+def last(results: list[TrialResult]) -> list[float]:
+    """Return the final scores."""
+    return [r.final_score or 0.0 for r in results]
+
+
 def finals(scenario: Scenario, iterations: int, batch: int, **given: Any) -> list[float]:  # noqa: ANN401
     """Return the final scores of `trained`."""
-    return [r.final_score or 0.0 for r in trained(scenario, iterations, batch, **given)]
+    return last(trained(scenario, iterations, batch, **given))
 
 
 def spread(values: list[float]) -> str:

@@ -4,20 +4,10 @@ import itertools
 from statistics import median
 
 import torch
-from common import (
-    Found,
-    Row,
-    spread,
-    times,
-    trained,
-    verdict,
-)
+from common import Figure, Found, Row, curves, spread, times, trained, verdict
 
 from gradbench.draws import Draws
-from gradbench.probes import (
-    parity_profile,
-    variance_over_targets,
-)
+from gradbench.probes import parity_profile, variance_over_targets
 from gradbench.scenarios.elimination import eliminate
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
@@ -26,10 +16,8 @@ from gradbench.scenarios.periodic import Periodic
 def figure_1() -> Found:
     """Parities by the script's SGD, 50,000 iterations of 128."""
     easy = {d: trained(Parity(d=d, weight=d // 2), 50_000, 128, target_score=0.9) for d in (5, 10)}
-    hard = [
-        max((score for _, score, _ in result.curve), key=abs)
-        for result in trained(Parity(d=30, weight=15), 50_000, 128)
-    ]
+    chance = trained(Parity(d=30, weight=15), 50_000, 128)
+    hard = [max((score for _, score, _ in result.curve), key=abs) for result in chance]
     return Found(
         verdict(
             *(all(r.evaluations_to_target is not None for r in found) for found in easy.values()),
@@ -38,6 +26,7 @@ def figure_1() -> Found:
         f"|v*| = d // 2; evaluations to 95 % accuracy: d = 5 {times(easy[5])}, d = 10 "
         f"{times(easy[10])}; d = 30 is at {spread([0.5 + s / 2 for s in hard])} accuracy where "
         "it is farthest from chance",
+        figure=curves({"d = 5": easy[5], "d = 10": easy[10], "d = 30": chance}),
     )
 
 
@@ -155,6 +144,12 @@ def theorem_2() -> Found:
         ),
         f"Var / G^2 at r = 1, 2, 4, 6, median of three networks: {shown}",
         "from r = 1 to 2 it hardly changes, or grows; the fall with r is faster the larger d",
+        Figure(
+            "r",
+            "Var / G^2",
+            [(f"d = {d}", [(r, v) for (e, r), v in found.items() if e == d]) for d in (5, 10, 20)],
+            "y",
+        ),
     )
 
 

@@ -2,15 +2,20 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 from common import (
     FIGURE_3,
     OURS,
     UNTESTED,
+    Figure,
     Found,
     Row,
+    curves,
     finals,
+    last,
     spread,
     times,
     trained,
@@ -18,46 +23,78 @@ from common import (
 )
 
 from gradbench.draws import Draws
-from gradbench.probes import (
-    published_signal_to_noise,
-    second_moment,
-    signal_to_noise,
-)
+from gradbench.probes import published_signal_to_noise, second_moment, signal_to_noise
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.line_tuples import LineTuples
+from gradbench.statistics import wilson
+
+FIGURE_TRIALS, ESCAPE_TRIALS = 24, 20
+
+
+def trials(part: str) -> list[dict[str, Any]]:
+    """Return what benchmarks/figure3.py has measured so far of one of its parts."""
+    lines = FIGURE_3.read_text(encoding="utf-8").splitlines() if FIGURE_3.exists() else []
+    return [trial for trial in map(json.loads, lines) if trial["part"] == part]
+
+
+def read(found: list[dict[str, Any]], label: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
+    """Return figure and cost of those trials."""
+    lines = [(label(t), [(at, score) for at, score in t["curve"] if at]) for t in found]
+    return {
+        "figure": Figure("gradient evaluations", "score", lines, "x") if lines else None,
+        "seconds": sum(t["seconds"] for t in found),
+    }
+
+
+def share(successes: int, of: int) -> str:
+    """Return a share of trials with its 95 % interval."""
+    low, high = wilson(successes, of)
+    return f"{successes} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
 def figure_3() -> Found:
     """Read what benchmarks/figure3.py has measured so far."""
-    lines = FIGURE_3.read_text(encoding="utf-8").splitlines() if FIGURE_3.exists() else []
-    trials = [t for t in map(json.loads, lines) if t["part"] == "figure"]
-    if not trials:
-        return Found(UNTESTED, "nothing yet: `python benchmarks/figure3.py`")
+    found = trials("figure")
     shown, holds = [], []
     for approach, k in itertools.product(("end-to-end", "decomposition"), (1, 2, 3, 4)):
-        own = [t for t in trials if (t["approach"], t["k"]) == (approach, k)]
+        own = [t for t in found if (t["approach"], t["k"]) == (approach, k)]
         if not own:
             continue
         solved = sum(t["status"] == "solved" for t in own)
-        shown.append(f"{approach} k = {k}: {solved} of {len(own)} seeds reach 0.9")
+        shown.append(f"{approach} k = {k}: {share(solved, len(own))} seeds reach 0.9")
         wanted = approach == "decomposition" or k < 3
         holds.append(solved == len(own) if wanted else solved == 0)
-    whole = len(trials) == 24
-    missing = "" if whole else f"{24 - len(trials)} of its 24 trials are missing"
-    return Found(verdict(*holds) if whole else UNTESTED, "; ".join(shown), missing)
+    whole = len(found) == FIGURE_TRIALS
+    return Found(
+        verdict(*holds) if whole else UNTESTED,
+        "; ".join(shown) or "0 trials",
+        "" if whole else f"{FIGURE_TRIALS - len(found)} of its {FIGURE_TRIALS} trials are missing",
+        **read(found, lambda t: f"{t['approach']}, k = {t['k']}"),
+    )
 
 
 def escape() -> Found:
     """Why k = 2 leaves its plateau or not: what benchmarks/figure3.py has measured so far."""
-    lines = FIGURE_3.read_text(encoding="utf-8").splitlines() if FIGURE_3.exists() else []
-    trials = [t for t in map(json.loads, lines) if t["part"] == "escape"]
+    found = trials("escape")
+
+    def kind(trial: dict[str, Any]) -> str:
+        return f"{trial['start']}, {'stored' if trial['stored'] else 'fresh'}"
+
     shown = []
-    for start, stored in itertools.product(("fan-in", "script"), (0, 500_000)):
-        own = [t for t in trials if (t["start"], t["stored"]) == (start, stored)]
+    for start, data in itertools.product(("fan-in", "script"), ("fresh", "stored")):
+        own = [t for t in found if kind(t) == f"{start}, {data}"]
+        if not own:
+            continue
         at = [t["escape"] for t in own if t["escape"] is not None]
-        kind = "stored" if stored else "fresh"
-        shown.append(f"{start}, {kind}: {len(at)} of {len(own)} escaped {at or ''}".strip())
-    return Found(OURS if len(trials) == 20 else UNTESTED, "; ".join(shown))
+        after = f" after {', '.join(map(str, at))}" if at else ""
+        shown.append(f"{start}, {data}: {share(len(at), len(own))} escape{after}")
+    whole = len(found) == ESCAPE_TRIALS
+    return Found(
+        OURS if whole else UNTESTED,
+        "; ".join(shown) or "0 trials",
+        "" if whole else f"{ESCAPE_TRIALS - len(found)} of its {ESCAPE_TRIALS} trials are missing",
+        **read(found, kind),
+    )
 
 
 def stored() -> Found:
@@ -94,26 +131,32 @@ def figure_4() -> Found:
     ends, small = {}, {}
     for approach, k in itertools.product(("end-to-end", "decomposition"), (10, 1000)):
         scenario = Allocation(approach=approach, d=1000, k=k)
-        ends[approach, k] = finals(scenario, 2500, 100, seeds=2)
+        ends[f"{approach} k = {k}"] = trained(scenario, 2500, 100, seeds=2)
         adam = "adam:lr=0.1,betas=(0.9,0.99),eps=1e-8"
-        small[approach, k] = trained(scenario, 2500, 100, seeds=2, optimizer=adam, target_score=0.9)
-    shown = [f"{a} k = {k} {spread(v)}" for (a, k), v in ends.items()]
-    other = [f"{a} k = {k} {times(v)}" for (a, k), v in small.items()]
-    gap = max(ends["end-to-end", 1000]) < 0.7 < min(ends["decomposition", 1000])
-    closed = all(r.evaluations_to_target is not None for r in small["end-to-end", 1000])
+        small[f"{approach} k = {k}"] = trained(
+            scenario, 2500, 100, seeds=2, optimizer=adam, target_score=0.9
+        )
+    shown = [f"{name} {spread(last(v))}" for name, v in ends.items()]
+    other = [f"{name} {times(v)}" for name, v in small.items()]
+    gap = max(last(ends["end-to-end k = 1000"])) < 0.7 < min(last(ends["decomposition k = 1000"]))
+    closed = all(r.evaluations_to_target is not None for r in small["end-to-end k = 1000"])
     return Found(
         verdict(gap, not closed),
         f"score at the end, eps 1e-5: {', '.join(shown)}; evaluations to 0.9 with eps 1e-8: "
         f"{', '.join(other)}",
         "with a smaller eps the plateau is left: see predictions.md" * closed,
+        curves(
+            {f"{name}, eps 1e-5": v for name, v in ends.items()}
+            | {f"{name}, eps 1e-8": v for name, v in small.items() if "1000" in name}
+        ),
     )
 
 
 def figure_5() -> Found:
     """Take the true value and the script's own estimate, for both approaches and k = 1 to 4."""
-    shown, holds = [], []
+    shown, holds, lines = [], [], []
     for approach in ("decomposition", "end-to-end"):
-        cells, bounds = [], []
+        cells, bounds, scripts = [], [], []
         for k in (1, 2, 3, 4):
             scenario = LineTuples(approach=approach, k=k)
             readings, published = [], []
@@ -126,16 +169,25 @@ def figure_5() -> Found:
             true = ", ".join(map(str, readings))
             cells.append(f"k = {k} {true} ({median(published):.1e})")
             bounds.append(max(reading.bound for reading in readings))
+            scripts.append(median(published))
         shown.append(f"{approach}: " + "; ".join(cells))
         falls = all(a > 100 * b for a, b in itertools.pairwise(bounds))
         holds.append(falls == (approach == "end-to-end"))
+        lines.append((f"{approach}, largest of three (or its bound)", pairs(bounds)))
+        lines.append((f"{approach}, as the script computes it", pairs(scripts)))
     return Found(
         verdict(*holds),
         "dense N1, three starts (in brackets as the script computes it from 20,000 tuples, "
         "median): " + ". ".join(shown),
         "with decomposition it is one quantity for all k by definition; end-to-end the script's "
         "points at k >= 2 are its sample's noise, about 1/N",
+        Figure("k", "signal-to-noise ratio", lines, "y"),
     )
+
+
+def pairs(values: list[float]) -> list[tuple[float, float]]:
+    """Return points of values at 1, 2, ..."""
+    return [(float(k), value) for k, value in enumerate(values, start=1)]
 
 
 ROWS = (

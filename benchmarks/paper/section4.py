@@ -1,14 +1,11 @@
 """Section 4: architecture and conditioning."""
 
 import torch
-from common import Found, Row, finals, spread, trained, verdict
+from common import Figure, Found, Row, curves, last, spread, trained, verdict
 
 from gradbench import theory
-from gradbench.probes import (
-    condition_number,
-)
-from gradbench.scenarios import curves
-from gradbench.scenarios.curves import Curves, inverse, slopes_to_values
+from gradbench.probes import condition_number
+from gradbench.scenarios.curves import Curves, inverse, second_moment, slopes_to_values
 
 
 def lemma_1() -> Found:
@@ -43,19 +40,32 @@ def theorem_3() -> Found:
         f"bound and first step below 1/2: {'; '.join(shown)}; S_1^2 / S_n^2 grows as "
         f"n^{exponent:.2f}",
         "gradient descent diverges only at twice the rate that is stated",
+        Figure(
+            "n",
+            "steps",
+            [
+                ("bound", [(float(n), bound) for n, _, bound, _, _ in theory.rows()]),
+                (
+                    "first step below 1/2",
+                    [(float(n), steps) for n, _, _, steps, _ in theory.rows()],
+                ),
+            ],
+            "xy",
+        ),
     )
 
 
 def fully_connected() -> Found:
     """4.1.1 after 50,000 iterations."""
     found = {
-        data: finals(Curves(approach="linear", data=data, n=100), 50_000, 100, seeds=2)
+        data: trained(Curves(approach="linear", data=data, n=100), 50_000, 100, seeds=2)
         for data in ("text", "script")
     }
     return Found(
-        verdict(*(max(v) < 0.6 for v in found.values())),
+        verdict(*(max(last(v)) < 0.6 for v in found.values())),
         "of the way to U (text), of the error (script): "
-        + ", ".join(f"{data} {spread(v)}" for data, v in found.items()),
+        + ", ".join(f"{data} {spread(last(v))}" for data, v in found.items()),
+        figure=curves(found),
     )
 
 
@@ -63,28 +73,31 @@ def three_taps() -> Found:
     """4.1.2: the condition number's growth, and the filter after 50,000 iterations."""
     exponent = theory.growth(4, 50, 100)
     found = {
-        data: finals(Curves(approach="convolution", data=data, n=100), 50_000, 100, seeds=2)
+        data: trained(Curves(approach="convolution", data=data, n=100), 50_000, 100, seeds=2)
         for data in ("script", "text")
     }
-    kappas = {data: condition_number(curves.second_moment(data, 100)) for data in found}
+    kappas = {data: condition_number(second_moment(data, 100)) for data in found}
     return Found(
-        verdict(2.8 < exponent < 3.2, *(min(v) > 0.95 for v in found.values())),
+        verdict(2.8 < exponent < 3.2, *(min(last(v)) > 0.95 for v in found.values())),
         f"kappa grows as n^{exponent:.2f}; of the way to the filter: "
-        + ", ".join(f"{d} {spread(v)} (kappa {kappas[d]:.2g})" for d, v in found.items()),
+        + ", ".join(f"{d} {spread(last(v))} (kappa {kappas[d]:.2g})" for d, v in found.items()),
         "the text's data is ten times worse conditioned than the script's",
+        curves(found),
     )
 
 
 def conditioned() -> Found:
     """4.1.3, along the number of curves that C is estimated from."""
     found = {
-        m: finals(Curves(approach="conditioned", n=100, m=m), 500, 10) for m in (10, 100, 10_000)
+        f"m = {m}": trained(Curves(approach="conditioned", n=100, m=m), 500, 10)
+        for m in (10, 100, 10_000)
     }
     return Found(
-        verdict(min(found[10_000]) > 0.98),
+        verdict(min(last(found["m = 10000"])) > 0.98),
         "of the way to the filter after 500 iterations of 10, C from m curves: "
-        + ", ".join(f"m = {m} {spread(v)}" for m, v in found.items()),
+        + ", ".join(f"{m} {spread(last(v))}" for m, v in found.items()),
         "the text prints rows [f(t-1), f(t), f(t+1)]; only causal ones give p with its own W",
+        curves(found),
     )
 
 
@@ -93,12 +106,13 @@ def autoencoder() -> Found:
     results = trained(Curves(approach="autoencoder", data="real", n=100), 10_000, 100, seeds=2)
     drawn = [torch.tensor(r.details["curve"]) for r in results]
     shares = [((b - a).square().sum() / (a - a.mean()).square().sum()).item() for a, b in drawn]
-    scores = [r.final_score or 0.0 for r in results]
+    first = [list(enumerate(line.tolist())) for line in drawn[0]]
     return Found(
-        verdict(max(scores) < 0.5),
-        f"1 - error of second differences over their square: {spread(scores)}; of one curve's "
-        f"variance {spread(shares)} is missed",
+        verdict(max(last(results)) < 0.5),
+        f"1 - error of second differences over their square: {spread(last(results))}; of one "
+        f"curve's variance {spread(shares)} is missed",
         "the curve itself looks like success",
+        Figure("t", "f(t)", [("the curve", first[0]), ("the auto-encoder's", first[1])]),
     )
 
 

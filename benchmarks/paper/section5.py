@@ -3,14 +3,7 @@
 import itertools
 
 import torch
-from common import (
-    Found,
-    Row,
-    finals,
-    spread,
-    trained,
-    verdict,
-)
+from common import Found, Row, curves, last, spread, trained, verdict
 
 from gradbench.draws import Draws
 from gradbench.proof import minimiser, parts
@@ -31,7 +24,7 @@ def direct() -> Found:
 def non_flat() -> Found:
     """5.2 from four starts, and the minimiser of its loss."""
     found = {
-        start: finals(Steps(approach="non-flat", start=start), 10_000, 256, seeds=5)
+        start: trained(Steps(approach="non-flat", start=start), 10_000, 256, seeds=5)
         for start in (0.0, 0.5, 1.5, "script")
     }
     scenario, tops = Steps(approach="non-flat"), []
@@ -41,17 +34,18 @@ def non_flat() -> Found:
         assert best is not None
         tops.append(scenario.evaluate(best, scenario.held_out(target, Draws(200 + seed)))[0])
     return Found(
-        verdict(min(found[0.0]) > 0.5, max(found[1.5]) < 0.5),
+        verdict(min(last(found[0.0])) > 0.5, max(last(found[1.5])) < 0.5),
         "score by the bias's distance at the start: "
-        + ", ".join(f"{start} {spread(v)}" for start, v in found.items())
+        + ", ".join(f"{start} {spread(last(v))}" for start, v in found.items())
         + f"; the minimiser of its own loss scores {spread(tops)}",
         "the sigmoids are centred a twentieth of a step below the levels",
+        curves({f"start {start}": results for start, results in found.items()}),
     )
 
 
 def networks_for_steps() -> Found:
     """5.3 and 5.4 after 10,000 iterations: where the wrong answers lie."""
-    shown, holds = [], []
+    shown, holds, found = [], [], {}
     for approach in ("end-to-end", "multi-class"):
         kept: list[torch.nn.Module] = []
 
@@ -61,7 +55,7 @@ def networks_for_steps() -> Found:
                 return kept[-1]  # noqa: B023
 
         scenario = Kept(approach=approach)
-        results = trained(scenario, 10_000, 256)
+        results = found[approach] = trained(scenario, 10_000, 256)
         wrong, near = [], []
         for result, network in zip(results, kept, strict=True):
             target, (inputs, labels) = parts(scenario, "paper", result.seed)
@@ -75,16 +69,18 @@ def networks_for_steps() -> Found:
             f"{approach} {spread([100 * w for w in wrong])} % wrong, at {spread(near)} of the "
             "median example's distance from a level"
         )
-    return Found(verdict(*holds), "; ".join(shown))
+    return Found(verdict(*holds), "; ".join(shown), figure=curves(found))
 
 
 def forward_only() -> Found:
     """5.5 after 5,000 iterations, from b* and from the paper's start with b* random."""
-    near = finals(Steps(), 5_000, 256)
-    script = finals(Steps(start="script"), 5_000, 256, seeds=10)
+    near = trained(Steps(), 5_000, 256)
+    script = trained(Steps(start="script"), 5_000, 256, seeds=10)
+    ends = last(near), last(script)
     return Found(
-        verdict(min(near) > 0.9, min(script) > 0.9),
-        f"score: from b* {spread(near)}, b = 0 and b* normal {spread(script)} (10 seeds)",
+        verdict(*(min(scores) > 0.9 for scores in ends)),
+        f"score: from b* {spread(ends[0])}, b = 0 and b* normal {spread(ends[1])} (10 seeds)",
+        figure=curves({"from b*": near, "b = 0 and b* normal": script}),
     )
 
 

@@ -18,13 +18,9 @@ from gradbench.probes.curvature import (
 from gradbench.probes.flatness import Flatness, flatness, gain
 from gradbench.probes.parities import ParityProfile, parity_profile, parity_variance
 from gradbench.probes.reading import Reading
-from gradbench.probes.signal import (
-    batches_signal_to_noise,
-    published_signal_to_noise,
-    second_moment,
-    signal_to_noise,
-)
+from gradbench.probes.signal import batches_signal_to_noise, second_moment, signal_to_noise
 from gradbench.probes.target import target_signal
+from gradbench.probes.tuple_signal import published_signal_to_noise
 from gradbench.probes.variance import variance_over_targets
 
 __all__ = [

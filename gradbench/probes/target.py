@@ -1,4 +1,4 @@
-"""The part of the gradient that depends on the target: what it tells about this one of its class.
+"""The part of the gradient that depends on the target, for one target of a class.
 
 For target h at fixed weights, || grad F_h - E_h' grad F_h' ||^2 / G^2 with G^2 = E || dp/dw ||^2.
 Its mean over all targets is the variance of theorem 1 (`variance`). Over all 2^d parities that mean
@@ -19,7 +19,7 @@ from gradbench.probes.parities import LARGEST, every_input, half_gap, one_output
 from gradbench.probes.reading import Reading, mean_error, nothing, positive
 from gradbench.probes.signal import GROUPS, squared_mean
 from gradbench.probes.variance import scale_of
-from gradbench.scenario import Scenario, Target
+from gradbench.scenario import Batch, Scenario, Target
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 
@@ -60,9 +60,16 @@ def target_signal(
         for _ in range(GROUPS)
     ]
     rows = torch.stack([of.gradient(own) - of.gradient(other) for own, other in drawn])
-    scale, off, path = scale_of(of, drawn[0][0])
     note = f"{GROUPS} pairs of batches of {size}"
-    cost = (2 * GROUPS + 1) * size
+    return _sampled(rows, of, drawn[0][0], note, cost=(2 * GROUPS + 1) * size)
+
+
+def _sampled(rows: Tensor, of: Twin, batch: Batch, note: str, cost: int) -> Reading:
+    """Return the reading of independent rows, shape `(M, P)`, whose mean is the target's part.
+
+    G^2 comes from `batch`.
+    """
+    scale, off, path = scale_of(of, batch)
     return squared_mean(rows @ rows.T).over(scale, off, probe=NAME, note=note, cost=cost, path=path)
 
 
@@ -83,7 +90,7 @@ def _parity(
     target = scenario.draw_target(draws) if target is None else target
     plain = twin(network, scenario.loss)
     one_output(plain, scenario.d)
-    of = Twin(plain.network, _told(scenario.loss), plain.parameters)
+    of = Twin(plain.network, _labelled(scenario.loss), plain.parameters)
     origin = of.gradient((torch.ones(1, scenario.d), torch.ones(1))) / 2**scenario.d
     if scenario.d <= LARGEST and 2**scenario.d <= examples:
         inputs = every_input(scenario.d)
@@ -95,18 +102,17 @@ def _parity(
     size = max(2, examples // GROUPS)
     batches = [scenario.sample(target, size, draws) for _ in range(GROUPS)]
     rows = torch.stack([of.gradient(batch) - origin for batch in batches])
-    scale, off, path = scale_of(of, batches[0])
-    note, cost = f"{GROUPS} batches of {size}", (GROUPS + 1) * size
-    return squared_mean(rows @ rows.T).over(scale, off, probe=NAME, note=note, cost=cost, path=path)
+    note = f"{GROUPS} batches of {size}"
+    return _sampled(rows, of, batches[0], note, cost=(GROUPS + 1) * size)
 
 
-def _told(loss: Loss) -> Loss:
+def _labelled(loss: Loss) -> Loss:
     """Return the function of outputs and labels whose mean gradient is E[h g]."""
 
-    def told(outputs: Tensor, labels: Tensor) -> Tensor:
+    def labelled(outputs: Tensor, labels: Tensor) -> Tensor:
         return labels * half_gap(loss, outputs)[:, 0].detach() * outputs[:, 0]
 
-    return told
+    return labelled
 
 
 @target_signal.register

@@ -16,7 +16,8 @@ from gradbench.probes import (
     tuples,
 )
 from gradbench.probes.gradients import squared_norms, twin
-from gradbench.probes.signal import last_weights, ratio, squared_mean
+from gradbench.probes.signal import ratio, squared_mean
+from gradbench.probes.tuple_signal import last_weights
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
