@@ -13,13 +13,13 @@ from torch.autograd import DeviceType
 from torch.profiler import profile
 
 from gradbench import Trial
-from gradbench.clock import clock_for
-from gradbench.record import Status, TrialResult
-from gradbench.scenario import Scenario
+from gradbench.results.record import Status, TrialResult
+from gradbench.scenarios.base import Scenario
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.steps import Steps
-from gradbench.streams import isolated
-from gradbench.training import Training
+from gradbench.training.clock import clock_for
+from gradbench.training.loop import Training
+from gradbench.training.random_streams import isolated
 
 STEPS = 60
 
@@ -34,7 +34,7 @@ def compare(name: str, scenario: Scenario, device: str) -> None:
         device=device,
     )
     with isolated(trial):
-        training = Training(trial, TrialResult(0, Status.UNSOLVED)).equip()
+        training = Training(trial, TrialResult(0, Status.UNSOLVED)).build_optimizer()
         training.advance(64)  # warm, and at the edge of a chunk of data
         training.clock = clock_for(training.device)
         torch.accelerator.synchronize()

@@ -10,10 +10,10 @@ import math
 
 from tabulate import tabulate
 
-from gradbench.runner import run
 from gradbench.scenarios.allocation import Allocation
-from gradbench.streams import one_thread
-from gradbench.trial import Trial
+from gradbench.torch_state import one_thread
+from gradbench.training.runner import run
+from gradbench.training.trial import Trial
 
 D, BATCH, BUDGET, TARGET = 100, 10, 1500, 0.9
 KS = (10, 32, 100, 316, 1000)

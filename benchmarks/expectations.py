@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from gradbench.discover import cases, suites
-from gradbench.record import Expectation, Record, read
+from gradbench.protocol.discovery import cases, suites
 from gradbench.report.rows import to_target
+from gradbench.results.record import Expectation, Record, read
 
 ENOUGH, LIKELY = 100, 0.01
 

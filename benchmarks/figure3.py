@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 
-from gradbench.runner import run_trial
 from gradbench.scenarios.line_tuples import LineTuples
-from gradbench.streams import one_thread
-from gradbench.trial import Trial
+from gradbench.torch_state import one_thread
+from gradbench.training.runner import run_trial
+from gradbench.training.trial import Trial
 
 FILE = Path(__file__).with_suffix(".jsonl")
 STORED = 500_000

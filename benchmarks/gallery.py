@@ -16,9 +16,9 @@ from statistics import median
 import pytest
 from tabulate import tabulate
 
-from gradbench.record import Expectation, Record, Status, or_zero
 from gradbench.report.markdown import ran_on
-from gradbench.runs import load
+from gradbench.results.record import Expectation, Record, Status, or_zero
+from gradbench.results.runs import load
 
 SUITES = Path(__file__).parents[1] / "suites"
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 from tabulate import tabulate
 
-from gradbench import Trial, baseline, run_trial
-from gradbench.case import Case
-from gradbench.discover import cases, suites
-from gradbench.record import Record
-from gradbench.statistics import wilson
-from gradbench.streams import one_thread
+from gradbench import Trial, run_trial
+from gradbench.analysis import baseline
+from gradbench.analysis.statistics import wilson
+from gradbench.protocol.case import Case
+from gradbench.protocol.discovery import cases, suites
+from gradbench.results.record import Record
+from gradbench.torch_state import one_thread
 
 SEEDS = 5
 PAIRS = 200

@@ -15,13 +15,13 @@ import torch
 from tabulate import tabulate
 
 from gradbench import Trial
-from gradbench.batches import CHUNK
-from gradbench.draws import Draws
-from gradbench.record import Status, TrialResult
+from gradbench.results.record import Status, TrialResult
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
-from gradbench.streams import one_thread
-from gradbench.training import Training
-from gradbench.trial import looks
+from gradbench.torch_state import one_thread
+from gradbench.training.batches import CHUNK
+from gradbench.training.loop import Training
+from gradbench.training.trial import evaluation_steps
 
 STEPS = 640
 PAIRS = 15
@@ -49,9 +49,9 @@ def by_hand(trial: Trial, build: Callable[..., torch.optim.Optimizer]) -> float:
 def by_runner(trial: Trial) -> float:
     """Train by the runner's own loop, its looks left out; return the CPU seconds."""
     result = TrialResult(trial.seed, Status.UNSOLVED)
-    training = Training(trial, result).equip()
+    training = Training(trial, result).build_optimizer()
     begin = time.process_time()
-    for look in looks(STEPS):
+    for look in evaluation_steps(STEPS):
         training.advance(look)
     return time.process_time() - begin
 

@@ -30,12 +30,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradbench import Trial
-from gradbench.draws import Draws
-from gradbench.record import Status, TrialResult
-from gradbench.runner import run
-from gradbench.scenario import Batch
+from gradbench.results.record import Status, TrialResult
+from gradbench.scenarios.base import Batch
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
-from gradbench.training import Training
+from gradbench.training.loop import Training
+from gradbench.training.runner import run
 
 HERE = Path(__file__).resolve()
 NEEDED = ("lightbench", "botorch", "pandas", "matplotlib")  # it imports more than it asks for
@@ -136,7 +136,9 @@ def by_gradbench() -> Callable[..., None]:
         if looking:
             run([trial], stack="off")
         else:
-            Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).equip().advance(STEPS)
+            Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).build_optimizer().advance(
+                STEPS
+            )
 
     return train
 

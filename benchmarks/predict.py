@@ -12,7 +12,7 @@ import numpy as np
 from separation import FAMILIES, PROBES
 from tabulate import tabulate
 
-from gradbench.record import Expectation, Record, read
+from gradbench.results.record import Expectation, Record, read
 
 RESAMPLINGS = 1000
 

@@ -15,17 +15,17 @@ import torch
 from tabulate import tabulate
 
 from gradbench import Scenario
-from gradbench.draws import Draws
-from gradbench.probes import plan
-from gradbench.probes.gradients import each_gradient, twin
+from gradbench.probes import registry
+from gradbench.probes.gradients import each_gradient, float64_copy
 from gradbench.probes.reading import Reading
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 from gradbench.scenarios.saturation import Saturation
-from gradbench.streams import one_thread
+from gradbench.torch_state import one_thread
 
 BATCH = 128
 EXAMPLES = 16 * BATCH
@@ -33,19 +33,19 @@ PAIRS = 7
 STEPS = 10
 
 LOOKS: list[tuple[Scenario, str]] = [
-    (Parity(d=10, weight=5), plan.VARIANCE),
-    (Parity(d=30, weight=15), plan.VARIANCE),
-    (Periodic(d=10, r=2.0), plan.VARIANCE),
-    (Saturation(depth=4), plan.VARIANCE),
-    (Parity(d=10, weight=5), plan.SIGNAL),
-    (Saturation(depth=4), plan.SIGNAL),
-    (LineTuples(approach="decomposition", k=2), plan.SIGNAL),
-    (LineTuples(k=2), plan.SIGNAL),
+    (Parity(d=10, weight=5), registry.VARIANCE),
+    (Parity(d=30, weight=15), registry.VARIANCE),
+    (Periodic(d=10, r=2.0), registry.VARIANCE),
+    (Saturation(depth=4), registry.VARIANCE),
+    (Parity(d=10, weight=5), registry.SIGNAL),
+    (Saturation(depth=4), registry.SIGNAL),
+    (LineTuples(approach="decomposition", k=2), registry.SIGNAL),
+    (LineTuples(k=2), registry.SIGNAL),
     (Allocation(d=100, k=10), "second moment"),
-    (Curves(approach="convolution", n=30), plan.CONDITION),
-    (Curves(approach="linear", n=30), plan.CONDITION),
-    (Saturation(depth=4), plan.CONDITION),
-    (Saturation(depth=4), plan.GAIN),
+    (Curves(approach="convolution", n=30), registry.CONDITION),
+    (Curves(approach="linear", n=30), registry.CONDITION),
+    (Saturation(depth=4), registry.CONDITION),
+    (Saturation(depth=4), registry.GAIN),
     (Saturation(depth=4), "alignment"),
 ]
 
@@ -80,7 +80,9 @@ def row(scenario: Scenario, name: str) -> list[str]:
 
     def look(seed: int = 0) -> Reading:
         names = [name, "none"] if name != "alignment" else [name]
-        found = plan.look(scenario, target, network, names=names[:1], examples=EXAMPLES, seed=seed)
+        found = registry.look(
+            scenario, target, network, names=names[:1], examples=EXAMPLES, seed=seed
+        )
         return found[0]
 
     once = step(scenario)
@@ -113,7 +115,7 @@ def main() -> None:
     scenario = Parity(d=30, weight=15)
     network, once = scenario.network(Draws(1)), step(scenario)
     batch = scenario.sample({"support": torch.arange(15)}, BATCH, Draws(0))
-    of = twin(network, scenario.loss)
+    of = float64_copy(network, scenario.loss)
     each = statistics.median(
         seconds(lambda: each_gradient(of, batch)) / seconds(once, STEPS) for _ in range(PAIRS)
     )

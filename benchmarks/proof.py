@@ -10,9 +10,9 @@ import time
 
 from tabulate import tabulate
 
-from gradbench.discover import cases, suites
-from gradbench.proof import prove
-from gradbench.streams import one_thread
+from gradbench.checks.case import prove
+from gradbench.protocol.discovery import cases, suites
+from gradbench.torch_state import one_thread
 
 HEADERS = (
     "case",

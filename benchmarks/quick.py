@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from gradbench.discover import suites
+from gradbench.protocol.discovery import suites
 
 PLAIN = "as it is"
 WAYS = {

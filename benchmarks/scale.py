@@ -23,8 +23,8 @@ CASES = 1000
 COMMAND = "import sys; from gradbench.cli import main; sys.exit(main())"
 SUITE = """
 import pytest
-from gradbench.case import Case
-from gradbench.record import Expectation
+from gradbench.protocol.case import Case
+from gradbench.results.record import Expectation
 
 def cases(preset):
     for number in range({count}):

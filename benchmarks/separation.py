@@ -17,20 +17,20 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from tabulate import tabulate
 
-from gradbench.probes import plan
-from gradbench.record import Record, read
+from gradbench.probes import registry
+from gradbench.results.record import Record, read
 
 mpl.rcParams["svg.hashsalt"] = "gradbench"
 
-FAMILIES = tuple(plan.HEADLINE)
+FAMILIES = tuple(registry.HEADLINE)
 PROBES = {
     # probe: whether a higher value should be better
-    plan.TARGET: True,
-    plan.VARIANCE: True,
-    plan.SIGNAL: True,
+    registry.TARGET: True,
+    registry.VARIANCE: True,
+    registry.SIGNAL: True,
     "second moment": False,
-    plan.CONDITION: False,
-    plan.GAIN: True,
+    registry.CONDITION: False,
+    registry.GAIN: True,
     "alignment in function of the gradient": True,
 }
 SMALLEST = 1e-16
@@ -100,7 +100,7 @@ def main(folder: Path, picture: Path) -> None:
             found = points([r for r in records if r.family == family], probe)
             auc = area(found, higher=higher)
             told = "-" if auc is None else f"{auc:.2f}"
-            own = "*" if plan.HEADLINE[family] == probe else ""
+            own = "*" if registry.HEADLINE[family] == probe else ""
             row.append(f"{told} ({len(found)}){own}")
             if found:
                 panel(axes, found, f"{family}: {told}{own}")

@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from gradbench.discover import suites
+from gradbench.protocol.discovery import suites
 
 NEEDED = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch")
 CHOICE = "parity-d5 or parity-d10 or periodic-d5 or saturation-sigmoid-depth4"

@@ -20,20 +20,20 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from gradbench.record import parse
+from gradbench.results.record import parse
 
 CASES = 300
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 LONGEST = 5.0
 """Seconds between two signals, and that a process may outlive its controller."""
 
-WORKER = b"gradbench.worker"
+WORKER = b"gradbench.engines.worker_process"
 """What the command of a process that runs items holds."""
 
 SUITE = f"""
 import pytest
-from gradbench.case import Case
-from gradbench.record import Expectation
+from gradbench.protocol.case import Case
+from gradbench.results.record import Expectation
 
 def cases(preset):
     for number in range({CASES}):

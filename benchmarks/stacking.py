@@ -21,20 +21,21 @@ import torch
 from tabulate import tabulate
 
 from gradbench import Trial
-from gradbench.case import Case
-from gradbench.discover import cases, suites
-from gradbench.draws import Draws
-from gradbench.record import Status, TrialResult
-from gradbench.runner import run
-from gradbench.scenario import Scenario
+from gradbench.engines.worker import keep_memory
+from gradbench.protocol.case import Case
+from gradbench.protocol.discovery import cases, suites
+from gradbench.results.record import Status, TrialResult
+from gradbench.scenarios.base import Scenario
 from gradbench.scenarios.curves import Curves
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.steps import Steps
-from gradbench.stack.layers import can_stack
-from gradbench.stack.training import Stack
-from gradbench.streams import isolated, one_thread
-from gradbench.training import Training
-from gradbench.work import keep_memory
+from gradbench.torch_state import one_thread
+from gradbench.training.loop import Training
+from gradbench.training.random_streams import isolated
+from gradbench.training.runner import run
+from gradbench.training.stack.layers import can_stack
+from gradbench.training.stack.loop import Stack
 
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 STEPS = 64
@@ -81,7 +82,7 @@ def alone(chosen: list[Trial]) -> float:
     seconds = 0.0
     for trial in chosen:
         with isolated(trial):
-            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).equip()
+            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).build_optimizer()
             begin = time.perf_counter()
             training.advance(STEPS)
             wait()

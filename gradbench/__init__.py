@@ -5,25 +5,49 @@ The names below are loaded on first use, so that `import gradbench` does not imp
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from gradbench.case import Case
-    from gradbench.record import Expectation, Status, TrialResult
-    from gradbench.runner import run, run_trial
-    from gradbench.scenario import Scenario
-    from gradbench.trial import Trial
+from gradbench._version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Case", "Expectation", "Scenario", "Status", "Trial", "TrialResult", "run", "run_trial"]
+if TYPE_CHECKING:
+    from gradbench.checks.case import prove
+    from gradbench.checks.optimizer import parametrize_with_checks, run_checks
+    from gradbench.protocol.case import Case
+    from gradbench.results.record import Expectation, Record, Status, TrialResult
+    from gradbench.scenarios.base import Scenario
+    from gradbench.scenarios.draws import Draws
+    from gradbench.training.runner import run, run_trial
+    from gradbench.training.trial import Trial
+
+__all__ = [
+    "Case",
+    "Draws",
+    "Expectation",
+    "Record",
+    "Scenario",
+    "Status",
+    "Trial",
+    "TrialResult",
+    "__version__",
+    "parametrize_with_checks",
+    "prove",
+    "run",
+    "run_checks",
+    "run_trial",
+]
 
 _HOME = {
-    "Case": "case",
-    "Expectation": "record",
-    "Status": "record",
-    "TrialResult": "record",
-    "run": "runner",
-    "run_trial": "runner",
-    "Scenario": "scenario",
-    "Trial": "trial",
+    "Case": "gradbench.protocol.case",
+    "Draws": "gradbench.scenarios.draws",
+    "Expectation": "gradbench.results.record",
+    "Record": "gradbench.results.record",
+    "Scenario": "gradbench.scenarios.base",
+    "Status": "gradbench.results.record",
+    "Trial": "gradbench.training.trial",
+    "TrialResult": "gradbench.results.record",
+    "parametrize_with_checks": "gradbench.checks.optimizer",
+    "prove": "gradbench.checks.case",
+    "run": "gradbench.training.runner",
+    "run_checks": "gradbench.checks.optimizer",
+    "run_trial": "gradbench.training.runner",
 }
 
 
@@ -32,4 +56,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'gradbench' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"gradbench.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)

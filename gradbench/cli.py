@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 from tabulate import tabulate
 
-from gradbench import __version__
-from gradbench.case import Case
-from gradbench.compare import comparable, compare
-from gradbench.declared import PRESETS
-from gradbench.discover import cases, suites
-from gradbench.history import histories, runs
-from gradbench.record import Expectation, to_json
+from gradbench._version import __version__
+from gradbench.analysis.comparison import comparable, compare
+from gradbench.analysis.history import histories, runs
+from gradbench.protocol.case import Case
+from gradbench.protocol.discovery import cases, suites
 from gradbench.report import html
 from gradbench.report.comparison import markdown, text
 from gradbench.report.history import page as history_page
 from gradbench.report.history import text as history_text
 from gradbench.report.markdown import page, ran_on
 from gradbench.report.terminal import WIDTH, shorten
-from gradbench.runs import choose, joined, load
+from gradbench.results.record import Expectation, to_json
+from gradbench.results.runs import choose, joined, load
+from gradbench.session.declared_options import PRESETS
 from gradbench.text import ESCAPED, printable
 
 INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
@@ -158,8 +158,8 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
 
 def check(specs: Sequence[str]) -> int:
     """Print what each check says of each optimizer; return 1 where one does not hold."""
-    from gradbench.check import run_checks
-    from gradbench.streams import one_thread
+    from gradbench.checks.optimizer import run_checks
+    from gradbench.torch_state import one_thread
 
     words = {True: "ok", False: "FAIL", None: "-"}
     failed = 0
@@ -220,8 +220,8 @@ def show(paths: Sequence[Path], preset: str) -> None:
     headers = ("case", "setting", "budget", "target", "expected", "section")
     print(tabulate(rows, headers, disable_numparse=True))
     print(_reasons(found))
-    from gradbench.architectures import names as architectures
-    from gradbench.optimizers import names
+    from gradbench.architectures.factory import names as architectures
+    from gradbench.optimizers.factory import names
 
     print("\noptimizers that can be named:")
     print(

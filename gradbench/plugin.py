@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.unittest import TestCaseFunction
 
-from gradbench import declared
+from gradbench.session import declared_options
 
 if TYPE_CHECKING:
-    from gradbench.costs import CostTable
-    from gradbench.record import Record
-    from gradbench.session import Session
+    from gradbench.results.record import Record
+    from gradbench.session.session import Session
+    from gradbench.timing.cost_table import CostTable
 
 _SESSION = pytest.StashKey["Session"]()
 
@@ -21,7 +21,7 @@ MARK = "gradbench"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
-    declared.add(parser)
+    declared_options.add(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "claim: trains by the paper's settings and asserts its claim; run with -m claim"
     )
-    if declared.given(config):
+    if declared_options.given(config):
         _session(config)
 
 
@@ -46,9 +46,9 @@ def _session(config: pytest.Config) -> "Session":
     """Return what this session runs of ours, from the first time that anything is met."""
     if _SESSION in config.stash:
         return config.stash[_SESSION]
-    from gradbench.options import read
-    from gradbench.screen import Screen
-    from gradbench.session import Session
+    from gradbench.session.options import read
+    from gradbench.session.screen import Screen
+    from gradbench.session.session import Session
 
     screen = Screen(config)
     session = config.stash[_SESSION] = Session(config, read(config), screen)
@@ -89,7 +89,7 @@ WAITING = ("claim", "step_cost")
 
 def _waits(item: pytest.Item, config: pytest.Config) -> bool:
     """Whether an item is one of ours that waits to be asked for, and nobody did."""
-    from gradbench.discover import suites
+    from gradbench.protocol.discovery import suites
 
     marks = [mark for mark in WAITING if item.get_closest_marker(mark)]
     named = config.args
@@ -138,7 +138,7 @@ def pytest_pycollect_makeitem(
     mark = own or collector.get_closest_marker(MARK)
     if mark is None:
         return None
-    from gradbench.collection import arguments, items
+    from gradbench.session.collection import arguments, items
 
     if own is None and not (collector.istestfunction(obj, name) and "attempt" in arguments(obj)):
         return None
@@ -148,10 +148,10 @@ def pytest_pycollect_makeitem(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what asks for an `optimizer_spec` once per optimizer."""
     if "optimizer_spec" in metafunc.fixturenames:
-        from gradbench.session import NO_OPTIMIZER
+        from gradbench.session.session import NO_OPTIMIZER
 
         options = _session(metafunc.config).options
-        specs = {label: each.optimizer for label, each in options.contestants.items()}
+        specs = {label: each.optimizer for label, each in options.entries.items()}
         skipped = pytest.param("", marks=pytest.mark.skip(reason=NO_OPTIMIZER), id="none")
         values = [pytest.param(spec, id=label) for label, spec in specs.items()]
         metafunc.parametrize("optimizer_spec", values or [skipped])
@@ -165,7 +165,7 @@ def cost_table(request: pytest.FixtureRequest) -> "CostTable":
 
 @pytest.fixture
 def attempt(request: pytest.FixtureRequest) -> "Callable[[], Record]":
-    """Have the optimizer attempt the case; the call returns the record where it may pass."""
+    """Return the function that runs the case; it returns the record where the item may pass."""
     session = _session(request.config)
     timed = request.config.pluginmanager.hasplugin("benchmark")
     benchmark = request.getfixturevalue("benchmark") if timed else None

@@ -1,4 +1,4 @@
-"""Text that comes from outside, and files that are written whole. Knows nobody."""
+"""Printable text, JSON input, and files written atomically."""
 
 import json
 import os

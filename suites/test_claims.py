@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from gradbench.record import TrialResult
-    from gradbench.scenario import Scenario
+    from gradbench.results.record import TrialResult
+    from gradbench.scenarios.base import Scenario
 
 pytestmark = pytest.mark.claim
 
@@ -23,7 +23,7 @@ SEEDS = (0, 1)
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Train as a case does: on one thread of a CPU."""
-    from gradbench.streams import one_thread
+    from gradbench.torch_state import one_thread
 
     with one_thread():
         yield
@@ -31,8 +31,8 @@ def one_thread() -> Iterator[None]:
 
 def trained(scenario: "Scenario", iterations: int, batch: int) -> "list[TrialResult]":
     """Train by the published settings, to the end."""
-    from gradbench.runner import run_trial
-    from gradbench.trial import Trial
+    from gradbench.training.runner import run_trial
+    from gradbench.training.trial import Trial
 
     results = [
         run_trial(
@@ -77,8 +77,8 @@ def test_2_1_parities_of_30_bits_stay_at_chance() -> None:
 @pytest.mark.parametrize("d", [5, 10, 14])
 def test_theorem_1_the_variance_over_parities_is_at_most_its_bound(d: int) -> None:
     """Measured, for all 2^d targets at an untrained network: 0.8 to 1.0 of G^2 / 2^d."""
-    from gradbench.draws import Draws
     from gradbench.probes import parity_profile
+    from gradbench.scenarios.draws import Draws
     from gradbench.scenarios.parity import Parity
 
     scenario = Parity(d=d, weight=d // 2)
@@ -89,8 +89,8 @@ def test_theorem_1_the_variance_over_parities_is_at_most_its_bound(d: int) -> No
 
 def test_theorem_2_the_variance_over_waves_falls_exponentially_with_r() -> None:
     """Measured at d = 20: 1.3e-4, 3e-8, 4e-13 (not resolved on one seed) at r = 2, 4, 6."""
-    from gradbench.draws import Draws
     from gradbench.probes import variance_over_targets
+    from gradbench.scenarios.draws import Draws
     from gradbench.scenarios.periodic import Periodic
 
     for seed in SEEDS:
@@ -105,8 +105,8 @@ def test_theorem_2_the_variance_over_waves_falls_exponentially_with_r() -> None:
 
 def test_figure_5_the_signal_falls_with_k_end_to_end_alone() -> None:
     """Measured: 9e-5, 2e-12, 2e-18, below 1e-22 at k = 1 to 4; decomposition 7e-5 to 1.1e-4."""
-    from gradbench.draws import Draws
     from gradbench.probes import signal_to_noise
+    from gradbench.scenarios.draws import Draws
     from gradbench.scenarios.line_tuples import LineTuples
 
     for seed in SEEDS:
@@ -202,7 +202,7 @@ def test_4_1_3_conditioning_is_near_exact_at_once(data: str) -> None:
 
 def test_4_1_4_the_auto_encoder_misses_the_details() -> None:
     """Measured: 0.9995 of the energy explained, and -18 for the bends, after 10,000 iterations."""
-    from gradbench.proof import parts
+    from gradbench.checks.case import parts
     from gradbench.scenarios.curves import Curves
 
     scenario = Curves(approach="autoencoder", data="real", n=100)
@@ -235,9 +235,9 @@ def test_5_3_and_5_4_networks_blur_the_steps(approach: str) -> None:
     """Measured: 4 to 7 % and 0.6 to 1 % wrong, at a fifth to a ninetieth of the median distance."""
     import torch
 
-    from gradbench.draws import Draws
-    from gradbench.proof import parts
-    from gradbench.scenarios.staircase import LEVELS
+    from gradbench.checks.case import parts
+    from gradbench.scenarios.components.staircase import LEVELS
+    from gradbench.scenarios.draws import Draws
     from gradbench.scenarios.steps import Steps
 
     kept: list[torch.nn.Module] = []

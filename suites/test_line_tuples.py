@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gradbench.case import Case
-from gradbench.record import Expectation, Record
+from gradbench.protocol.case import Case
+from gradbench.results.record import Expectation, Record
 
 MAY = Expectation.MAY
 

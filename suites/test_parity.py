@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gradbench.case import Case
-from gradbench.record import Expectation, Record
+from gradbench.protocol.case import Case
+from gradbench.results.record import Expectation, Record
 
 MUST, MAY, NEVER = Expectation.MUST, Expectation.MAY, Expectation.NEVER
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gradbench.record import Record
+from gradbench.results.record import Record
 
 HERE = Path(__file__).parent
 
@@ -48,8 +48,9 @@ def whole_torch():
     what was imported within it."""
     import torch
 
+    from gradbench.optimizers import third_party  # noqa: F401
+
     # Of the package what keeps nothing of its user's between two sessions in one process.
-    from gradbench import collection, detect, schedules, session, space, wrappers, zoo  # noqa: F401
 
     parameter = torch.nn.Parameter(torch.ones(1))
     parameter.sum().backward()
@@ -58,7 +59,7 @@ def whole_torch():
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    from gradbench.streams import one_thread
+    from gradbench.torch_state import one_thread
 
     with one_thread():
         yield

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gradbench.case import Case
-from gradbench.record import Expectation
+from gradbench.protocol.case import Case
+from gradbench.results.record import Expectation
 
 
 def cases(preset):

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from gradbench.cli import main
-from gradbench.discover import cases, suites
+from gradbench.protocol.discovery import cases, suites
 
 
 def test_list_shows_every_case_and_the_optimizers(capsys):
@@ -48,7 +48,7 @@ def test_an_unknown_command_is_refused(capsys):
 
 def test_a_node_id_that_run_has_printed_can_be_given_to_it(tmp_path, monkeypatch):
     from gradbench.cli import _in_suites
-    from gradbench.discover import suites
+    from gradbench.protocol.discovery import suites
 
     monkeypatch.chdir(tmp_path)
     printed = "test_parity.py::parity-d5-weight2[adam]"

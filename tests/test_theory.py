@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from gradbench import theory
-from gradbench.draws import Draws
 from gradbench.probes import condition_number
 from gradbench.scenarios.curves import Curves, inverse, second_moment, slopes_to_values
+from gradbench.scenarios.draws import Draws
 
 
 @pytest.mark.parametrize("n", [10, 30])

@@ -24,7 +24,7 @@ from common import HERE, NO, OURS, PART, UNTESTED, YES, Row
 from drawing import draw
 from tabulate import tabulate
 
-from gradbench.streams import one_thread
+from gradbench.torch_state import one_thread
 
 FILE, PAGE = HERE / "paper.jsonl", HERE.parent / "docs" / "paper.md"
 FIGURES = PAGE.with_suffix("")

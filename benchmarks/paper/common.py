@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gradbench.record import TrialResult
-from gradbench.runner import run_trial
-from gradbench.scenario import Scenario
-from gradbench.trial import Trial
+from gradbench.results.record import TrialResult
+from gradbench.scenarios.base import Scenario
+from gradbench.training.runner import run_trial
+from gradbench.training.trial import Trial
 
 HERE = Path(__file__).parents[1]
 FIGURE_3 = HERE / "figure3.jsonl"

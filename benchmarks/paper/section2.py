@@ -6,9 +6,9 @@ from statistics import median
 import torch
 from common import Figure, Found, Row, curves, spread, times, trained, verdict
 
-from gradbench.draws import Draws
 from gradbench.probes import parity_profile, variance_over_targets
-from gradbench.scenarios.elimination import eliminate
+from gradbench.scenarios.components.elimination import eliminate
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 

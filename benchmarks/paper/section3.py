@@ -22,11 +22,11 @@ from common import (
     verdict,
 )
 
-from gradbench.draws import Draws
+from gradbench.analysis.statistics import wilson
 from gradbench.probes import published_signal_to_noise, second_moment, signal_to_noise
 from gradbench.scenarios.allocation import Allocation
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.line_tuples import LineTuples
-from gradbench.statistics import wilson
 
 FIGURE_TRIALS, ESCAPE_TRIALS = 24, 20
 

@@ -5,9 +5,9 @@ import itertools
 import torch
 from common import Found, Row, curves, last, spread, trained, verdict
 
-from gradbench.draws import Draws
-from gradbench.proof import minimiser, parts
-from gradbench.scenarios.staircase import LEVELS
+from gradbench.checks.case import minimiser, parts
+from gradbench.scenarios.components.staircase import LEVELS
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.steps import Steps
 
 

@@ -16,9 +16,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gradbench.probes.gradients import Loss, Twin, derivatives, joined, twin
+from gradbench.probes.gradients import Loss, NetworkCopy, derivatives, float64_copy, joined
 from gradbench.probes.reading import Z95, Reading, mean_error, nothing
-from gradbench.scenario import Batch
+from gradbench.scenarios.base import Batch
 
 IN_PARAMETERS = "alignment in parameters"
 IN_FUNCTION = "alignment in function"
@@ -37,7 +37,7 @@ def alignment_in_function(
     network: nn.Module, loss: Loss, solution: nn.Module, batch: Batch, step: Tensor
 ) -> Reading:
     """Return the cosine of the outputs' first-order change with the way to a solution's outputs."""
-    view = _View(twin(network, loss), batch)
+    view = _View(float64_copy(network, loss), batch)
     way = view.way(solution)
     if way is None:
         return nothing(IN_FUNCTION, "the known solution answers in another form")
@@ -61,7 +61,7 @@ def gradient_alignment(
     half = len(inputs) // 2
     if half < 2:
         raise ValueError(f"need at least 4 examples, two for the gradient: {len(inputs)}")
-    view = _View(twin(network, loss), (inputs[:half], labels[:half]))
+    view = _View(float64_copy(network, loss), (inputs[:half], labels[:half]))
     step = view.descent
     fresh = (inputs[half:], labels[half:])
     in_function = alignment_in_function(network, loss, solution, fresh, step)
@@ -79,7 +79,7 @@ def gradient_alignment(
 class _View:
     """A network's outputs on a batch and the loss's derivative by them."""
 
-    def __init__(self, of: Twin, batch: Batch) -> None:
+    def __init__(self, of: NetworkCopy, batch: Batch) -> None:
         self.of = of
         self.inputs, labels = of.place(batch)
         self.outputs = of.network(self.inputs)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradbench.probes.gradients import Loss, Twin, derivatives, joined, twin
+from gradbench.probes.gradients import Loss, NetworkCopy, derivatives, float64_copy, joined
 from gradbench.probes.reading import Z95, Reading, nothing, positive, student
-from gradbench.scenario import Batch
+from gradbench.scenarios.base import Batch
 
 NAME = "effective condition number"
 FRACTION = 0.01
@@ -57,7 +57,7 @@ class Spectrum:
         return self.nodes[0] / self.nodes[-1]
 
     def excess(self, steps: float) -> float:
-        """Return the predicted excess loss after so many steps of gradient descent, 1 before."""
+        """Return the predicted excess loss after steps of gradient descent, 1 before."""
         theta, tau = np.array(self.nodes), np.array(self.weights)
         shrink = np.log1p(-np.minimum(theta / theta[0], 1 - 1e-16))
         energy = tau / theta
@@ -100,7 +100,7 @@ def spectrum(network: nn.Module, loss: Loss, batch: Batch, *, products: int = 40
 
     Raises ValueError where the gradient or the curvature is zero (a hinge has none).
     """
-    return GaussNewton(twin(network, loss), batch).spectrum(products)
+    return GaussNewton(float64_copy(network, loss), batch).spectrum(products)
 
 
 def effective_condition_number(
@@ -114,7 +114,7 @@ def effective_condition_number(
     where the batch has fewer outputs than the network has parameters: such a batch cannot show all
     eigenvalues, and its number may be some thirty times too small; its interval has no upper end.
     """
-    curvature = GaussNewton(twin(network, loss), batch)
+    curvature = GaussNewton(float64_copy(network, loss), batch)
     try:
         found = curvature.spectrum(products)
         off = curvature.relative_error()
@@ -137,7 +137,7 @@ def effective_condition_number(
 class GaussNewton:
     """J^T H J of a batch's mean loss: J of the outputs, H the loss's second derivative."""
 
-    def __init__(self, of: Twin, batch: Batch) -> None:
+    def __init__(self, of: NetworkCopy, batch: Batch) -> None:
         self.of = of
         inputs, labels = of.place(batch)
         self.outputs = of.network(inputs)

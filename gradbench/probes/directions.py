@@ -18,8 +18,8 @@ import scipy
 import torch
 from torch import Tensor
 
-from gradbench.draws import Draws
 from gradbench.probes.waves import Layers
+from gradbench.scenarios.draws import Draws
 
 SHARES = (0, 1 / 2, 3 / 4, 1)
 """Equal parts of the directions are drawn with these shares of the largest exponent k - 1."""

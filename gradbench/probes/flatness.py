@@ -1,4 +1,4 @@
-"""Flatness (section 5): whether the message comes back at all.
+"""Flatness (section 5): how much of the backward signal arrives at each layer.
 
 No single number tells a hopeless start from a good one: a tiny but consistent gradient has a
 perfect SNR. What tells is how much of the residual arrives at the first layer.
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from gradbench.probes.gradients import Loss, derivatives, joined, twin
+from gradbench.probes.gradients import Loss, derivatives, float64_copy, joined
 from gradbench.probes.reading import Z95, Reading, nothing
-from gradbench.scenario import Batch
+from gradbench.scenarios.base import Batch
 
 NAME = "gain of the backward message"
 
@@ -51,7 +51,7 @@ def flatness(
 
     Raises ValueError for a network without a layer that has parameters.
     """
-    of = twin(network, loss)
+    of = float64_copy(network, loss)
     named = of.network.named_modules()
     layers = {name: module for name, module in named if list(module.parameters(recurse=False))}
     if not layers:

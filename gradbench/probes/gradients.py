@@ -1,4 +1,4 @@
-"""Gradients of a network's per-example loss, taken on a copy: looking changes nothing."""
+"""Gradients of a network's per-example loss, computed on a float64 copy."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gradbench.scenario import Batch
+from gradbench.scenarios.base import Batch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Outputs and labels of n examples to their n losses."""
@@ -22,7 +22,7 @@ CHUNK = 2**22
 
 
 @dataclass(frozen=True)
-class Twin:
+class NetworkCopy:
     """A copy of a network in float64, with the loss and the parameters that a probe looks at.
 
     On a device without float64 the copy lives on the CPU. `parameters` are pairs of name and
@@ -51,9 +51,9 @@ class Twin:
         inputs, labels = self.place(batch)
         return self.loss(self.network(inputs), labels)
 
-    def output(self, index: int) -> "Twin":
+    def output(self, index: int) -> "NetworkCopy":
         """Return the same copy with one of its outputs as the loss; labels are ignored."""
-        return Twin(self.network, lambda p, _: p.flatten(1)[:, index], self.parameters)
+        return NetworkCopy(self.network, lambda p, _: p.flatten(1)[:, index], self.parameters)
 
     def gradient(self, batch: Batch) -> Tensor:
         """Return the gradient of the batch's mean loss, flat, shape `(P,)`."""
@@ -108,7 +108,7 @@ def joined(tensors: Iterable[Tensor]) -> Tensor:
     return torch.cat([t.flatten() for t in tensors])
 
 
-def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
+def float64_copy(network: nn.Module, loss: Loss, prefix: str = "") -> NetworkCopy:
     """Copy a network for probing; `prefix` chooses the parameters whose names begin with it.
 
     Raises ValueError where no parameter is left, and for batch norm in training mode, under which
@@ -134,7 +134,7 @@ def twin(network: nn.Module, loss: Loss, prefix: str = "") -> Twin:
     if not named:
         raise ValueError(f"the network has no parameter whose name begins with {prefix!r}")
     copied.forward = _plain(copied.forward)
-    return Twin(copied, _checked(loss), named)
+    return NetworkCopy(copied, _checked(loss), named)
 
 
 def _plain(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -172,7 +172,7 @@ def _checked(loss: Loss) -> Loss:
     return one_each
 
 
-def each_gradient(of: Twin, batch: Batch) -> tuple[Tensor, str]:
+def each_gradient(of: NetworkCopy, batch: Batch) -> tuple[Tensor, str]:
     """Return the gradient of every example's loss, shape `(n, P)`, and the path taken.
 
     By vmap; where that is refused (batch norm in training, random modules, in-place writes), one
@@ -187,7 +187,7 @@ def each_gradient(of: Twin, batch: Batch) -> tuple[Tensor, str]:
         return torch.stack(rows), "loop"
 
 
-def _vmapped(of: Twin, inputs: Tensor, labels: Tensor) -> Tensor:
+def _vmapped(of: NetworkCopy, inputs: Tensor, labels: Tensor) -> Tensor:
     chosen: dict[str, Tensor] = dict(of.parameters)
     fixed: dict[str, Tensor] = {n: t for n, t in of.network.named_parameters() if n not in chosen}
     fixed |= dict(of.network.named_buffers())
@@ -202,7 +202,7 @@ def _vmapped(of: Twin, inputs: Tensor, labels: Tensor) -> Tensor:
     return torch.cat([found[name].detach().flatten(1) for name in chosen], dim=1)
 
 
-def squared_norms(of: Twin, batch: Batch) -> tuple[Tensor, str]:
+def squared_norms(of: NetworkCopy, batch: Batch) -> tuple[Tensor, str]:
     """Return the squared norm of every example's gradient, shape `(n,)`, and the path taken.
 
     Where dense layers and activations are all that the network has, by one backward pass: an
@@ -235,7 +235,7 @@ def _rowwise(network: nn.Module) -> bool:
     return type(network) in ROWWISE
 
 
-def _by_layers(of: Twin, batch: Batch) -> Tensor:
+def _by_layers(of: NetworkCopy, batch: Batch) -> Tensor:
     inputs, labels = of.place(batch)
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []
 

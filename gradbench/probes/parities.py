@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gradbench.probes.gradients import Loss, Twin, each_gradient, squared_norms, twin
+from gradbench.probes.gradients import Loss, NetworkCopy, each_gradient, float64_copy, squared_norms
 from gradbench.probes.reading import Reading, positive
 
 NAME = "variance over targets"
@@ -38,7 +38,7 @@ def half_gap(loss: Loss, outputs: Tensor) -> Tensor:
     return (up - down) / 2
 
 
-def one_output(of: Twin, d: int) -> None:
+def one_output(of: NetworkCopy, d: int) -> None:
     """Raise ValueError where a network of d inputs has any but one output."""
     shape = tuple(of.network(of.place((torch.ones(2, d), torch.ones(2)))[0]).shape)
     if shape != (2, 1):
@@ -46,7 +46,7 @@ def one_output(of: Twin, d: int) -> None:
         raise ValueError(f"a parity needs a network of outputs (n, 1), not (n, {sizes})")
 
 
-def _informative(of: Twin, inputs: Tensor) -> tuple[Tensor, Tensor, str]:
+def _informative(of: NetworkCopy, inputs: Tensor) -> tuple[Tensor, Tensor, str]:
     """Return g = half gap * dp/dw and dp/dw of every input, shape `(n, P)`, and the path."""
     labels = torch.zeros(len(inputs))
     slopes, path = each_gradient(of.output(0), (inputs, labels))
@@ -63,7 +63,7 @@ def parity_variance(
     {-1, +1}, are a uniform sample, or all inputs (`sampled=False`: the value is exact). The
     theorem's bound is 2^-d. The network has one output; labels are +1 and -1.
     """
-    of, d = twin(network, loss), inputs.shape[1]
+    of, d = float64_copy(network, loss), inputs.shape[1]
     one_output(of, d)
     batch = of.place(
         (torch.cat((torch.ones(1, d).to(inputs), inputs)), torch.zeros(len(inputs) + 1))
@@ -110,7 +110,7 @@ def parity_profile(network: nn.Module, loss: Loss, d: int) -> ParityProfile:
     One fast Walsh-Hadamard transform of g over all inputs gives E[h_v g] of every parity at once:
     O(2^d d P) operations and 8 * 2^d P bytes.
     """
-    of = twin(network, loss)
+    of = float64_copy(network, loss)
     one_output(of, d)
     g, slopes, _ = _informative(of, every_input(d))
     scale = slopes.square().sum(dim=1).mean().item()

@@ -1,4 +1,4 @@
-"""What a probe returns: a number, how far it may be off, and whether it says anything."""
+"""The result of a probe: a value, its error or interval, and whether it is resolved."""
 
 import math
 from dataclasses import dataclass

@@ -16,10 +16,10 @@ import scipy
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
-from gradbench.probes.gradients import Loss, squared_norms, twin
+from gradbench.probes.gradients import Loss, float64_copy, squared_norms
 from gradbench.probes.reading import Z95, Reading, mean_error, nothing, positive
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenarios.base import Batch, Scenario, Target
+from gradbench.scenarios.draws import Draws
 
 NAME = "signal-to-noise ratio"
 GROUPS = 16
@@ -72,7 +72,7 @@ def batches_signal_to_noise(
 
     Raises ValueError for fewer than sixteen batches.
     """
-    of = twin(network, loss, prefix)
+    of = float64_copy(network, loss, prefix)
     kept = list(batches)
     if len(kept) < LEAST:
         raise ValueError(f"need at least {LEAST} batches: {len(kept)}")
@@ -175,6 +175,6 @@ def second_moment(
         target = scenario.draw_target(draws)
     count = min(examples, EXAMPLES)
     batch = scenario.sample(target, count, draws)
-    norms, path = squared_norms(twin(network, scenario.loss), batch)
+    norms, path = squared_norms(float64_copy(network, scenario.loss), batch)
     error = mean_error(norms)
     return positive("second moment", norms.mean().item(), error, cost=count, path=path)

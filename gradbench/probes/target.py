@@ -12,14 +12,14 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
 from gradbench.probes import waves
-from gradbench.probes.gradients import Loss, Twin, twin
+from gradbench.probes.gradients import Loss, NetworkCopy, float64_copy
 from gradbench.probes.parities import LARGEST, every_input, half_gap, one_output
 from gradbench.probes.reading import Reading, mean_error, nothing, positive
 from gradbench.probes.signal import GROUPS, squared_mean
 from gradbench.probes.variance import scale_of
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenarios.base import Batch, Scenario, Target
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 
@@ -51,7 +51,7 @@ def target_signal(
     target = scenario.draw_target(draws) if target is None else target
     if not target:
         return nothing(NAME, "the scenario has one target only")
-    of, size = twin(network, scenario.loss), max(2, examples // (2 * GROUPS))
+    of, size = float64_copy(network, scenario.loss), max(2, examples // (2 * GROUPS))
     drawn = [
         (
             scenario.sample(target, size, draws),
@@ -64,7 +64,7 @@ def target_signal(
     return _sampled(rows, of, drawn[0][0], note, cost=(2 * GROUPS + 1) * size)
 
 
-def _sampled(rows: Tensor, of: Twin, batch: Batch, note: str, cost: int) -> Reading:
+def _sampled(rows: Tensor, of: NetworkCopy, batch: Batch, note: str, cost: int) -> Reading:
     """Return the reading of independent rows, shape `(M, P)`, whose mean is the target's part.
 
     G^2 comes from `batch`.
@@ -88,9 +88,9 @@ def _parity(
         return general(scenario, network, target=target, examples=examples, seed=seed)
     draws = Draws(seed)
     target = scenario.draw_target(draws) if target is None else target
-    plain = twin(network, scenario.loss)
+    plain = float64_copy(network, scenario.loss)
     one_output(plain, scenario.d)
-    of = Twin(plain.network, _labelled(scenario.loss), plain.parameters)
+    of = NetworkCopy(plain.network, _labelled(scenario.loss), plain.parameters)
     origin = of.gradient((torch.ones(1, scenario.d), torch.ones(1))) / 2**scenario.d
     if scenario.d <= LARGEST and 2**scenario.d <= examples:
         inputs = every_input(scenario.d)
@@ -138,7 +138,7 @@ def _periodic(
     others = torch.stack([scenario.draw_target(draws)["direction"] for _ in range(count)])
     rest = waves.expected(layers, others.double(), square=square)
     own = waves.expected(layers, target["direction"].cpu().double()[None], square=square)[0]
-    of = twin(network, scenario.loss)
+    of = float64_copy(network, scenario.loss)
     scale, off, _ = scale_of(of, (inputs, torch.zeros(len(inputs))))
     part = own - rest.mean(dim=0)
     # less what the noise of the others' mean adds to the square

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
 from gradbench.probes import tuples
-from gradbench.probes.gradients import Twin, each_gradient, squared_norms, twin
+from gradbench.probes.gradients import NetworkCopy, each_gradient, float64_copy, squared_norms
 from gradbench.probes.reading import Reading, mean_error, nothing
 from gradbench.probes.signal import EXAMPLES, GROUPS, NAME, signal_to_noise, squared_mean
-from gradbench.scenario import Scenario, Target
+from gradbench.scenarios.base import Scenario, Target
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.line_tuples import LineTuples
 
 
@@ -30,14 +30,16 @@ def _tuples(
     """
     if not prefix and (name := last_weights(network)):
         if scenario.approach == "decomposition":
-            return _first_image(scenario, twin(network, first_hinge, name), examples, seed)
+            return _first_image(scenario, float64_copy(network, first_hinge, name), examples, seed)
         if scenario.k == 1:
-            return _first_image(scenario, twin(network, scenario.loss, name), examples, seed)
+            return _first_image(
+                scenario, float64_copy(network, scenario.loss, name), examples, seed
+            )
         prefix = name
     if not prefix.startswith("n1.") or not tuples.applies(scenario, network):
         plain = signal_to_noise.dispatch(Scenario)
         return plain(scenario, network, target=target, examples=examples, seed=seed, prefix=prefix)
-    of = twin(network, scenario.loss, prefix)
+    of = float64_copy(network, scenario.loss, prefix)
     share = 3 * examples // 4  # the rest is for the noise
     groups = min(GROUPS, max(GROUPS // 2, share // (2 * tuples.COST)))
     half = max(2, (share // groups - tuples.COST) // 3)
@@ -56,7 +58,7 @@ def _tuples(
     return signal.over(noise, mean_error(norms) / noise, note=note, cost=cost, path="pools")
 
 
-def _first_image(scenario: LineTuples, of: Twin, examples: int, seed: int) -> Reading:
+def _first_image(scenario: LineTuples, of: NetworkCopy, examples: int, seed: int) -> Reading:
     """SNR of a loss of the first image alone, from pools with as many images of either label.
 
     What does not know the label cancels exactly in such a pool: its mean gradient is known several
@@ -107,7 +109,7 @@ def published_signal_to_noise(
     is subtracted from the noise.
     """
     loss = first_hinge if scenario.approach == "decomposition" else scenario.loss
-    of = twin(network, loss, last_weights(network))
+    of = float64_copy(network, loss, last_weights(network))
     rows, _ = each_gradient(of, scenario.sample({}, examples, Draws(seed)))
     signal = rows.mean(dim=0).square().sum().item()
     noise = rows.square().sum(dim=1).mean().item() - signal**2

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
-from gradbench.probes.gradients import Twin
-from gradbench.scenario import Batch, Scenario
+from gradbench.probes.gradients import NetworkCopy
+from gradbench.scenarios.base import Batch, Scenario
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.line_tuples import LineTuples, TupleNetwork, lines
 
 BINS = 2**14
@@ -73,7 +73,7 @@ def applies(scenario: Scenario, network: nn.Module) -> bool:
     return bool(reach.abs().max() < 1)
 
 
-def pooled_gradient(of: Twin, scenario: LineTuples, pools: Pools) -> Tensor:
+def pooled_gradient(of: NetworkCopy, scenario: LineTuples, pools: Pools) -> Tensor:
     """Return the gradient of the mean loss over all tuples that the pools make, flat, `(P,)`.
 
     Only through N1: N2's own parameters get none. `applies` says where it may be used.

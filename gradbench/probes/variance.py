@@ -1,4 +1,4 @@
-"""Variance of the gradient over targets (theorem 1): how much it can tell about which one it is.
+"""Variance of the gradient over targets (theorem 1): how much it depends on the target.
 
 Var = E_h || grad F_h - E_h' grad F_h' ||^2 at fixed weights. Readings are Var / G^2 with
 G^2 = E || dp/dw ||^2, the theorem's measure of scale: for members orthonormal as functions it is
@@ -11,13 +11,13 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
 from gradbench.probes import waves
 from gradbench.probes.directions import towards_units, weighted_variance
-from gradbench.probes.gradients import Loss, Twin, squared_norms, twin
+from gradbench.probes.gradients import Loss, NetworkCopy, float64_copy, squared_norms
 from gradbench.probes.parities import LARGEST, NAME, every_input, parity_variance
 from gradbench.probes.reading import Reading, mean_error, nothing, positive
-from gradbench.scenario import Batch, Scenario
+from gradbench.scenarios.base import Batch, Scenario
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 
@@ -26,7 +26,7 @@ INPUTS = 1024
 """Most inputs of a sample for parities: the value is then known to about a percent."""
 
 FEW = 4
-"""Up to so many outputs, each one's gradient is taken by itself."""
+"""Most outputs whose gradients are computed one by one."""
 
 SIGNS = 16
 LEAST = 16
@@ -51,7 +51,7 @@ def variance_over_targets(
     targets = [scenario.draw_target(draws) for _ in range(TARGETS)]
     if not targets[0]:
         return nothing(NAME, "the scenario has one target only")
-    of = twin(network, scenario.loss)
+    of = float64_copy(network, scenario.loss)
     size = max(2, examples // (2 * TARGETS))
     drawn = [[scenario.sample(t, size, draws) for _ in range(2)] for t in targets]
     a, b = (torch.stack([of.gradient(pair[side]) for pair in drawn]) for side in range(2))
@@ -98,7 +98,7 @@ def _periodic(
             scenario, network, examples=examples, seed=seed
         )
     inputs = draws.normal(min(examples, 512), scenario.d)
-    of = twin(network, scenario.loss)
+    of = float64_copy(network, scenario.loss)
     scale, off, _ = scale_of(of, (inputs, torch.zeros(len(inputs))))
     square = scenario.wave == "square"
     cost = waves.COST * (waves.HARMONICS if square else 1)
@@ -112,7 +112,7 @@ def _periodic(
     return positive(NAME, value, error, cost=spent, path="closed form", note=note)
 
 
-def scale_of(of: Twin, batch: Batch) -> tuple[float, float, str]:
+def scale_of(of: NetworkCopy, batch: Batch) -> tuple[float, float, str]:
     """Return G^2 = E || dp/dw ||^2 over all outputs, its relative error, and the path taken.
 
     Up to four outputs one by one; of more, sums under random signs, whose squared gradient has the
@@ -135,8 +135,8 @@ def scale_of(of: Twin, batch: Batch) -> tuple[float, float, str]:
     return scale, mean_error(norms) / scale, path
 
 
-def _only(of: Twin, loss: Loss) -> Twin:
-    return Twin(of.network, loss, of.parameters)
+def _only(of: NetworkCopy, loss: Loss) -> NetworkCopy:
+    return NetworkCopy(of.network, loss, of.parameters)
 
 
 def _signed(signs: Tensor) -> Loss:

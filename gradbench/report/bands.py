@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gradbench.record import Status, or_zero
+from gradbench.results.record import Status, or_zero
 
 
 def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
@@ -29,8 +29,8 @@ def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
 
 def _curve(trial: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return a trial's looks whose score was a number."""
-    looks = [look for look in trial.get("curve") or [] if None not in look[:2]]
-    x, y = (np.array([look[i] for look in looks], dtype=float) for i in range(2))
+    evaluation_steps = [look for look in trial.get("curve") or [] if None not in look[:2]]
+    x, y = (np.array([look[i] for look in evaluation_steps], dtype=float) for i in range(2))
     if trial["status"] == Status.DIVERGED and len(y):
         x, y = np.append(x, max(float(spent(trial)), x[-1] + 1)), np.append(y, y.min())
     return x, y

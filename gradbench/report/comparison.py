@@ -5,7 +5,7 @@ import textwrap
 
 from tabulate import tabulate
 
-from gradbench.compare import LEVEL, Comparison
+from gradbench.analysis.comparison import LEVEL, Comparison
 from gradbench.report.terminal import CASE, WIDTH, shorten
 
 HEADERS = ("case", "A", "B", "win-tie-loss", "ratio", "p", "Holm", "step")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradbench.record import Record
+from gradbench.analysis.statistics import wilson
 from gradbench.report.bands import band
 from gradbench.report.rows import distinct, shown, varying
 from gradbench.report.view import arrivals
-from gradbench.statistics import wilson
+from gradbench.results.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,7 @@ def write(
 
 
 def panels(count: int) -> tuple["Figure", list["Axes"]]:
-    """Return a figure of so many panels in rows."""
+    """Return a figure with a number of panels in rows."""
     from matplotlib import pyplot as plt
 
     columns = min(count, FEW)

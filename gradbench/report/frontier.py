@@ -1,11 +1,11 @@
-"""The hardest rungs that an optimizer still solves, ladder by ladder."""
+"""The hardest cases of each ladder that an optimizer solves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gradbench.record import Expectation, Record
 from gradbench.report.rows import varying
+from gradbench.results.record import Expectation, Record
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from gradbench.history import History, Step, result
+from gradbench.analysis.history import History, Step, result
 from gradbench.report.terminal import CASE, shorten
 
 SHOWN = 5

@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradbench.record import Record, to_json
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
 from gradbench.report.rows import news
 from gradbench.report.view import view
+from gradbench.results.record import Record, to_json
 from gradbench.text import write_whole
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from gradbench.brief import LARGE
-from gradbench.record import Record, Status, finite, or_zero
 from gradbench.report import tally
 from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
+from gradbench.results.record import Record, Status, finite, or_zero
+from gradbench.results.summaries import LARGE
 from gradbench.text import printable
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gradbench.record import Expectation, Outcome, Record, Status, or_zero
-from gradbench.statistics import censored_median, wilson
+from gradbench.analysis.statistics import censored_median, wilson
+from gradbench.results.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.text import printable
 
 FAILS_BY = "unsolved by "

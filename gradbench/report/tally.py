@@ -1,9 +1,9 @@
-"""Very many records as one row per optimizer and family."""
+"""Runs of very many records as one row per optimizer and family."""
 
 from collections import Counter
 
-from gradbench.record import Expectation, Outcome, Record
 from gradbench.report.rows import shown
+from gradbench.results.record import Expectation, Outcome, Record
 
 HEADERS = ("optimizer", "family", "must", "may", "never", "seeds solved")
 ASKED = (Expectation.MUST, Expectation.MAY, Expectation.NEVER)

@@ -4,7 +4,6 @@ import textwrap
 
 from tabulate import tabulate
 
-from gradbench.record import Expectation, Record
 from gradbench.report.rows import (
     FAILS_BY,
     HEADERS,
@@ -17,6 +16,7 @@ from gradbench.report.rows import (
     to_target,
     verdict,
 )
+from gradbench.results.record import Expectation, Record
 from gradbench.text import printable
 
 WIDTH = 100

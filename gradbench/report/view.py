@@ -1,14 +1,14 @@
-"""Runs as plain data for a page that draws them: what is embedded in report.html."""
+"""The data embedded in report.html, from which the page draws its plots."""
 
 from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from gradbench.brief import LARGE
-from gradbench.record import Expectation, Outcome, Record, Status, or_zero
+from gradbench.analysis.statistics import running_time, share_interval, wilson
 from gradbench.report.bands import band, spent
 from gradbench.report.rows import distinct, ran, remarks, to_target, verdict
-from gradbench.statistics import running_time, share_interval, wilson
+from gradbench.results.record import Expectation, Outcome, Record, Status, or_zero
+from gradbench.results.summaries import LARGE
 
 MIB = 2**20
 

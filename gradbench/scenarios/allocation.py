@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradbench.draws import Draws
-from gradbench.networks import Constant, initialise
-from gradbench.scenario import Batch, Factory, Scenario, Target
+from gradbench.scenarios.base import Batch, Factory, Scenario, Target
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import Constant, initialise
 
 APPROACHES = ("end-to-end", "decomposition")
 

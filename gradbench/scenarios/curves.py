@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
-from gradbench.networks import Constant, Parts, Weights, initialise, relu_network
-from gradbench.scenario import Batch, Factory, Scenario, Target
-from gradbench.scenarios.knots import KNOTS, KnotCode
+from gradbench.scenarios.base import Batch, Factory, Scenario, Target
+from gradbench.scenarios.components.knot_code import KNOTS, KnotCode
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import Constant, Parts, Weights, initialise, relu_network
 
 APPROACHES = ("linear", "convolution", "conditioned", "autoencoder")
 DATA = ("text", "script", "real")
@@ -143,7 +143,7 @@ class Curves(Scenario):
         return torch.eye(3)
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Any network from n values to n slopes, in the place of the dense layer."""
+        """Any network from n values to n slopes may replace the dense layer."""
         if self.approach != "linear":
             return None
         return factory(input_shape=(self.n,), output_size=self.n)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
-from gradbench.networks import Constant, Parts, Weights, initialise, relu_network
-from gradbench.scenario import Batch, Factory, Scenario, Target
+from gradbench.scenarios.base import Batch, Factory, Scenario, Target
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import Constant, Parts, Weights, initialise, relu_network
 
 APPROACHES = ("end-to-end", "decomposition")
 NETWORKS = ("dense", "convolution")
@@ -205,10 +205,23 @@ class TupleNetwork(nn.Module):
         return torch.cat((parts["n2"](scores.sigmoid()), scores), dim=2)
 
 
+class ChannelsLast(nn.Conv2d):
+    """A convolution that is computed with channels last: on one channel three times as fast.
+
+    Weights and their gradients stay contiguous, as an optimizer expects them.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the convolution of images, shape `(n, channels, height, width)`."""
+        weight = self.weight.flatten(1).view_as(self.weight)  # else its gradient has other strides
+        weight = weight.clone(memory_format=torch.channels_last)
+        return nn.functional.conv2d(images, weight, self.bias, padding=self.padding)
+
+
 def _convolution() -> nn.Module:
     convolutions = (
-        *(nn.Unflatten(1, (1, SIDE, SIDE)), nn.Conv2d(1, 16, 5, padding=2), nn.MaxPool2d(2)),
-        *(nn.Conv2d(16, 16, 5, padding=2), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Unflatten(1, (1, SIDE, SIDE)), ChannelsLast(1, 16, 5, padding=2), nn.MaxPool2d(2)),
+        *(ChannelsLast(16, 16, 5, padding=2), nn.MaxPool2d(2), nn.Flatten()),
     )
     return nn.Sequential(*convolutions, relu_network(7 * 7 * 16, 50, 100, 1))
 

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
-from gradbench.networks import Constant, initialise, relu_network
-from gradbench.scenario import Batch, Factory, Scenario, Target
-from gradbench.scenarios.elimination import Elimination
+from gradbench.scenarios.base import Batch, Factory, Scenario, Target
+from gradbench.scenarios.components.elimination import Elimination
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import Constant, initialise, relu_network
 
 APPROACHES = ("gradient", "elimination")
 EXHAUSTIVE = 12

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
-from gradbench.networks import Constant, initialise, relu_network
-from gradbench.scenario import Batch, Factory, Scenario, Target
+from gradbench.scenarios.base import Batch, Factory, Scenario, Target
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import Constant, initialise, relu_network
 
 HELD_OUT = 4096
 WAVES = ("cosine", "square")

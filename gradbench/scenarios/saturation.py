@@ -1,4 +1,4 @@
-"""Vanishing and dying: flat regions that depth or a bias opens (beyond the paper's section 5)."""
+"""Deep sigmoids and dying ReLUs: flat regions from depth or bias (beyond the paper's section 5)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gradbench.draws import Draws
-from gradbench.networks import Constant, initialise, relu_network
-from gradbench.scenario import Batch, Scenario, Target
+from gradbench.scenarios.base import Batch, Scenario, Target
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import Constant, initialise, relu_network
 
 APPROACHES = ("sigmoid", "dying")
 HELD_OUT = 4096

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradbench.draws import Draws
-from gradbench.networks import Constant, initialise, relu_network
-from gradbench.scenario import Batch, Factory, Scenario, Target
-from gradbench.scenarios.isotron import GLMtron, Isotron
-from gradbench.scenarios.staircase import (
+from gradbench.scenarios.base import Batch, Factory, Scenario, Target
+from gradbench.scenarios.components.isotron import GLMtron, Isotron
+from gradbench.scenarios.components.staircase import (
     LEVELS,
     Staircase,
     index,
@@ -20,6 +18,8 @@ from gradbench.scenarios.staircase import (
     sigmoids,
     staircase,
 )
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import Constant, initialise, relu_network
 
 HELD_OUT = 10_240
 SHOWN = 100
@@ -144,7 +144,7 @@ class Steps(Scenario):
         return network
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Any network in the place of the deep ones: the others are single units."""
+        """Any network may replace the deep ones; the others are single units."""
         sizes = {"end-to-end": 1, "multi-class": len(LEVELS)}
         if self.approach not in sizes:
             return None

@@ -10,11 +10,23 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PUBLISHED = re.compile(r"^\| `([\w-]+)` \| `(\w+:\w+)` \|$", re.MULTILINE)
+"""Rows of docs/optimizers.md: a package of the registry, and the spec of an optimizer in it."""
+
+RUNS = {
+    "tuned": "-k parity-d5 --gb-seeds=2 --gb-tune=3",
+    "together": "-k dying-bias0 --gb-seeds=2 --gb-tune=0 --gb-engine=inline",
+    "alone": "-k dying-bias0 --gb-seeds=2 --gb-tune=0 --gb-engine=inline --gb-stack=off",
+}
+"""Runs of the published optimizers: tuned, as by default; and untuned, by the default path and one
+trial after another."""
+
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"^```python\n(# (\S+\.py)\n.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -113,3 +125,28 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (bench,) = [line for line in commands(ROOT / "README.md") if line.startswith("make bench")]
     run([bench], folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def published(
+    start: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future]:
+    """The folder of the runs of published optimizers, and their specs, as a future.
+
+    The runs begin when this is first requested; they and the tests of pages share the cores.
+    """
+    folder = tmp_path_factory.mktemp("published")
+    binaries = start[0] / ".venv" / "bin"
+    rows = PUBLISHED.findall((ROOT / "docs" / "optimizers.md").read_text())
+    run([f"pip install -q {' '.join(name for name, _ in rows)}"], folder, binaries=binaries)
+    specs = [spec for _, spec in rows]
+    named = " ".join(f"--optimizer={spec}" for spec in specs)
+
+    def runs() -> tuple[Path, list[str]]:
+        for name, options in RUNS.items():
+            line = f"gradbench run {named} {options} --gb-probes=none --gb-gate=record"
+            run([f"{line} --gb-report-dir={name}"], folder, binaries=binaries)
+        return folder, specs
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(runs)

@@ -40,6 +40,7 @@ def test_a_new_user_follows_the_first_page_to_the_letter(start):
     assert (folder / "reports" / "latest" / "report.html").is_file()
 
 
+@pytest.mark.usefixtures("published")  # whose runs go on meanwhile
 def test_the_page_of_that_run_works(start, browser, use_every_control):
     folder, _ = start
     use_every_control(browser, folder / "reports" / "latest")

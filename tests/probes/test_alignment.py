@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from gradbench.networks import relu_network
 from gradbench.probes import alignment_in_function, alignment_in_parameters, gradient_alignment
-from gradbench.probes.gradients import twin
+from gradbench.probes.gradients import float64_copy
+from gradbench.scenarios.networks import relu_network
 
 
 def square(outputs, labels):
@@ -21,7 +21,7 @@ def problem():
 
 
 def descent(network, batch):
-    return -twin(network, square).gradient(batch).detach()
+    return -float64_copy(network, square).gradient(batch).detach()
 
 
 def flat(network):
@@ -50,7 +50,7 @@ def test_in_function_space_it_is_what_a_small_step_does(problem):
     network, solution, batch = problem
     step = descent(network, batch)
     found = alignment_in_function(network, square, solution, batch, step).value
-    of = twin(network, square)
+    of = float64_copy(network, square)
     x = batch[0].double()
     before = of.network(x)[:, 0].detach()
     with torch.no_grad():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from gradbench.draws import Draws
-from gradbench.networks import relu_network
 from gradbench.probes import condition_number, effective_condition_number, spectrum
 from gradbench.probes.curvature import GaussNewton, Spectrum, lanczos
-from gradbench.probes.gradients import twin
+from gradbench.probes.gradients import float64_copy
 from gradbench.report.rows import reading
 from gradbench.scenarios.allocation import Allocation
 from gradbench.scenarios.curves import Curves, inverse, slopes_to_values
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import relu_network
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 
@@ -54,7 +54,7 @@ def test_products_are_those_of_the_dense_matrix(loss):
     x = torch.randn(7, 4, dtype=DOUBLE)
     y = torch.randint(3, (7, 1)).double().expand(7, 3)
     matrix = dense(network, loss, x, y)
-    product = GaussNewton(twin(network, loss), (x, y)).product
+    product = GaussNewton(float64_copy(network, loss), (x, y)).product
     for _ in range(3):
         v = torch.randn(len(matrix), dtype=DOUBLE)
         assert torch.allclose(product(v), matrix @ v, atol=1e-10)

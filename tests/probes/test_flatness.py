@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from gradbench.draws import Draws
-from gradbench.networks import relu_network
 from gradbench.probes import flatness
 from gradbench.probes.flatness import gain
+from gradbench.scenarios.components.staircase import sigmoid_slope, staircase
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.networks import relu_network
 from gradbench.scenarios.saturation import Saturation
-from gradbench.scenarios.staircase import sigmoid_slope, staircase
 from gradbench.scenarios.steps import Steps
 
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from gradbench.draws import Draws
 from gradbench.probes import (
     condition_number,
     effective_condition_number,
@@ -15,6 +14,7 @@ from gradbench.probes import (
     signal_to_noise,
     variance_over_targets,
 )
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.saturation import Saturation
 

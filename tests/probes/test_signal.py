@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-from gradbench.draws import Draws
 from gradbench.probes import (
     batches_signal_to_noise,
     published_signal_to_noise,
@@ -15,10 +14,11 @@ from gradbench.probes import (
     signal_to_noise,
     tuples,
 )
-from gradbench.probes.gradients import squared_norms, twin
+from gradbench.probes.gradients import float64_copy, squared_norms
 from gradbench.probes.signal import ratio, squared_mean
 from gradbench.probes.tuple_signal import last_weights
 from gradbench.scenarios.allocation import Allocation
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
 
@@ -180,7 +180,7 @@ def test_the_pooled_gradient_is_that_of_all_tuples(monkeypatch, approach, k, hal
     scenario = LineTuples(approach=approach, k=k)
     network = scenario.network(Draws(2))
     assert tuples.applies(scenario, network)
-    of, pools = twin(network, scenario.loss, "n1."), tuples.Pools(3, k, half)
+    of, pools = float64_copy(network, scenario.loss, "n1."), tuples.Pools(3, k, half)
     wanted = of.gradient(every_tuple(pools))
     found = tuples.pooled_gradient(of, scenario, pools)
     assert torch.allclose(found, wanted, atol=1e-12)
@@ -191,7 +191,7 @@ def test_coarse_bins_are_finer_than_a_pools_own_noise():
     torch.manual_seed(1)
     scenario = LineTuples(k=3)
     network = scenario.network(Draws(1))
-    of = twin(network, scenario.loss, last_weights(network))
+    of = float64_copy(network, scenario.loss, last_weights(network))
     first, second = (tuples.Pools(seed, 3, 12) for seed in (3, 4))
     exact = of.gradient(every_tuple(first))
     binned = (tuples.pooled_gradient(of, scenario, first) - exact).norm()
@@ -309,7 +309,7 @@ def test_the_interval_of_pools_holds_the_truth_as_often_as_it_says(approach, k):
     scenario = LineTuples(approach=approach, k=k)
     network = scenario.network(Draws(0))
     prefix = "" if approach == "end-to-end" else last_weights(network)
-    of = twin(network, scenario.loss, last_weights(network))
+    of = float64_copy(network, scenario.loss, last_weights(network))
     pools = [tuples.Pools(10**6 + i, k, 6000) for i in range(12)]
     rows = torch.stack([tuples.pooled_gradient(of, scenario, each) for each in pools])
     batch = scenario.sample({}, 10_000, Draws(7))

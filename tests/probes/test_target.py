@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from gradbench.draws import Draws
 from gradbench.probes import parity_profile, target, target_signal, variance_over_targets
-from gradbench.scenario import Scenario
+from gradbench.scenarios.base import Scenario
 from gradbench.scenarios.curves import Curves
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 

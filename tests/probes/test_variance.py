@@ -7,16 +7,16 @@ import pytest
 import torch
 from scipy.linalg import hadamard
 
-from gradbench.draws import Draws
-from gradbench.networks import relu_network
 from gradbench.probes import parity_profile, parity_variance, variance_over_targets, waves
 from gradbench.probes.directions import towards_units, weighted_variance
-from gradbench.probes.gradients import Twin, squared_norms, twin
+from gradbench.probes.gradients import NetworkCopy, float64_copy, squared_norms
 from gradbench.probes.parities import every_input, half_gap, walsh_hadamard
 from gradbench.probes.reading import Z95, mean_error
 from gradbench.probes.variance import scale_of
-from gradbench.scenario import Scenario
+from gradbench.scenarios.base import Scenario
+from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.line_tuples import LineTuples
+from gradbench.scenarios.networks import relu_network
 from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.periodic import Periodic
 
@@ -282,11 +282,13 @@ def test_the_scale_of_many_outputs_is_their_sum_on_average():
     torch.manual_seed(0)
     ratios = []
     for _ in range(20):
-        of = twin(relu_network(4, 10, 9), hinge)
+        of = float64_copy(relu_network(4, 10, 9), hinge)
         batch = (torch.randn(320, 4), torch.zeros(320))
         found, off, _ = scale_of(of, batch)
         exact = sum(
-            squared_norms(Twin(of.network, lambda p, _, i=i: p[:, i], of.parameters), batch)[0]
+            squared_norms(NetworkCopy(of.network, lambda p, _, i=i: p[:, i], of.parameters), batch)[
+                0
+            ]
             for i in range(9)
         )
         ratios.append((found / exact.mean().item() - 1) / off)

@@ -23,16 +23,18 @@ def run(record, optimizers, cases):
             one.family = ("uninformative", "flatness")[case % 2]
             one.outcome = "news" if case == 0 and index == 0 else "passed"
             one.ladder, one.setting = ["n"], {"n": case}
-            looks = [round(1.26**i) for i in range(28)]
+            evaluation_steps = [round(1.26**i) for i in range(28)]
             for trial in one.trials:
                 trial["gradient_evaluations"] = 600
-                trial["curve"] = [[x, 1 - math.exp(-x / (50 + case)), 0.5] for x in looks]
+                trial["curve"] = [
+                    [x, 1 - math.exp(-x / (50 + case)), 0.5] for x in evaluation_steps
+                ]
             one.tuning = [
                 {"lr": 10.0**-i, "seed": -1, "score": i / 5, "status": "solved"} for i in range(5)
             ]
             one.informativeness = [
                 {"probe": "gain", "evaluations": x, "value": 0.1, "error": 0.01, "resolved": True}
-                for x in looks[::7]
+                for x in evaluation_steps[::7]
             ]
             made.append(one)
     return made

@@ -7,8 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 from gradbench.cli import main
-from gradbench.record import to_json
 from gradbench.report import figures
+from gradbench.results.record import to_json
 
 
 @pytest.fixture

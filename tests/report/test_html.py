@@ -7,8 +7,8 @@ from dataclasses import asdict
 import pytest
 
 from gradbench.cli import main
-from gradbench.record import to_json
 from gradbench.report import html
+from gradbench.results.record import to_json
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -117,7 +117,7 @@ def test_a_run_json_that_says_little_is_no_error(saved, record, said):
 
 def test_the_sessions_own_page_is_the_one_written_again(pytester):
     """A suite of one case, by an optimizer that evaluates forward only."""
-    from gradbench.discover import suites
+    from gradbench.protocol.discovery import suites
 
     result = pytester.runpytest_subprocess(
         str(suites() / "test_parity.py"), "-k", "d5", "--optimizer=es:lr=0.1", "--gb-seeds=2"

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
+from gradbench.analysis.statistics import running_time, share_interval
 from gradbench.report.bands import band, spent
 from gradbench.report.frontier import ladders
 from gradbench.report.rows import distinct, remarks
 from gradbench.report.view import arrivals, result, view
-from gradbench.statistics import running_time, share_interval
 
 PARITY = {"scenario": "parity", "family": "uninformative", "ladder": ["d", "weight"]}
 

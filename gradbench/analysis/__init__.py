@@ -1,0 +1,1 @@
+"""Statistics over records: comparison of optimizers, baselines, history."""

@@ -1,0 +1,206 @@
+"""Compares a run with a recorded baseline: what got worse beyond the spread of the seeds.
+
+Seeds are paired: the same targets and data under the old and the new optimizer. The evidence is
+pooled per family, one one-sided sign-flip test each at `LEVEL` over the number of families, so that
+a run of unchanged behaviour fails at most once in twenty; problems and seeds flip as one over their
+approaches (they share targets and data). Equal trajectories need no statistics.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gradbench.analysis.comparison import (
+    NotComparableError,
+    check_alike,
+    clusters,
+    decisive,
+    log_ratios,
+    usable,
+)
+from gradbench.analysis.statistics import sign_flip
+from gradbench.results.outcome import contradicted
+from gradbench.results.record import Record, Status, from_data, to_json
+from gradbench.text import from_json, write_whole
+
+LEVEL = 0.05
+BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
+FAMILIES = 4
+"""Tests in a run: one per family, each at LEVEL / FAMILIES."""
+
+
+class BaselineError(ValueError):
+    """A baseline that cannot be read or written; its message is one line."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A recorded run: what decides comparability, and its records."""
+
+    about: dict[str, Any]
+    records: list[Record]
+
+    def of(self, optimizer: str) -> list[Record]:
+        """Return the records of one optimizer."""
+        return [record for record in self.records if record.optimizer == optimizer]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One family under one optimizer, new against old.
+
+    `ratio` is the geometric mean over cases and seeds of the new evaluations over the old ones,
+    unsolved at the budget: above 1 is worse. `worse` are the cases that carry it, worst first, with
+    their own ratios. `pairs` counts problems and seeds, `p` is one-sided, for getting worse; 1.0
+    where everything is equal.
+    """
+
+    family: str
+    optimizer: str
+    cases: int
+    ratio: float
+    p: float
+    pairs: int
+    worse: tuple[tuple[str, float], ...]
+
+    @property
+    def regressed(self) -> bool:
+        """Whether it got worse beyond what the seeds' spread explains."""
+        return self.p <= self.level
+
+    @property
+    def level(self) -> float:
+        """The p-value at which a family fails."""
+        return LEVEL / FAMILIES
+
+
+def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:
+    """Write a run as a baseline: one JSON file, whole or not at all.
+
+    Raises BaselineError where it cannot be written.
+    """
+    data = about | {"cases": [asdict(record) for record in records]}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, to_json(data, indent=1) + "\n")
+    except OSError as error:
+        raise BaselineError(f"cannot write the baseline {path}: {error.strerror}") from None
+
+
+def load(path: Path) -> Baseline:
+    """Read a baseline.
+
+    Raises BaselineError where the file is none.
+    """
+    try:
+        data = from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BaselineError(
+            f"there is no baseline {path}; --gb-update-baseline writes one"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BaselineError(f"{path} is no baseline ({type(error).__name__})") from None
+    if not isinstance(data, dict) or not isinstance(data.get("cases"), list):
+        raise BaselineError(f"{path} is no baseline: it has no list of cases")
+    records: list[Record] = []
+    seen: set[tuple[str, str]] = set()
+    for number, entry in enumerate(data["cases"], start=1):
+        try:
+            record = _checked(entry, seen)
+        except ValueError as error:
+            raise BaselineError(f"{path} is no baseline: case {number}: {error}") from None
+        seen.add((record.case, record.optimizer))
+        records.append(record)
+    return Baseline({name: value for name, value in data.items() if name != "cases"}, records)
+
+
+def _checked(entry: Any, seen: set[tuple[str, str]]) -> Record:  # noqa: ANN401
+    """Return the record that an entry holds; raises ValueError where it cannot be one."""
+    record = from_data(entry)
+    if why := contradicted(record):
+        raise ValueError(f"not a record ({why})")
+    if (record.case, record.optimizer) in seen:
+        raise ValueError(f"a second record of {record.case} by {record.optimizer}")
+    return record
+
+
+def check(about: dict[str, Any], baseline: Baseline) -> None:
+    """Raise NotComparableError if a run cannot be compared with the baseline."""
+    ours, theirs = decisive(about), decisive(baseline.about)
+    said = [
+        f"{n} {ours[n]} here, {theirs[n]} in the baseline" for n in ours if ours[n] != theirs[n]
+    ]
+    if said:
+        raise NotComparableError(f"not comparable with the baseline: {', '.join(said)}")
+
+
+def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Record]) -> Change:
+    """Hold one family's records against the baseline's, for cases and seeds that both have.
+
+    Raises NotComparableError where a case of one name is another problem, or has another budget or
+    target.
+    """
+    ours, theirs = usable(new), usable(old)
+    shared = [case for case, record in ours.items() if case in theirs and record.family == family]
+    for case in shared:
+        check_alike(ours[case], theirs[case], "here", "in the baseline")
+    logs = {case: log_ratios(ours[case], theirs[case]) for case in shared}
+    shared = [case for case in shared if logs[case]]
+    means = {case: sum(v.values()) / max(1, len(v)) for case, v in logs.items()}
+    mean = sum(means.values()) / max(1, len(means))
+    worse = sorted(((c, math.exp(m)) for c, m in means.items() if m > 0), key=lambda pair: -pair[1])
+    pairs = clusters(shared, logs, ours)
+    return Change(
+        family=family,
+        optimizer=optimizer,
+        cases=len(shared),
+        ratio=math.exp(mean),
+        p=sign_flip(pairs, greater=True),
+        pairs=len(pairs),
+        worse=tuple(worse),
+    )
+
+
+def lost(new: Sequence[Record], old: Sequence[Record]) -> list[str]:
+    """Return a line for each case that was solved on some seed and is now broken."""
+    before = {record.case: record for record in old}
+    found = []
+    for record in new:
+        was = before.get(record.case)
+        broken = next((s for s in BROKEN if s in record.statuses), None)
+        if broken is not None and was is not None and was.solved > 0:
+            found.append(
+                f"{record.optimizer}: {record.case} is {broken} ({record.reason}); the baseline "
+                f"has it solved on {was.solved} of {was.seeds} seeds"
+            )
+    return found
+
+
+def merged(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return what a baseline is to hold, and the items of the run that are not in it.
+
+    What crashed is not recorded, nor what is unsupported where it was solved before.
+    """
+    before = {(record.case, record.optimizer): record for record in old}
+    left = [
+        record
+        for record in new
+        if Status.CRASHED in record.statuses
+        or (
+            Status.UNSUPPORTED in record.statuses
+            and (was := before.get((record.case, record.optimizer))) is not None
+            and was.solved > 0
+        )
+    ]
+    out = set(map(id, left))
+    fit = {(r.case, r.optimizer): r for r in new if id(r) not in out}
+    kept = [record for name, record in before.items() if name not in fit]
+    return [*kept, *fit.values()], [f"{r.case}[{r.optimizer}]" for r in left]
+
+
+def strangers(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """Return the cases that only the run has, and those that only the baseline has."""
+    ours, theirs = ({f"{r.case}[{r.optimizer}]": None for r in rs} for rs in (new, old))
+    return [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]

@@ -1,0 +1,248 @@
+"""Compares two runs, paired by case and seed, case by case and pooled over cases."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gradbench.analysis.statistics import geometric_mean, holm, sign_flip
+from gradbench.results.record import Record, Status, differing
+
+SAME = ("protocol", "preset", "tuning", "dtype")
+"""What two runs must share to be comparable, besides the kind of device; the sizes of the cases
+follow from the preset."""
+
+LEVEL = 0.05
+
+FLOOR = 1
+"""Evaluations that a ratio counts at the least: a start at the target takes none, and no ratio is
+made of nothing."""
+
+
+class NotComparableError(ValueError):
+    """Two runs that say nothing about each other; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case under A and B. Ratios are A's evaluations over B's: below 1, A is faster.
+
+    A seed is won by who reaches the target with fewer evaluations, unsolved counting as never.
+    `ratio` is the geometric mean over the seeds that both solved, None where there are none. `p` is
+    that of the sign-flip test on the logarithms of the evaluations (at least `FLOOR`), unsolved at
+    the budget; `holm` is adjusted for the number of cases.
+    """
+
+    case: str
+    family: str
+    seeds: int
+    solved_a: int
+    solved_b: int
+    wins: int
+    ties: int
+    losses: int
+    ratio: float | None
+    p: float
+    holm: float
+    step_time: float | None
+
+
+@dataclass(frozen=True)
+class Family:
+    """The cases of one family pooled; the same problem under several approaches counts once."""
+
+    family: str
+    cases: int
+    wins: int
+    ties: int
+    losses: int
+    ratio: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B. `ratio` is the geometric mean over families, `interval` its 95 % t interval."""
+
+    a: str
+    b: str
+    cases: tuple[Case, ...]
+    families: tuple[Family, ...]
+    ratio: float
+    interval: tuple[float, float]
+    p: float
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    tuned: tuple[bool, bool]
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return asdict(self)
+
+
+def comparable(a: dict[str, Any], b: dict[str, Any]) -> None:
+    """Raise NotComparableError where two runs' settings differ in what decides their numbers."""
+    ours, theirs = decisive(a), decisive(b)
+    for name, value in ours.items():
+        if value != theirs[name]:
+            raise NotComparableError(
+                f"not comparable: {name} is {value} in A and {theirs[name]} in B; run both alike"
+            )
+
+
+def decisive(about: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a run's settings another run must share to be compared with it."""
+    device = about.get("device")
+    kind = device.get("type") if isinstance(device, dict) else None
+    return {name: about.get(name) for name in SAME} | {"device": kind}
+
+
+def compare(
+    a: Sequence[Record],
+    b: Sequence[Record],
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    timed: bool = True,
+) -> Comparison:
+    """Compare two optimizers' records, paired by case and seed.
+
+    `timed` says whether their step times may be compared: one machine, one torch.
+    Learners and what was unsupported in either are left out. Raises NotComparableError where no
+    case is left, or the same case has another setting or budget.
+    """
+    ours, theirs = usable(a), usable(b)
+    shared = [case for case in ours if case in theirs]
+    if not shared:
+        raise NotComparableError("not comparable: no case was run by both")
+    for case in shared:
+        check_alike(ours[case], theirs[case], "in A", "in B")
+    logs = {case: log_ratios(ours[case], theirs[case]) for case in shared}
+    values = [sign_flip(list(logs[case].values())) for case in shared]
+    adjusted = holm(values)
+    rows = tuple(
+        _row(ours[case], theirs[case], p, h, timed=timed)
+        for case, p, h in zip(shared, values, adjusted, strict=True)
+    )
+    names_of = list(dict.fromkeys(row.family for row in rows))
+    families = tuple(_family(name, rows, logs, ours) for name in names_of)
+    ratio, low, high = geometric_mean([math.log(family.ratio) for family in families])
+    return Comparison(
+        *names,
+        rows,
+        families,
+        ratio,
+        (low, high),
+        sign_flip(clusters(shared, logs, ours)),
+        tuple(case for case in ours if case not in theirs),
+        tuple(case for case in theirs if case not in ours),
+        (any(r.tuning for r in a), any(r.tuning for r in b)),
+    )
+
+
+def usable(records: Sequence[Record]) -> dict[str, Record]:
+    """Return one optimizer's records by case, without learners and what was unsupported."""
+    return {
+        record.case: record
+        for record in records
+        if record.expectation != "learner"
+        and record.trials
+        and Status.UNSUPPORTED not in record.statuses
+    }
+
+
+def check_alike(a: Record, b: Record, where_a: str, where_b: str) -> None:
+    """Raise NotComparableError where two records of one case are not of the same problem."""
+    if name := differing(a, b):
+        raise NotComparableError(
+            f"not comparable: {name} of {a.case} is {getattr(a, name)} {where_a} and "
+            f"{getattr(b, name)} {where_b}"
+        )
+
+
+def _times(record: Record) -> dict[int, float]:
+    """Return each seed's evaluations to the target; infinite where it was not reached."""
+    times = {t["seed"]: t["evaluations_to_target"] for t in record.trials}
+    return {seed: math.inf if time is None else time for seed, time in times.items()}
+
+
+def log_ratios(a: Record, b: Record) -> dict[int, float]:
+    """Return log of A's over B's evaluations per seed, unsolved counted at the budget."""
+    ours, theirs = _times(a), _times(b)
+    return {
+        seed: _log(min(ours[seed], a.budget), min(theirs[seed], b.budget))
+        for seed in ours
+        if seed in theirs
+    }
+
+
+def _log(a: float, b: float) -> float:
+    """Return the logarithm of a ratio of evaluations, each at least `FLOOR`."""
+    return math.log(max(a, FLOOR) / max(b, FLOOR))
+
+
+def _row(a: Record, b: Record, p: float, adjusted: float, *, timed: bool) -> Case:
+    ours, theirs = _times(a), _times(b)
+    seeds = [seed for seed in ours if seed in theirs]
+    both = [s for s in seeds if math.isfinite(ours[s]) and math.isfinite(theirs[s])]
+    logs = [_log(ours[s], theirs[s]) for s in both]
+    return Case(
+        case=a.case,
+        family=a.family,
+        seeds=len(seeds),
+        solved_a=sum(math.isfinite(ours[s]) for s in seeds),
+        solved_b=sum(math.isfinite(theirs[s]) for s in seeds),
+        wins=sum(ours[s] < theirs[s] for s in seeds),
+        ties=sum(ours[s] == theirs[s] for s in seeds),
+        losses=sum(ours[s] > theirs[s] for s in seeds),
+        ratio=math.exp(sum(logs) / len(logs)) if logs else None,
+        p=p,
+        holm=adjusted,
+        step_time=_step_time(a, b) if timed else None,
+    )
+
+
+def _step_time(a: Record, b: Record) -> float | None:
+    """Return the ratio of median steps where clock and device agree and neither was contended."""
+    if any(a.timing.get(name) != b.timing.get(name) for name in ("clock", "device")):
+        return None
+    if a.timing.get("contended") or b.timing.get("contended"):
+        return None
+    ours, theirs = ((r.timing.get("seconds_per_step") or {}).get("median") for r in (a, b))
+    if ours is None or theirs is None or theirs <= 0:
+        return None
+    return float(ours / theirs)
+
+
+def clusters(
+    cases: Sequence[str], logs: dict[str, dict[int, float]], records: dict[str, Record]
+) -> list[float]:
+    """Return one sum per problem and seed: approaches share targets and data, so they flip as one.
+
+    Each case weighs alike.
+    """
+    sums: dict[tuple[str, str, int], float] = {}
+    for case in cases:
+        record = records[case]
+        for seed, value in logs[case].items():
+            key = (record.scenario, repr(sorted(record.setting.items())), seed)
+            sums[key] = sums.get(key, 0.0) + value
+    return list(sums.values())
+
+
+def _family(
+    name: str,
+    rows: Sequence[Case],
+    logs: dict[str, dict[int, float]],
+    records: dict[str, Record],
+) -> Family:
+    mine = [row for row in rows if row.family == name]
+    means = [sum(logs[row.case].values()) / max(1, len(logs[row.case])) for row in mine]
+    return Family(
+        family=name,
+        cases=len(mine),
+        wins=sum(row.wins for row in mine),
+        ties=sum(row.ties for row in mine),
+        losses=sum(row.losses for row in mine),
+        ratio=math.exp(sum(means) / len(means)),
+        p=sign_flip(clusters([row.case for row in mine], logs, records)),
+    )

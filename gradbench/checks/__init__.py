@@ -1,0 +1,1 @@
+"""Conformance: whether an optimizer is usable, and whether a case is provable."""

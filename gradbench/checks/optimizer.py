@@ -1,0 +1,312 @@
+"""Conformance checks of an optimizer, each in seconds: `gradbench check SPEC`.
+
+`gradbench check SPEC` prints them; `parametrize_with_checks` has them in a test suite of one's own.
+"""
+
+import copy
+import inspect
+import sys
+import unittest
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+
+from gradbench.checks.options import STEPS as STEPS_TRIED
+from gradbench.checks.options import without_effect
+from gradbench.isolation.canary import difference, train_briefly
+from gradbench.isolation.leftovers import Before
+from gradbench.optimizers.detection import quiet
+from gradbench.optimizers.factory import UnsupportedError, resolve
+from gradbench.results.record import Status, TrialResult
+from gradbench.scenarios.saturation import Saturation
+from gradbench.training.loop import Training
+from gradbench.training.random_streams import isolated
+from gradbench.training.runner import run, run_trial
+from gradbench.training.trial import Trial
+
+STEPS = 60
+HALF = 5
+BESIDE = 300
+
+
+class CheckError(AssertionError):
+    """What a check found wrong, in one line."""
+
+
+class NotCheckedError(unittest.SkipTest):
+    """Why a check has nothing to say here."""
+
+
+Check = Callable[[str], str]
+"""Takes a spec; returns what it saw, raises CheckError or NotCheckedError."""
+
+
+def _trial(spec: str, **changes: Any) -> Trial:  # noqa: ANN401
+    """Return a small least-squares problem on a network of one hidden layer."""
+    standard: dict[str, Any] = {"budget": STEPS, "batch": 32, "target_score": 2.0}
+    scenario = Saturation(approach="dying", n=4, bias=0.0)
+    return Trial(scenario=scenario, optimizer=spec, **(standard | changes))
+
+
+def _run(spec: str, **changes: Any) -> TrialResult:  # noqa: ANN401
+    result = run_trial(_trial(spec, **changes))
+    if result.status == Status.UNSUPPORTED:
+        raise NotCheckedError(f"unsupported: {result.reason}")
+    if result.status == Status.CRASHED:
+        raise CheckError(f"crashed: {result.reason}")
+    return result
+
+
+def constructs(spec: str) -> str:
+    """Construct it, and see what it asks of the training loop."""
+    requirements = resolve(spec).requirements
+    asked = [name for name, value in vars(requirements).items() if value]
+    return f"needs {', '.join(asked)}" if asked else "needs gradients and step()"
+
+
+def supports_a_network(spec: str) -> str:
+    """Accept the parameters of a network with matrices and biases."""
+    try:
+        result = _run(spec, budget=1)
+    except NotCheckedError as error:
+        raise CheckError(str(error)) from None
+    counted = result.gradient_evaluations + result.forward_evaluations
+    return f"evaluations in the first step: {counted}"
+
+
+def moves_parameters(spec: str) -> str:
+    """Change the parameters."""
+    result = _run(spec)
+    if "parameters did not move" in result.notes:
+        raise CheckError(f"the parameters are where they were after {STEPS} evaluations")
+    return f"after {STEPS} evaluations"
+
+
+def lowers_a_loss(spec: str) -> str:
+    """Lower the loss of a least-squares problem at the rate that it comes with."""
+    losses = [loss for _, _, loss in _run(spec, budget=10 * STEPS).curve]
+    best = min(losses)
+    if not best < losses[0]:
+        raise CheckError(f"the loss began at {losses[0]:.3g} and was never lower")
+    return f"from {losses[0]:.3g} to {best:.3g} at best in {10 * STEPS} evaluations"
+
+
+def counts_evaluations(spec: str) -> str:
+    """Spend what is counted: every pass through the network is in the record."""
+    with isolated(_trial(spec)):
+        result = TrialResult(0, Status.UNSOLVED)
+        try:
+            training = Training(_trial(spec), result).build_optimizer()
+        except UnsupportedError as error:
+            raise NotCheckedError(f"unsupported: {error}") from None
+        passes = 0
+
+        def count(*_: object) -> None:
+            nonlocal passes
+            passes += 1
+
+        training.network.register_forward_hook(count)
+        training.mode("train")
+        for inputs, labels in training.batches.take(HALF):
+            training.step(inputs, labels)
+    counted = result.gradient_evaluations + result.forward_evaluations
+    if counted != passes:
+        raise CheckError(f"{passes} passes through the network, {counted} counted")
+    if not counted:
+        raise CheckError("a step evaluates nothing")
+    return f"{counted} in {HALF} steps"
+
+
+def repeats(spec: str) -> str:
+    """Give the same numbers to the bit when run again."""
+    first, second = _run(spec), _run(spec)
+    if first.curve != second.curve:
+        raise CheckError("two runs of one trial differ")
+    return "two runs are equal to the bit"
+
+
+def leaves_nothing_behind(spec: str) -> str:
+    """Leave the process as it was: what is found is put back, where that is possible."""
+    sign, before = train_briefly(), Before()
+    trouble: Exception | None = None
+    try:
+        _run(spec, budget=HALF)
+    except Exception as error:  # noqa: BLE001  # what it leaves may be what broke it
+        trouble = error
+    back, stuck = before.left()
+    different = difference(sign, train_briefly())
+    if found := [*back, *stuck, *([different] if different else [])]:
+        raise CheckError(f"left behind: {', '.join(found)}")
+    if trouble is not None:
+        raise trouble
+    return "settings, hooks, functions, threads, and what a short training by SGD comes to"
+
+
+def resumes(spec: str) -> str:
+    """Go on from its `state_dict` to the same numbers to the bit."""
+    with isolated(_trial(spec)):
+        try:
+            results = (TrialResult(0, Status.UNSOLVED) for _ in "ab")
+            whole, again = (Training(_trial(spec), result).build_optimizer() for result in results)
+        except UnsupportedError as error:
+            raise NotCheckedError(f"unsupported: {error}") from None
+        for training in (whole, again):
+            training.mode("train")
+        batches = whole.batches.take(1) * (2 * HALF)  # one batch: some diverge on changing ones
+        for batch in batches[:HALF]:
+            whole.step(*batch)
+        weights, random = copy.deepcopy(whole.network.state_dict()), torch.get_rng_state()
+        state = copy.deepcopy(whole.optimizer.state_dict())
+        again.spent, schedules = whole.spent, [s.state_dict() for s in whole.schedules]
+        for batch in batches[HALF:]:
+            whole.step(*batch)
+        again.network.load_state_dict(weights)
+        try:
+            again.optimizer.load_state_dict(state)
+        except Exception as error:  # noqa: BLE001  # whatever it raises, it does not load
+            raise CheckError(f"load_state_dict: {type(error).__name__}: {error}") from None
+        for schedule, kept in zip(again.schedules, schedules, strict=True):
+            schedule.load_state_dict(kept)
+        torch.set_rng_state(random)
+        for batch in batches[HALF:]:
+            again.step(*batch)
+        same = all(map(torch.equal, whole.network.parameters(), again.network.parameters()))
+    if not same:
+        raise CheckError("it goes on otherwise than it would have: its state_dict is not whole")
+    return f"{HALF} steps after the round trip are equal to the bit"
+
+
+def trains_alike_beside_others(spec: str) -> str:
+    """Train to the same numbers by default, beside other trials, as one trial at a time.
+
+    For 300 steps, in float64 where that works: another order of sums is all that may differ.
+    """
+    for dtype in ("float64", "float32"):
+        trials = [_trial(spec, seed=seed, budget=BESIDE, dtype=dtype) for seed in range(3)]
+        alone, found = run(trials, stack="off"), run(trials)
+        if any(result.status is not Status.CRASHED for result in alone):
+            break
+    tolerance = 1e-6 if dtype == "float64" else 0.05
+    for one, other in zip(alone, found, strict=True):
+        if one.status is not other.status:
+            raise CheckError(f"{one.status} by itself, {other.status} beside others")
+        for (spent, _, loss), (_, _, beside) in zip(one.curve, other.curve, strict=False):
+            if abs(loss - beside) > tolerance * max(1.0, abs(loss)):
+                raise CheckError(
+                    f"loss {loss:.6g} by itself, {beside:.6g} beside others at {spent}"
+                )
+    together = found[0].path != "alone"
+    return f"{'on a stack' if together else 'one trial at a time'}, {BESIDE} steps in {dtype}"
+
+
+def options_matter(spec: str) -> str:
+    """Take steps that each option of its constructor changes."""
+    dead, tried = without_effect(resolve(spec))
+    if dead:
+        raise NotCheckedError(f"without effect in {STEPS_TRIED} steps: {', '.join(dead)}")
+    return f"{tried} options change its steps"
+
+
+def has_nothing_left_to_call(spec: str) -> str:
+    """Have no public method of its own that the training loop does not call."""
+    cls = resolve(spec).cls
+    own: dict[str, object] = {}
+    for base in cls.__mro__:
+        if base is torch.optim.Optimizer or base.__module__.startswith("torch."):
+            break
+        own |= {k: v for k, v in vars(base).items() if k not in own}
+    methods = {
+        name: value.__wrapped__ if hasattr(value, "__wrapped__") else value
+        for name, value in own.items()
+        if inspect.isfunction(value)
+        and not name.startswith("_")
+        and not hasattr(torch.optim.Optimizer, name)
+    }
+    called: set[object] = set()
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            called.add(frame.f_code)
+
+    sys.setprofile(profile)
+    try:
+        _run(spec)
+    finally:
+        sys.setprofile(None)
+    left = [name for name, method in methods.items() if method.__code__ not in called]
+    if left:
+        raise NotCheckedError(
+            f"never called: {', '.join(f'{name}()' for name in left)}; if its documentation asks "
+            "the training loop to, it does not train here as its author meant"
+        )
+    return f"{len(methods)} public methods of its own, each called"
+
+
+def runs_on_the_device(spec: str) -> str:
+    """Run on the accelerator."""
+    if not torch.accelerator.is_available():
+        raise NotCheckedError("no accelerator here")
+    device = torch.accelerator.current_accelerator()
+    _run(spec, device=str(device))
+    return str(device)
+
+
+CHECKS: tuple[Check, ...] = (
+    constructs,
+    supports_a_network,
+    moves_parameters,
+    lowers_a_loss,
+    counts_evaluations,
+    repeats,
+    resumes,
+    trains_alike_beside_others,
+    options_matter,
+    has_nothing_left_to_call,
+    leaves_nothing_behind,
+    runs_on_the_device,
+)
+
+
+def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
+    """Return name, whether it holds (None: not checked) and what was seen, for every check.
+
+    Raises SpecError where the spec cannot be resolved.
+    """
+    resolve(spec)
+    found: list[tuple[str, bool | None, str]] = []
+    for check in CHECKS:
+        name = check.__name__.replace("_", " ")
+        before = Before()
+        try:
+            with quiet():
+                seen = check(spec)
+            found.append((name, True, seen))
+        except NotCheckedError as error:
+            found.append((name, None, str(error)))
+        except CheckError as error:
+            found.append((name, False, str(error)))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # from the optimizer itself
+            text = (str(error).splitlines() or [""])[0]
+            found.append((name, False, f"raised {type(error).__name__}: {text}"))
+        finally:
+            before.left()
+    return found
+
+
+def parametrize_with_checks(specs: Sequence[str]) -> pytest.MarkDecorator:
+    """Return a decorator that gives a test every spec with every check.
+
+    >>> from gradbench import parametrize_with_checks
+    >>> @parametrize_with_checks(["adam", "sgd:lr=0.1"])
+    ... def test_optimizer(spec, check):
+    ...     check(spec)
+    """
+    pairs = [
+        pytest.param(spec, check, id=f"{spec}-{check.__name__}")
+        for spec in specs
+        for check in CHECKS
+    ]
+    return pytest.mark.parametrize(("spec", "check"), pairs)

@@ -1,0 +1,1 @@
+"""Where items run: in this process, in worker processes, on Dask, on SLURM."""

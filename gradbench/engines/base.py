@@ -1,0 +1,217 @@
+"""Engines: where items run, as executors with a `submit` method."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from gradbench.engines.worker import CONTEXT
+from gradbench.imports import imported
+from gradbench.isolation.settings import carried
+from gradbench.spec import SpecError, parse
+
+
+class Engine(Protocol):
+    """Where calls run: what `concurrent.futures` calls an executor, of which this much is used.
+
+    A future is asked for `done()` and `result()`, and where it can tell for `running()`. Engines
+    may have `flush()`, called when all that waits is submitted, and `shutdown()`, as executors do.
+    """
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:  # noqa: ANN401
+        """Return a future of what the call returns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An engine, what it is called in run.json, and what is known of it.
+
+    `workers` is how many calls run at once, None where nobody knows; `shared` whether they share a
+    device.
+    """
+
+    engine: Engine
+    name: str
+    workers: Callable[[], int | None]
+    shared: bool
+
+
+class Inline:
+    """Runs each call in this process, when it is submitted."""
+
+    def __init__(self, progress: Callable[[int, str], None] = lambda _, __: None) -> None:
+        self.progress, self.submitted = progress, 0
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:  # noqa: ANN401
+        """Run one call to its end."""
+        place, self.submitted = self.submitted, self.submitted + 1
+        future: Future[Any] = Future()
+        before, CONTEXT.progress = CONTEXT.progress, lambda text: self.progress(place, text)
+        try:
+            future.set_result(function(*args))
+        finally:
+            CONTEXT.progress = before
+        return future
+
+
+def choose(  # noqa: PLR0913  # all that decides where items run
+    wanted: str,
+    items: int,
+    device: str,
+    *,
+    timeout: float | None = None,
+    progress: Callable[[int, str], None] = lambda _, __: None,
+    strangers: int = 0,
+) -> Chosen:
+    """Return the engine of the option for a number of items on a device.
+
+    `strangers` counts those whose code is neither torch's nor ours.
+
+    Raises ValueError or ImportError, in one line, where there is none, and where an item's time is
+    to be limited by an engine that cannot end a worker.
+    """
+    name, _, arguments = wanted.partition(":")
+    if name == "slurm":
+        from gradbench.engines.slurm import Slurm
+
+        slurm = Slurm(arguments, timeout)
+        return Chosen(slurm, "slurm", lambda: None, shared=torch.device(device).type != "cpu")
+    if name not in {"auto", "inline", "processes"} and timeout is not None:
+        raise ValueError(f"--gb-timeout: {name} cannot end a worker; processes and slurm can")
+    if name == "dask":
+        from gradbench.engines.dask import connect
+
+        executor, count, ours = connect(arguments)
+        shared = ours > 1 or torch.device(device).type != "cpu"
+        return Chosen(executor, wanted, count, shared=shared)
+    if name not in {"auto", "inline", "processes"}:
+        return Chosen(custom(wanted), wanted, lambda: None, shared=True)
+    places = workers(wanted, items, device, strangers)
+    if not places and timeout is not None:
+        if name == "inline":
+            raise ValueError("--gb-timeout: inline cannot end a worker; processes and slurm can")
+        places = [device]
+    if not places:
+        return Chosen(Inline(progress), "inline", lambda: 1, shared=False)
+    from gradbench.engines.processes import Processes
+
+    engine = Processes(places, progress, timeout, owner)
+    shared = len(places) > len(set(places))
+    return Chosen(engine, f"processes:{len(places)}", lambda: len(places), shared=shared)
+
+
+def strangers(entries: Iterable[Any]) -> int:
+    """Return how many of them need processes that no other has used."""
+    return len({owner(each) for each in entries} - {""})
+
+
+def owner(item: Any, *_: object) -> str:  # noqa: ANN401  # an item, or who attempts it
+    """Return whose process an item needs; those of torch's own optimizers may share one.
+
+    An optimizer of anybody else's, or a network, gets processes that no other has used.
+    """
+    known = item.optimizer in {"paper", "none"} or _is_torchs(item.optimizer)
+    return "" if known and item.architecture is None else f"{item.optimizer} {item.architecture}"
+
+
+def _is_torchs(text: str) -> bool:
+    spec = parse(text)
+    names = {name.lower() for name in vars(torch.optim)}
+    parts = (spec, *spec.added)
+    return all(each.source is None and each.name.lower() in names for each in parts)
+
+
+def custom(text: str) -> Engine:
+    """Return an engine of the user's own: `module:Factory[:key=value,...]`, or of a file.
+
+    Raises ValueError, in one line, where the spec names none.
+    """
+    spec = parse(text)
+    if spec.source is None or spec.added:
+        raise SpecError(f"{text!r} is no engine: write module:Factory or ./file.py:Factory")
+    factory: Any = imported(spec, spec.source, callable)
+    try:
+        engine: Engine = factory(**spec.arguments)
+    except Exception as error:
+        raise SpecError(f"{text!r}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(engine, "submit", None)):
+        raise SpecError(f"{text!r}: {spec.name} has no submit(function, *args)")
+    return engine
+
+
+ITEMS_EACH = 4
+"""Fewest items per process: starting one takes seconds."""
+
+
+ALONE_EACH = 32
+"""Items of a stranger's optimizer beside which the start of a process is less than 5 %."""
+
+
+def workers(engine: str, items: int, device: str, strangers: int = 0) -> list[str]:
+    """Return the device of each process; empty where the items run in this one.
+
+    `processes:N` is taken at its word. `auto` and `processes` take one for each core on a CPU, one
+    for each device of an accelerator; auto only as many as have four items each, and one only to
+    keep strangers' code apart, where that is cheap.
+    """
+    kind = torch.device(device)
+    name, _, count = engine.partition(":")
+    if name == "inline":
+        return []
+    if kind.type == "cpu" or kind.index is not None:
+        devices = [device]
+        found = cores() if kind.type == "cpu" else 1
+    else:
+        number = torch.get_device_module(kind).device_count()
+        devices = [f"{kind.type}:{index}" for index in range(number)]
+        found = number
+    found = int(count or found)
+    if name == "auto":
+        found = min(found, items // ITEMS_EACH)
+        if found < 2 and (strangers == 0 or items < ALONE_EACH * strangers):
+            return []
+        found = max(found, 1)
+    return [devices[index % len(devices)] for index in range(found)]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_name(spec: str) -> str:
+    """Resolve `auto` to this machine's accelerator, or the CPU where it has none.
+
+    Raises ValueError where this torch cannot use the device.
+    """
+    if spec == "auto":
+        if not torch.accelerator.is_available():  # the other call raises before torch 2.7
+            return "cpu"
+        accelerator = torch.accelerator.current_accelerator()
+        return "cpu" if accelerator is None else accelerator.type
+    try:
+        torch.empty(0, device=torch.device(spec))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"cannot use device {spec!r}: {str(error).splitlines()[0]}") from None
+    return spec
+
+
+def environment(device: str, dtype: str) -> dict[str, Any]:
+    """Describe what decides a run's numbers and its timings, for run.json."""
+    kind = torch.device(device)
+    module: Any = None if kind.type == "cpu" else torch.get_device_module(kind)
+    name = getattr(module, "get_device_name", lambda _: None)(kind)
+    return {
+        "device": {"type": kind.type, "name": name},
+        "threads": 1,
+        "dtype": dtype,
+        "tf32": torch.get_float32_matmul_precision() != "highest",
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "settings": carried(),
+    }

@@ -1,0 +1,83 @@
+"""The Dask engine: an existing scheduler, or one started in this process."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from gradbench.engines.worker import keep_memory
+
+MISSING = "the dask engine needs the dask extra: pip install 'pytest-gradbench[dask]'"
+WAIT = 30
+"""Seconds in which a scheduler must answer."""
+
+
+def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
+    """Return an executor on Dask, what tells its number of workers, and how many were started here.
+
+    `arguments` is a scheduler's address (`tcp://host:8786`) or `local:N`. Raises ImportError
+    without the extra, and ValueError where no scheduler answers, each in one line.
+    """
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ImportError(MISSING) from None
+    if not arguments:
+        raise ValueError("--gb-engine=dask: say where, dask:tcp://HOST:PORT or dask:local:N")
+    kind, _, count = arguments.partition(":")
+    cluster, ours = None, 0
+    # a call whose worker died is not tried again by the scheduler: the controller does
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    dask.config.set({"distributed.worker.profile.enabled": False})
+    dask.config.set({"distributed.worker.daemon": False})  # optimizers may start processes
+    dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30})
+    if kind == "local":
+        if not count.isdecimal() or not int(count):
+            raise ValueError(f"--gb-engine=dask:{arguments}: write dask:local:N, N from 1 on")
+        ours = int(count)
+        cluster = LocalCluster(
+            n_workers=ours, threads_per_worker=1, processes=True, dashboard_address=None
+        )
+    try:
+        client = Client(cluster or arguments, timeout=WAIT, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        if cluster is not None:
+            cluster.close(timeout=5)
+        raise ValueError(
+            f"--gb-engine=dask:{arguments}: no scheduler answers there ({type(error).__name__})"
+        ) from None
+    client.run(keep_memory)
+    known = client.scheduler_info(n_workers=-1)["workers"]
+    ready = [client.submit(prepare, workers=[each], pure=False) for each in known]
+
+    def workers() -> int | None:
+        with contextlib.suppress(Exception):
+            return len(client.scheduler_info(n_workers=-1)["workers"])
+        return None
+
+    return Dask(client, cluster, ready), workers, ours
+
+
+def prepare() -> None:
+    """Import what cases need, torch above all, while the controller is still at its own."""
+    import gradbench.protocol.run_item  # noqa: F401
+
+
+class Dask:
+    """A client of a scheduler, which ends what was started with it."""
+
+    def __init__(self, client: Any, cluster: Any, ready: list[Any]) -> None:  # noqa: ANN401
+        self.client, self.cluster = client, cluster
+        self.ready = ready  # what nobody holds is not run
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:  # noqa: ANN401
+        """Submit a call to a worker."""
+        return self.client.submit(function, *args, pure=False, retries=0)
+
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
+        """Leave the scheduler, which forgets what nobody waits for."""
+        del wait, cancel_futures
+        with contextlib.suppress(Exception):  # the scheduler may be gone
+            self.client.close(timeout=5)
+            if self.cluster is not None:
+                self.cluster.close(timeout=5)

@@ -1,0 +1,144 @@
+"""A worker process and its protocol: calls in, answers out, each with the call's number.
+
+It is an ordinary process, neither a fork nor a child of `multiprocessing`: it does not import the
+controller's main module, and what it runs may start processes of its own. It ends with the
+controller, however that ended.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import IO, Any
+
+BOOT = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from gradbench.engines.worker_process import serve; serve({pipe}, {alive}, {device!r})"
+)
+
+LEAVE = os._exit  # as it was before any call could change it
+
+LAST = 300
+"""Characters of a worker's last line of output that a message repeats."""
+
+
+class Worker:
+    """The controller's side of a worker process, which is started at once."""
+
+    def __init__(self, device: str) -> None:
+        ours, theirs = socket.socketpair()
+        ends, self._alive = os.pipe()  # closed by the system when this process is gone
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        boot = BOOT.format(path=sys.path, pipe=theirs.fileno(), alive=ends, device=device)
+        optimized = [f"-{'O' * sys.flags.optimize}"] if sys.flags.optimize > 0 else []
+        try:
+            self.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, *optimized, "-c", boot],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                pass_fds=(theirs.fileno(), ends),
+                start_new_session=True,  # Ctrl-C is for the controller
+            )
+        except BaseException:
+            os.close(self._alive)
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(ends)
+        self.pipe = Connection(ours.detach())
+        self.ready = False
+        self.spent = False
+        """Whether a call has left something behind in it that nothing can put back."""
+        self.served: object = None
+        """Whose calls it has run; None before its first."""
+
+    def send(self, number: int, function: Any, args: tuple[Any, ...]) -> None:  # noqa: ANN401
+        """Send a call. Raises OSError if the process has ended, and what pickling raises."""
+        self.pipe.send((number, function, args))
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process.poll() is None
+
+    def end(self) -> str:
+        """End the process and its children; return how it ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=0 if self.alive() and self.ready else 1)
+        found = self.process.poll()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)
+        code = self.process.poll() if found is None else found
+        said = "" if self.ready else self._last_line()
+        with contextlib.suppress(OSError):
+            self.pipe.close()
+            os.close(self._alive)
+            self._output.close()
+        return f"exit code {code}{said}"
+
+    def _last_line(self) -> str:
+        """Return the last line that it wrote before it was ready, where there is one."""
+        with contextlib.suppress(OSError, ValueError):
+            self._output.seek(0)
+            lines = self._output.read().decode(errors="replace").strip().split("\n")
+            return f": {lines[-1][:LAST]}" if lines[-1] else ""
+        return ""
+
+
+def serve(pipe: int, alive: int, device: str) -> None:
+    """Run calls that come through a socket, until it is closed; the process is for one device."""
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    connection = Connection(pipe)
+    from gradbench.engines import worker
+
+    worker.keep_memory()
+    worker.CONTEXT.device = device
+    worker.warm_up()  # imports torch and its compiler: seconds that no call has to pay
+    mute()
+    connection.send(("ready", -1, ""))
+    process = os.getpid()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            number, function, args = connection.recv()
+            worker.CONTEXT.progress = partial(_send_progress, connection, number)
+            try:
+                answer = ("result", number, function(*args))
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it is the call's
+                where = "".join(traceback.format_exception(error))
+                answer = ("raised", number, f"{type(error).__name__}: {error}\n{where}")
+            if os.getpid() != process:  # a child that the call forked came back here
+                LEAVE(1)
+            if worker.CONTEXT.spent:
+                connection.send(("spent", number, worker.CONTEXT.spent))
+            connection.send(answer)
+
+
+def _send_progress(connection: Connection, number: int, text: str) -> None:
+    connection.send(("tell", number, text))
+
+
+def _end_with(alive: int) -> None:
+    """End this process and what it has started when the other end of a pipe is closed."""
+    with contextlib.suppress(OSError):
+        os.read(alive, 1)
+    with contextlib.suppress(OSError):
+        os.killpg(0, signal.SIGKILL)
+    LEAVE(1)
+
+
+def mute() -> None:
+    """Keep what optimizers print from the terminal, where it would stand in the table."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)

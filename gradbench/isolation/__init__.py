@@ -1,0 +1,1 @@
+"""Finds and restores what an optimizer's code leaves changed in the process."""

@@ -1,0 +1,162 @@
+"""Finds and restores what an optimizer's code left changed in this process.
+
+An optimizer may switch a mode on and not off again, register hooks on all modules, patch a function
+of torch, or start a thread; whatever runs in the same process afterwards would be trained by it.
+"""
+
+import builtins
+import contextlib
+import inspect
+import math
+import multiprocessing
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.nn.modules import module as modules
+
+from gradbench.isolation.settings import CARRIED, OWN
+
+LIBRARIES = ("torch.", "concurrent.", "multiprocessing.", "tqdm.", "asyncio.", "distributed.")
+"""Threads of these modules serve a library and train nothing."""
+
+Namespace = ModuleType | type
+
+
+class Before:
+    """A process as it was; `left` tells later what is otherwise."""
+
+    def __init__(self) -> None:
+        self.settings = {name: each.get() for name, each in (OWN | CARRIED).items()}
+        self.names = [(space, dict(vars(space))) for space in _namespaces()]
+        self.hooks = [(name, table, dict(table)) for name, table in _hooks()]
+        self.modes = _modes()
+        self.threads = set(threading.enumerate())
+        self.children = set(multiprocessing.active_children())
+
+    def left(self) -> tuple[list[str], list[str]]:
+        """Put back what is not as it was; return what was, and what cannot be."""
+        back, stuck = self._settings()
+        back += self._patches()
+        for name, table, was in self.hooks:
+            if dict(table) != was:
+                table.clear()
+                table.update(was)
+                back.append(f"hooks: {name}")
+        if _modes() != self.modes:
+            stuck.append("a mode that intercepts torch's functions")
+        for child in set(multiprocessing.active_children()) - self.children:
+            if not type(child).__module__.startswith(LIBRARIES[0]):
+                child.kill()
+                back.append(f"a process: {child.name}")
+        stuck += [f"a thread: {t.name}" for t in _threads() if t not in self.threads]
+        return back, stuck
+
+    def _settings(self) -> tuple[list[str], list[str]]:
+        back: list[str] = []
+        stuck: list[str] = []
+        for name, setting in (OWN | CARRIED).items():
+            if setting.get() == self.settings[name]:
+                continue
+            if setting.put is not None:
+                with contextlib.suppress(Exception):
+                    setting.put(self.settings[name])
+            (back if setting.get() == self.settings[name] else stuck).append(name)
+        return back, stuck
+
+    def _patches(self) -> list[str]:
+        """Put back what stands in another's place; return the names."""
+        found = []
+        for space, was in self.names:
+            for name, now in list(vars(space).items()):
+                if name not in was:
+                    change = _shadows(space, name, now)
+                else:
+                    change = now is not was[name] and _decides(space, was[name])
+                    change = change and not _is_torchs_wrapper(was[name], now)
+                if change:
+                    with contextlib.suppress(AttributeError, TypeError):
+                        setattr(space, name, was[name]) if name in was else delattr(space, name)
+                        found.append(f"{space.__name__}.{name}")
+        return found
+
+
+def _namespaces() -> Iterator[Namespace]:
+    """Yield modules and classes whose functions a training calls."""
+    yield from (torch, torch.nn, torch.nn.functional, torch.optim, torch.autograd, torch.linalg)
+    yield from (builtins, math, os, random, time, modules)
+    yield from (torch.Tensor, torch.nn.Module, torch.nn.Parameter, torch.Generator)
+    yield from {v for v in vars(torch.optim).values() if isinstance(v, type)}
+    yield from {v for v in vars(torch.nn).values() if isinstance(v, type)}
+    ours = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == "gradbench"]
+    yield from ours
+    classes = {v for each in ours for v in vars(each).values() if isinstance(v, type)}
+    yield from (each for each in classes if each.__module__.startswith("gradbench."))
+
+
+def _shadows(space: Namespace, name: str, new: object) -> bool:
+    """Whether a class has a new function that overrides an inherited one."""
+    bases = space.__mro__[1:-1] if isinstance(space, type) else ()
+    old = next((vars(base)[name] for base in bases if name in vars(base)), None)
+    return callable(new) and old is not None and not _is_torchs_wrapper(old, new)
+
+
+def _decides(space: Namespace, value: object) -> bool:
+    """Whether a name is a function, or one of this package's constants."""
+    own = (space.__name__ if isinstance(space, ModuleType) else space.__module__).startswith(
+        "gradbench"
+    )
+    return callable(value) or (own and isinstance(value, int | float | str | tuple))
+
+
+TORCH = str(Path(torch.__file__).parent)
+COMPILER = str(Path(TORCH, "_dynamo"))
+
+
+def _is_torchs_wrapper(old: object, new: object) -> bool:
+    """Whether torch has wrapped a function of its own, as it does when it first needs to.
+
+    Each class's `step` when it is first built, and more when torch.compile is first used, which
+    also has its compiler watch how modules are made.
+    """
+    if getattr(getattr(new, "__code__", None), "co_filename", "").startswith(COMPILER):
+        return True
+    layers = [new]
+    while inspect.isfunction(layers[-1]) and hasattr(layers[-1], "__wrapped__"):
+        layers.append(layers[-1].__wrapped__)
+    files = [getattr(getattr(each, "__code__", None), "co_filename", "") for each in layers]
+    own = inspect.unwrap(old) if inspect.isfunction(old) else old
+    return layers[-1] is own and all(f.startswith(TORCH) for f in files)
+
+
+def _hooks() -> Iterator[tuple[str, dict[Any, Any]]]:
+    optimizer = sys.modules["torch.optim.optimizer"]
+    for where in (modules, optimizer):
+        for name, value in vars(where).items():
+            if name.startswith("_global") and isinstance(value, dict):
+                yield name, value
+
+
+def _modes() -> tuple[int, int]:
+    """Return how many modes intercept functions and operations, where this torch can tell."""
+    names = ("_len_torch_function_stack", "_len_torch_dispatch_stack")
+    functions, operations = (getattr(torch._C, name, lambda: 0)() for name in names)  # noqa: SLF001
+    return functions, operations
+
+
+def _threads() -> list[threading.Thread]:
+    """Return the threads that are of no library."""
+    found = []
+    for thread in threading.enumerate():
+        target = getattr(thread, "_target", None)
+        of = (type(thread).__module__, getattr(target, "__module__", None) or "")
+        if not any(f"{name}.".startswith(LIBRARIES) for name in of):
+            found.append(thread)
+    return found

@@ -1,0 +1,174 @@
+"""Process-wide settings that affect training: read, applied in other processes, restored."""
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+
+class Setting(NamedTuple):
+    """How a setting is read, and how it is set; None where nothing can."""
+
+    get: Callable[[], Any]
+    put: Callable[[Any], object] | None
+
+
+def _deterministic() -> tuple[bool, bool]:
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    return torch.are_deterministic_algorithms_enabled(), warn
+
+
+def _set_deterministic(value: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(value[0], warn_only=value[1])
+
+
+def _device() -> str:
+    try:
+        return str(torch.get_default_device())
+    except AttributeError:  # torch 2.6, once it was set to None
+        return "cpu"
+
+
+def _set_device(value: str) -> None:
+    torch.set_default_device(None if value == "cpu" else value)  # None: no mode that says "cpu"
+
+
+def _anomaly() -> tuple[bool, bool]:
+    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+
+
+def _autocast() -> list[tuple[str, bool, str]]:
+    kinds = ["cpu"]
+    if torch.accelerator.is_available() and (found := torch.accelerator.current_accelerator()):
+        kinds.append(found.type)
+    return [
+        (kind, torch.is_autocast_enabled(kind), str(torch.get_autocast_dtype(kind)))
+        for kind in kinds
+    ]
+
+
+def _set_autocast(value: list[tuple[str, bool, str]]) -> None:
+    for kind, enabled, dtype in value:
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, getattr(torch, dtype.removeprefix("torch.")))
+
+
+def _flushes() -> bool:
+    """Whether numbers below the smallest normal one become 0 (torch.set_flush_denormal)."""
+    smallest = torch.tensor([1e-310], dtype=torch.float64, device="cpu")
+    return bool(smallest.mul(1.0).item() == 0.0)
+
+
+def _backends() -> dict[str, Any]:
+    found = {name: getattr(torch.backends.cudnn, name) for name in CUDNN}
+    return found | {"mkldnn": torch.backends.mkldnn.enabled}
+
+
+def _set_backends(value: Mapping[str, Any]) -> None:
+    for name in CUDNN:
+        if getattr(torch.backends.cudnn, name) != value[name]:
+            setattr(torch.backends.cudnn, name, value[name])
+    if torch.backends.mkldnn.enabled != value["mkldnn"]:
+        torch.backends.mkldnn.set_flags(value["mkldnn"])
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if COMPILER not in name}
+
+
+def _set_environment(value: Mapping[str, str]) -> None:
+    for name in set(_environment()) - set(value):
+        del os.environ[name]
+    os.environ.update(value)
+
+
+def _import_path() -> list[str]:
+    return [each for each in sys.path if not str(each).endswith(VENDORED)]
+
+
+def _set_import_path(value: list[str]) -> None:
+    kept = [each for each in sys.path if str(each).endswith(VENDORED)]
+    sys.path[:] = value + kept
+
+
+COMPILER = "TORCHINDUCTOR"
+VENDORED = str(Path("setuptools", "_vendor"))
+COMPILER_DEPTH = 2000
+"""What torch.compile itself leaves at its first use: names in the environment, the libraries within
+setuptools on the import path, and at least this recursion limit. They train nothing."""
+
+CUDNN = ("enabled", "benchmark", "deterministic")
+
+CARRIED: dict[str, Setting] = {
+    "matmul precision": Setting(
+        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    ),
+    "deterministic algorithms": Setting(_deterministic, _set_deterministic),
+    "anomaly detection": Setting(_anomaly, lambda value: torch.autograd.set_detect_anomaly(*value)),
+    "autocast": Setting(_autocast, _set_autocast),
+    "denormal numbers": Setting(_flushes, torch.set_flush_denormal),
+    "backends": Setting(_backends, _set_backends),
+    "numpy's errors": Setting(np.geterr, lambda value: np.seterr(**value)),
+}
+"""What the controller's process has set decides an item's record wherever the item runs."""
+
+OWN: dict[str, Setting] = {
+    "default type": Setting(torch.get_default_dtype, torch.set_default_dtype),
+    "default device": Setting(_device, _set_device),
+    "gradient mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
+    "inference mode": Setting(torch.is_inference_mode_enabled, None),
+    "threads": Setting(torch.get_num_threads, torch.set_num_threads),
+    "working folder": Setting(os.getcwd, os.chdir),
+    "import path": Setting(_import_path, _set_import_path),
+    "environment": Setting(_environment, _set_environment),
+    "recursion limit": Setting(
+        lambda: max(sys.getrecursionlimit(), COMPILER_DEPTH), sys.setrecursionlimit
+    ),
+    "trace function": Setting(sys.gettrace, sys.settrace),
+    "profile function": Setting(sys.getprofile, sys.setprofile),
+    "output streams": Setting(
+        lambda: (sys.stdout, sys.stderr, sys.stdin),
+        lambda value: vars(sys).update(zip(("stdout", "stderr", "stdin"), value, strict=True)),
+    ),
+}
+"""What else an item may leave changed in its process."""
+
+
+def carried() -> dict[str, Any]:
+    """Return the settings of this process that an item's record depends on, as plain data."""
+    return {name: setting.get() for name, setting in CARRIED.items()}
+
+
+@contextmanager
+def applied(values: Mapping[str, Any]) -> Iterator[None]:
+    """Have these settings here, Python's usual filters of warnings, and all as before afterwards.
+
+    A filter that turns warnings into errors would otherwise make an optimizer that warns crash in
+    one process and train in another.
+    """
+    before = carried()
+    try:
+        for name, value in values.items():
+            if value != before[name]:
+                _put(CARRIED[name], value)
+        with warnings.catch_warnings():
+            warnings.resetwarnings()
+            warnings.simplefilter("default")
+            yield
+    finally:
+        for name, value in before.items():
+            if CARRIED[name].get() != value:
+                _put(CARRIED[name], value)
+
+
+def _put(setting: Setting, value: Any) -> None:  # noqa: ANN401
+    with contextlib.suppress(Exception):  # what this machine does not have
+        if setting.put is not None:
+            setting.put(value)

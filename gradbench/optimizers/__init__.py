@@ -1,0 +1,1 @@
+"""From a spec to an optimizer factory: requirements, wrappers, schedules, search spaces."""

@@ -1,0 +1,249 @@
+"""Detects an optimizer's requirements by building and stepping it on a toy network.
+
+A class may say it itself, in a dictionary `gradbench_needs`. Otherwise its signatures and source
+suggest ways to build and to step it, and the first that works and moves the toy's parameters is
+kept: no error's text decides, and no name of an optimizer occurs here.
+"""
+
+import contextlib
+import copy
+import inspect
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradbench.optimizers.requirements import MATRICES, Build, Requirements, declared
+from gradbench.optimizers.signatures import counts_by_default_none, seen, splits
+from gradbench.optimizers.stepping import set_mode, step
+from gradbench.torch_state import unchanged
+
+FEW = 3
+"""Steps on the toy after which its parameters must have moved."""
+
+SEVERAL = 12
+"""Steps on the toy that show whether gradients before the closure matter: LookSAM looks at them in
+every tenth."""
+
+Toy = Callable[[], nn.Module]
+Way = tuple[Requirements, Toy]
+Arguments = dict[str, Any]
+
+
+def found(
+    cls: type[Optimizer], choices: Sequence[Arguments], inner: Requirements | None = None
+) -> tuple[Callable[[], Requirements], Optimizer, Requirements, Arguments]:
+    """Return what tells what the class needs; one built on a toy, in which way, with what.
+
+    The function returned computes the needs at its first call: a step makes torch import its
+    compiler, which takes seconds. `choices` are arguments, of which the first that can be built
+    with are taken. `inner` is what it wraps, whose way of being built is its own. Raises whatever
+    the first way of building it raises, where none works. The global random states are kept, and
+    what it prints is not shown.
+    """
+    with _apart(), _without_compiler():
+        said = declared(cls)
+        ways = _ways(cls, said, inner)
+        trouble: Exception | None = None
+        for way, toy in ways:
+            for arguments in choices:
+                try:
+                    sample = way.construct(cls, toy(), copy.deepcopy(arguments), 10, 100)
+                    _must_be_an_optimizer(sample)
+                except (Exception, SystemExit) as error:  # noqa: BLE001  # the next way may do
+                    trouble = trouble or _as_exception(error)
+                    continue
+                left = ways[ways.index((way, toy)) :]
+                if said is None:
+                    left = [(_with_modes(each, sample), toy) for each, toy in left]
+                told = cache(partial(_stepped, cls, arguments, left, said=said is not None))
+                return told, sample, way, arguments
+    raise trouble or ValueError("there is no way of building it")
+
+
+def _must_be_an_optimizer(made: object) -> None:
+    if not isinstance(made, Optimizer):
+        raise TypeError(f"it makes a {type(made).__name__}, which is no torch.optim.Optimizer")
+
+
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
+
+
+def _ways(cls: type[Optimizer], said: Requirements | None, inner: Requirements | None) -> list[Way]:
+    """Return ways of building the optimizer, the likeliest first."""
+    base = said or seen(cls)
+    if inner is not None:
+        base = _around(base, inner)
+    found: list[Way] = [(base, _toy)]
+    if said is None and inner is None:
+        with_counts = replace(base, **counts_by_default_none(cls))
+        found += [(with_counts, _toy)] if with_counts != base else []
+    if not (base.model or base.lists or base.groups):
+        keys = splits(cls)
+        found += [(replace(base, groups=key, named=False), _toy) for key in keys]
+        if MATRICES not in keys:
+            found.append((replace(base, groups=MATRICES, named=False), _toy))
+        found.append((replace(base, named=not base.named), _toy))
+        found.append((replace(base, model=True, named=False), _toy))
+    return [*found, (base, _matrices)]
+
+
+def _with_modes(way: Requirements, sample: Optimizer) -> Requirements:
+    """Return the way with modes where the instance has them, whatever its class has."""
+    has = [callable(getattr(sample, name, None)) for name in ("train", "eval")]
+    return replace(way, modes=way.modes or all(has))
+
+
+def _around(outer: Requirements, inner: Requirements) -> Requirements:
+    """Return what a wrapper needs: built as what it wraps is, stepped as both ask."""
+    merged = {
+        field.name: getattr(outer, field.name) or getattr(inner, field.name)
+        for field in fields(Requirements)
+    }
+    merged["elementwise"] = None  # a wrapper may couple what is within
+    return Requirements(**merged)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Quiet, in float32, and whatever the toy draws."""
+    with unchanged(torch.float32), warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what an optimizer prints from the terminal, also below Python's own streams."""
+    kept = []
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                for stream in (1, 2):
+                    kept.append((os.dup(stream), stream))
+                    os.dup2(nowhere.fileno(), stream)
+            yield
+        finally:
+            for copy, stream in kept:
+                os.dup2(copy, stream)
+                os.close(copy)
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Build optimizers without torch importing its compiler, which takes seconds.
+
+    It does so to mark one method as none that torch.compile should look into.
+    """
+    marked = Optimizer.add_param_group
+    Optimizer.add_param_group = inspect.unwrap(marked)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Optimizer.add_param_group = marked  # type: ignore[method-assign]
+
+
+@_apart()
+def _stepped(
+    build: Build, arguments: Arguments, ways: Sequence[Way], *, said: bool
+) -> Requirements:
+    """Return the needs of the first way whose steps work and move the toy.
+
+    Else of the first whose steps work; else of the first. A class that says its needs is believed.
+    """
+    first = ways[0][0]
+    if said:
+        return first
+    works: Requirements | None = None
+    for way, toy in ways:
+        for requirements in _steps(way):
+            kept = replace(requirements, matrices=toy is _matrices)
+            after = _after(build, arguments, requirements, toy, FEW)
+            if after is None:
+                continue
+            if not torch.equal(after, _flat(toy())):
+                if way.gradients_first:  # what it wraps says so
+                    return kept
+                return _with_gradients(build, arguments, kept, toy)
+            works = works or kept
+    return works or first
+
+
+def _steps(way: Requirements) -> Iterator[Requirements]:
+    """Yield ways of stepping, the plainest first; those without the modes that it shows last."""
+    if way.fused:
+        yield way
+        way = replace(way, fused=False)
+    for each in [way, replace(way, modes=False)] if way.modes else [way]:
+        if not each.closure:
+            yield each
+            yield replace(each, create_graph=True)
+        yield replace(each, closure=True)
+        yield replace(each, closure=True, gradients_first=True)
+        yield replace(each, closure=True, forward_closure=True)
+
+
+def _with_gradients(
+    build: Build, arguments: Arguments, requirements: Requirements, toy: Toy
+) -> Requirements:
+    """Return the needs, with gradients before the closure where those make a difference."""
+    if not requirements.closure or requirements.forward_closure:
+        return requirements
+    first = replace(requirements, gradients_first=True)
+    plain = replace(requirements, gradients_first=False)
+    without, with_them = (_after(build, arguments, way, toy, SEVERAL) for way in (plain, first))
+    if with_them is None or (without is not None and torch.equal(without, with_them)):
+        return plain
+    return first
+
+
+def _after(
+    build: Build, arguments: Arguments, requirements: Requirements, toy: Toy, times: int
+) -> Tensor | None:
+    """Return the parameters after some steps, flat; None where one fails."""
+    plain = replace(requirements, matrices=False)
+    try:
+        return _flat(_step(build, arguments, plain, toy, times))
+    except (Exception, SystemExit):  # noqa: BLE001  # a way that fails is not the one
+        return None
+
+
+def _flat(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def _step(
+    build: Build, arguments: Arguments, requirements: Requirements, toy: Toy, times: int
+) -> nn.Module:
+    """Take steps on the toy and return it."""
+    network = toy()
+    optimizer = requirements.construct(build, network, copy.deepcopy(arguments), 10, 100)
+
+    def loss() -> Tensor:
+        value: Tensor = network(torch.ones(3, 2)).square().mean()
+        return value
+
+    for _ in range(times):
+        set_mode(optimizer, requirements, "train")
+        step(optimizer, requirements, loss)
+        set_mode(optimizer, requirements, "eval")
+    return network
+
+
+def _toy() -> nn.Module:
+    torch.default_generator.manual_seed(0)  # the CPU's alone
+    return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+
+
+def _matrices() -> nn.Module:
+    torch.default_generator.manual_seed(0)  # the CPU's alone
+    return nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))

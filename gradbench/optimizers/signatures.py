@@ -1,0 +1,172 @@
+"""Guesses from an optimizer's signatures and source how it is built and stepped.
+
+These are guesses, each of which `detect` tries on a toy before it counts.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch.optim import Optimizer
+
+from gradbench.optimizers.requirements import Requirements, Split
+
+STEPS = {
+    *("num_iterations", "total_steps", "num_steps", "max_steps", "total_iterations", "n_steps"),
+    *("num_training_steps", "training_steps", "total_iters", "max_iters", "num_iters", "t_max"),
+    *("iterations", "n_iterations", "max_iterations", "steps", "total_training_steps"),
+}
+EPOCHS = {"epochs", "num_epochs", "n_epochs", "max_epochs", "total_epochs"}
+BATCHES = {
+    *("num_batches_per_epoch", "batches_per_epoch", "steps_per_epoch", "iters_per_epoch"),
+    *("num_batches", "n_batches", "iterations_per_epoch", "num_steps_per_epoch"),
+}
+EXAMPLES = {
+    *("num_data", "dataset_size", "num_examples", "n_data", "n_examples", "train_size"),
+    *("data_size", "num_samples", "n_samples", "num_train_examples"),
+}
+MODELS = {"model", "net", "network", "module"}
+REST = ("adam", "lion", "sgd", "rest", "other", "scalar", "vector", "1d", "aux", "embed", "backup")
+"""Parts of names that stand for the parameters that are no hidden matrices."""
+
+
+def parameters_of(cls: type[Optimizer]) -> list[inspect.Parameter]:
+    """Return the constructor's parameters; of `*args`, those of the class that names them."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not Optimizer:
+            found = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            if any(p.kind is not p.VAR_KEYWORD and p.kind is not p.VAR_POSITIONAL for p in found):
+                return found
+    return list(inspect.signature(cls).parameters.values())
+
+
+def required(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function that have no default."""
+    return _required(list(inspect.signature(function).parameters.values()))
+
+
+def _required(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p for p in parameters if p.default is p.empty and p.kind not in variable]
+
+
+def counts(parameters: list[inspect.Parameter]) -> dict[str, Any]:
+    """Return the parameters that take the length of the training, by field of `Requirements`."""
+    usual = {"steps": STEPS, "epochs": EPOCHS, "batches": BATCHES, "examples": EXAMPLES}
+    names = [p.name for p in parameters]
+    return {
+        field: next((name for name in names if name.lower() in known), "")
+        for field, known in usual.items()
+    }
+
+
+def counts_by_default_none(cls: type[Optimizer]) -> dict[str, Any]:
+    """Return which parameters take the length of the training, those whose default is None too."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [p for p in parameters_of(cls) if p.kind not in variable][1:]
+    return counts([p for p in named if p.default is p.empty or p.default is None])
+
+
+def seen(cls: type[Optimizer]) -> Requirements:
+    """Return what the signatures of the constructor and of `step` show."""
+    parameters = parameters_of(cls)
+    given = _required(parameters)
+    first = given[0].name if given else ""
+    return Requirements(
+        # a parameter of `step` without a default must be the closure
+        closure=bool(required(cls.step)[1:]),
+        closure_name=_closure_name(cls),
+        model=first in MODELS,
+        named="named" in first,
+        lists=_lists(parameters),
+        **counts(given[1:]),
+        modes=all(callable(getattr(cls, name, None)) for name in ("train", "eval")),
+        fused=callable(getattr(cls, "fused_backward", None)),
+    )
+
+
+def _closure_name(cls: type[Optimizer]) -> str:
+    """Return the keyword by which `step` must be given its closure; empty where a position does."""
+    parameters = list(inspect.signature(cls.step).parameters.values())[1:]
+    if not parameters:
+        return ""
+    named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    first = parameters[0]
+    if first.kind is first.VAR_KEYWORD:
+        return "closure"
+    if first.kind is first.KEYWORD_ONLY:
+        return "closure" if "closure" in named else first.name
+    behind = "closure" in {p.name for p in parameters[1:]} and first.default is not first.empty
+    return "closure" if behind else ""
+
+
+def _lists(parameters: list[inspect.Parameter]) -> tuple[str, ...]:
+    """Return two arguments that take parameters, matrices' first; none where there are not two."""
+    found = [
+        p.name
+        for p in parameters
+        if p.name.endswith(("_params", "_parameters"))
+        and not p.name.startswith(("lr", "named"))
+        and (p.default is p.empty or p.default is None)
+    ]
+    if len(found) != 2:
+        return ()
+    return tuple(sorted(found, key=_is_rest))
+
+
+def _is_rest(value: object) -> bool:
+    return any(part in str(value).lower() for part in REST)
+
+
+def splits(cls: type[Optimizer]) -> list[Split]:
+    """Return the keys by which the class's source tells parameter groups apart.
+
+    A key that is compared with two strings takes them, one that is tested is boolean; options of
+    the constructor are none.
+    """
+    options = {p.name for p in parameters_of(cls)}
+    tested: dict[str, None] = {}
+    compared: dict[str, dict[str, None]] = {}
+    for node in _nodes(cls):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            constants = [side.value for side in sides if isinstance(side, ast.Constant)]
+            words = dict.fromkeys(value for value in constants if isinstance(value, str))
+            for side in sides:
+                if (name := _key(side)) is not None:
+                    compared.setdefault(name, {}).update(words)
+        tests = [node.test] if isinstance(node, ast.If | ast.IfExp | ast.Assert) else []
+        for test in tests:
+            bare = test.operand if isinstance(test, ast.UnaryOp) else test
+            if (name := _key(bare)) is not None:
+                tested[name] = None
+    found: list[Split] = []
+    for key, values in compared.items():
+        if len(values) > 1 and key not in options:
+            ordered = sorted(values, key=_is_rest)
+            found.append((key, ordered[0], ordered[-1]))
+    return found + [key for key in tested if key not in options and key not in compared]
+
+
+def _nodes(cls: type[Optimizer]) -> Iterator[ast.AST]:
+    for base in cls.__mro__:
+        if base is Optimizer or base.__module__.startswith("torch."):
+            break
+        try:
+            yield from ast.walk(ast.parse(textwrap.dedent(inspect.getsource(base))))
+        except (OSError, TypeError, SyntaxError):  # made at run time
+            continue
+
+
+def _key(node: ast.AST) -> str | None:
+    """Return the constant key of `group[key]` or `group.get(key)`; else None."""
+    inner: ast.AST | None = None
+    if isinstance(node, ast.Subscript):
+        inner = node.slice
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+        inner = node.args[0] if node.func.attr in {"get", "setdefault"} else None
+    if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+        return inner.value
+    return None

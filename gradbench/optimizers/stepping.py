@@ -1,0 +1,52 @@
+"""One step of an optimizer on a loss, by its requirements."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gradbench.optimizers.requirements import Requirements
+
+
+def call_step(
+    optimizer: Optimizer, requirements: Requirements, closure: Callable[[], object]
+) -> None:
+    """Call `step`, with the closure where one is needed, by position or by its keyword."""
+    if not requirements.closure:
+        optimizer.step()
+    elif requirements.closure_name:
+        optimizer.step(**{requirements.closure_name: closure})  # type: ignore[arg-type]  # as below
+    else:
+        optimizer.step(closure)  # type: ignore[arg-type]  # torch types it as -> float
+
+
+def set_mode(optimizer: Optimizer, requirements: Requirements, name: str) -> None:
+    """Call the optimizer's `train()` or `eval()` where it has modes."""
+    if requirements.modes:
+        getattr(optimizer, name)()
+
+
+def step(optimizer: Optimizer, requirements: Requirements, loss: Callable[[], Tensor]) -> None:
+    """Take one step on the loss that the function computes."""
+
+    def closure() -> Tensor:
+        if requirements.forward_closure:
+            return loss()
+        if torch.is_grad_enabled():
+            optimizer.zero_grad()
+        value = loss()
+        if torch.is_grad_enabled():
+            value.backward()
+        return value
+
+    if requirements.fused:
+        optimizer.fused_backward(loss(), optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
+        return
+    if requirements.create_graph:
+        optimizer.zero_grad()
+        loss().backward(create_graph=True)
+    elif requirements.gradients_first or not requirements.closure:
+        optimizer.zero_grad()
+        loss().backward()
+    call_step(optimizer, requirements, closure)

@@ -1,0 +1,154 @@
+"""The registry of probes: which each family records, and their measurement during training."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from gradbench.probes.alignment import (
+    alignment_in_function,
+    alignment_in_parameters,
+    gradient_alignment,
+)
+from gradbench.probes.curvature import NAME, effective_condition_number
+from gradbench.probes.flatness import NAME as GAIN
+from gradbench.probes.flatness import gain
+from gradbench.probes.parities import NAME as VARIANCE
+from gradbench.probes.reading import Reading, nothing
+from gradbench.probes.signal import NAME as SIGNAL
+from gradbench.probes.signal import second_moment, signal_to_noise
+from gradbench.probes.target import NAME as TARGET
+from gradbench.probes.target import target_signal
+from gradbench.probes.variance import variance_over_targets
+from gradbench.scenarios.base import Batch, Scenario, Target
+from gradbench.scenarios.draws import Draws
+
+BATCH = 256
+"""Most examples of the batch on which curvature, flatness and alignment look."""
+
+PRODUCTS = 24
+"""Products with the Gauss-Newton matrix at one look."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a probe may look at: one network at one moment of one trial."""
+
+    scenario: Scenario
+    target: Target
+    network: nn.Module
+    batch: Batch
+    examples: int
+    """Examples whose gradient one probe may take."""
+    seed: int
+    update: Tensor | None
+    """The parameters' last change, flat, shape `(P,)`; None before the first step."""
+
+
+def _variance(view: View) -> list[Reading]:
+    return [
+        variance_over_targets(view.scenario, view.network, examples=view.examples, seed=view.seed)
+    ]
+
+
+def _common(view: View) -> dict[str, Any]:
+    return {"target": view.target, "examples": view.examples, "seed": view.seed}
+
+
+def _signal(view: View) -> list[Reading]:
+    return [signal_to_noise(view.scenario, view.network, **_common(view))]
+
+
+def _target(view: View) -> list[Reading]:
+    return [target_signal(view.scenario, view.network, **_common(view))]
+
+
+def _moment(view: View) -> list[Reading]:
+    return [second_moment(view.scenario, view.network, **_common(view))]
+
+
+def _condition(view: View) -> list[Reading]:
+    draws = Draws(view.seed)
+    size = max(2, view.examples // (3 * PRODUCTS + 1))
+    batch = view.scenario.sample(view.target, size, draws)
+    loss = view.scenario.loss
+    return [effective_condition_number(view.network, loss, batch, products=PRODUCTS)]
+
+
+def _gain(view: View) -> list[Reading]:
+    scenario = view.scenario
+    return [gain(view.network, scenario.loss, view.batch, residual=scenario.residual)]
+
+
+def _alignment(view: View) -> list[Reading]:
+    network, batch = view.network, view.batch
+    loss, solution = view.scenario.loss, view.scenario.solution(view.target)
+    found = {"of the gradient": gradient_alignment(network, loss, solution, batch)}
+    if view.update is not None:
+        found["of the update"] = (
+            alignment_in_function(network, loss, solution, batch, view.update),
+            alignment_in_parameters(network, solution, view.update),
+        )
+    return [replace(r, probe=f"{r.probe} {whose}") for whose, both in found.items() for r in both]
+
+
+Probe = Callable[[View], list[Reading]]
+
+PROBES: dict[str, Probe] = {
+    TARGET: _target,
+    VARIANCE: _variance,
+    SIGNAL: _signal,
+    "second moment": _moment,
+    NAME: _condition,
+    GAIN: _gain,
+    "alignment": _alignment,
+}
+
+HEADLINE = {
+    "uninformative": TARGET,
+    "decomposition": SIGNAL,
+    "conditioning": NAME,
+    "flatness": GAIN,
+}
+"""The probe of each family that the tables show; recorded first."""
+
+
+def chosen(which: str, family: str) -> list[str]:
+    """Return the names of the probes to look with, the family's own first."""
+    if which == "none":
+        return []
+    own = [HEADLINE[family]] if family in HEADLINE else []
+    rest = PROBES if which == "all" else ("alignment",)
+    return own + [name for name in rest if name not in own]
+
+
+def look(
+    scenario: Scenario,
+    target: Target,
+    network: nn.Module,
+    *,
+    names: Iterable[str],
+    examples: int,
+    seed: int,
+    update: Tensor | None = None,
+) -> list[Reading]:
+    """Look once with these probes, which together take about so many examples' gradients.
+
+    What fails is a reading without a value that says why; the network is left as it is.
+    """
+    names = list(names)
+    draws = Draws(seed)
+    # alignment takes ten gradients' worth of the batch; the other probes share what is left
+    size = max(4, min(BATCH, examples // 32))
+    batch = scenario.sample(target, size, draws)
+    share = max(size, (examples - 10 * size * ("alignment" in names)) // max(1, len(names) - 1))
+    view = View(scenario, target, network, batch, share, seed, update)
+    found = []
+    for name in names:
+        try:
+            found += PROBES[name](view)
+        except Exception as error:  # noqa: BLE001  # a probe never ends a trial
+            text = (str(error).splitlines() or [""])[0][:200]
+            found.append(nothing(name, f"{type(error).__name__}: {text}"))
+    return found

@@ -1,0 +1,1 @@
+"""One item, a case and an optimizer: sweep, evaluation seeds, outcome, record."""

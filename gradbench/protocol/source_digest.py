@@ -1,0 +1,136 @@
+"""Digest of the source files that a class depends on, outside site-packages."""
+
+import ast
+import contextlib
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+LONGEST = 256
+"""Characters of a string that may still be a file's name."""
+
+
+def digest(modules: Iterable[str]) -> str:
+    """Return a digest of the files of these modules and of all that they import, in any depth.
+
+    Compiled extensions too, and files that a source names in a string, from its own folder or the
+    working folder (weights, libraries, settings). What is installed imports what is installed: of
+    the standard library and of site-packages only the modules themselves are looked at. What is
+    imported or opened by a computed name is not found.
+    """
+    waiting = list(dict.fromkeys(modules))
+    files = {name: path for name in waiting if (path := _file(name)) is not None}
+    seen = set(waiting)
+    while waiting:
+        name = waiting.pop()
+        path = _own(_file(name))
+        if path is None:
+            continue
+        files[name] = path
+        if path.suffix != ".py":
+            continue
+        imports, strings = _parsed(path, _package(name, path))
+        files |= {f"{name}:{text}": file for text, file in _mentioned(path, strings)}
+        new = [other for other in imports if other not in seen]
+        seen.update(new)
+        waiting += new
+    parts = [f"{name}:{_hash(path)}" for name, path in sorted(files.items())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _file(name: str) -> Path | None:
+    """Return the file of a module, loaded or not; nothing is imported to find it."""
+    module = sys.modules.get(name)
+    if module is not None:
+        path = getattr(module, "__file__", None)
+        return Path(path) if path else None
+    spec = _spec(name)
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
+@cache
+def _spec(name: str) -> ModuleSpec | None:
+    parent, _, _ = name.rpartition(".")
+    if not parent:
+        return PathFinder.find_spec(name)
+    package = sys.modules.get(parent)
+    where = getattr(package, "__path__", None)
+    if where is None:
+        found = _spec(parent)
+        where = found.submodule_search_locations if found is not None else None
+    return PathFinder.find_spec(name, list(where)) if where is not None else None
+
+
+@cache
+def _own(path: Path | None) -> Path | None:
+    """Return the path where it is a module's file, of whatever kind, that nobody installed."""
+    if path is None:
+        return None
+    path = path.resolve()
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    library = path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
+    return None if installed or library else path
+
+
+def _mentioned(path: Path, strings: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the files that a source's strings name, as it names them."""
+    for text in strings:
+        for folder in (path.parent, Path.cwd()):
+            with contextlib.suppress(OSError, ValueError):
+                if (folder / text).is_file():
+                    yield text, folder / text
+                    break
+
+
+def _package(name: str, path: Path) -> str:
+    return name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+
+@cache
+def _parsed(path: Path, package: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of all modules that a file may import, and strings that may name files.
+
+    The packages around a module are imported with it.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (OSError, SyntaxError, ValueError):
+        return (), ()
+    parts = [name.split(".") for node in nodes for name in _named(node, package)]
+    imports = dict.fromkeys(".".join(p[:i]) for p in parts for i in range(1, len(p) + 1))
+    strings = {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    files = sorted(each for each in strings if "." in each and len(each) < LONGEST)
+    return tuple(imports), tuple(files)
+
+
+def _named(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level > 0:
+            around = package.split(".")
+            around = around[: len(around) - node.level + 1]
+            base = ".".join([*around, base] if base else around)
+        if base:
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+CACHED = (_spec, _own, _parsed)
+"""What remembers files; `cache_clear` of each has them looked at again."""

@@ -1,0 +1,1 @@
+"""The record of a case and an optimizer: schema, validation, run folders, and reading runs back."""

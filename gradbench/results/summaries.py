@@ -1,0 +1,64 @@
+"""Reads runs of more than 10,000 records without curves, sweeps or probe tracks."""
+
+import functools
+import re
+from collections.abc import Callable
+
+from gradbench.results.record import Expectation, Record, entry, parse
+from gradbench.text import from_json
+
+LARGE = 10_000
+"""Records beyond which a run is read and shown in brief: without curves, sweeps and tracks."""
+
+WORD = r'("(?:[^"\\]|\\.)*")'
+WHOSE = re.compile(
+    rf'"approach": {WORD}, "optimizer": {WORD}, "expectation": {WORD}, [^{{}}]*?'
+    rf'"architecture": (null|{WORD})'
+)
+"""Where a line says who attempted the case, as records are written."""
+
+TRIAL = (
+    *("seed", "status", "reason", "gradient_evaluations", "forward_evaluations"),
+    *("evaluations_to_target", "seconds", "seconds_to_target", "final_score"),
+)
+TIMING = ("clock", "device", "contended", "seconds_per_step", "probe_seconds", "launch_bound")
+"""What is kept."""
+
+
+def in_brief(line: str) -> Record:
+    """Return of the record that a line of JSON holds what tables of many show.
+
+    What is left out may be unchecked. Raises ValueError, in a few words, where it holds none.
+    """
+    if (seen := _glance()(line)) is not None:
+        return seen
+    record = parse(line)
+    record.trials = [{name: t[name] for name in TRIAL if name in t} for t in record.trials]
+    record.timing = {name: record.timing[name] for name in TIMING if name in record.timing}
+    record.tuning, record.tuning_cost = [], {}
+    record.informativeness = record.informativeness[:1]
+    return record
+
+
+@functools.cache
+def _glance() -> Callable[[str], Record | None]:
+    """Return what reads a line without making all of it, where msgspec is installed."""
+    try:
+        from gradbench.results.summaries_msgspec import glance
+    except ImportError:
+        return lambda _: None
+    return glance
+
+
+def whose(line: str) -> str | None:
+    """Return the entry of a line's record; None where only parsing finds it.
+
+    A learner's is the empty string.
+    """
+    found = WHOSE.search(line)
+    if found is None:
+        return None
+    optimizer, expectation = from_json(found[2]), from_json(found[3])
+    if expectation == Expectation.LEARNER:
+        return ""
+    return entry(optimizer, from_json(found[4]))

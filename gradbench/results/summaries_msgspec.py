@@ -1,0 +1,90 @@
+"""Decodes only the fields of a record that tables of many records show, with msgspec.
+
+Needs msgspec, which comes with the extra `report`.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from gradbench.results.record import SCHEMA, Record, Status
+from gradbench.results.validation import MOST, is_reading, unlikely
+
+Count = Annotated[int, Meta(ge=0, le=MOST)]
+Whole = Annotated[int, Meta(ge=-MOST, le=MOST)]
+
+
+class Trial(Struct):
+    """An evaluation trial without its curve, target and details."""
+
+    seed: Whole
+    status: Status
+    evaluations_to_target: Count | None
+    reason: str | UnsetType | None = UNSET
+    gradient_evaluations: Count | UnsetType | None = UNSET
+    forward_evaluations: Count | UnsetType | None = UNSET
+    seconds_to_target: float | UnsetType | None = UNSET
+    seconds: float | UnsetType | None = UNSET
+    final_score: float | UnsetType | None = UNSET
+
+
+class Timing(Struct, frozen=True):
+    """What comparisons and warnings need of a record's timing."""
+
+    clock: str | UnsetType | None = UNSET
+    device: Any = UNSET
+    contended: Any = UNSET
+    seconds_per_step: dict[str, float | None] | UnsetType | None = UNSET
+    probe_seconds: float | UnsetType | None = UNSET
+    launch_bound: Any = UNSET
+
+
+class Glance(Struct):
+    """A record without its sweep; of its readings the first is decoded."""
+
+    case: str
+    family: str
+    scenario: str
+    section: str
+    setting: dict[str, Any]
+    approach: str
+    optimizer: str
+    expectation: str
+    budget: Whole
+    batch: Whole
+    target_score: Any
+    outcome: str = ""
+    solved: Whole = 0
+    seeds: Whole = 0
+    architecture: Any = None
+    hyperparameters: dict[str, Any] = {}
+    trials: list[Trial] = []
+    timing: Timing = Timing()
+    path: str = "alone"
+    notes: list[str] = []
+    informativeness: list[Raw] = []
+    ladder: list[str] = []
+    key: str = ""
+    problem: str = ""
+    why: str = ""
+    verification: dict[str, Any] = {}
+    schema: Any = SCHEMA
+
+
+DECODER = msgspec.json.Decoder(Glance)
+
+
+def glance(line: str) -> Record | None:
+    """Return the record in brief that a line of JSON holds; None where it takes a closer look."""
+    try:
+        found = DECODER.decode(line)
+        data = msgspec.structs.asdict(found)
+        data["trials"] = msgspec.to_builtins(found.trials)
+        data["timing"] = msgspec.to_builtins(found.timing)
+        data["informativeness"] = [msgspec.json.decode(r) for r in found.informativeness[:1]]
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if unlikely(data) or not all(map(is_reading, data["informativeness"])):
+        return None
+    return Record(**data)

@@ -1,0 +1,1 @@
+"""Learners, activations and codes that scenarios are built from."""

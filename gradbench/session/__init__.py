@@ -1,0 +1,1 @@
+"""Pytest's side of a run: options, items, verdicts, terminal."""

@@ -1,0 +1,35 @@
+"""A timer that replays measured step times to pytest-benchmark."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradbench.results.record import TrialResult
+
+
+class ReplayTimer:
+    """A timer that shows measured durations to pytest-benchmark, one per round."""
+
+    __name__ = "measured"
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._durations: list[float] = []
+
+    def __call__(self) -> float:
+        """Return the seconds replayed so far."""
+        return self._now
+
+    def replay(self, results: "list[TrialResult]", benchmark: Any) -> None:  # noqa: ANN401
+        """Have the benchmark measure the trials' blocks after the first, divided by their steps.
+
+        Nothing is measured where it is disabled or no trial took a second step.
+        """
+        self._durations = [
+            s / n for result in reversed(results) for s, n in reversed(result.blocks[1:])
+        ]
+        if self._durations and benchmark is not None and benchmark.enabled:
+            benchmark.pedantic(self._advance, rounds=len(self._durations))
+
+    def _advance(self) -> None:
+        if self._durations:
+            self._now += self._durations.pop()

@@ -1,0 +1,262 @@
+"""The gates of a session: comparison with a baseline, and step times against another version.
+
+And the step's time, where that was asked for.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradbench.results.record import Record
+from gradbench.session.screen import LINE
+from gradbench.session.verdict import Regressed
+
+if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
+    from gradbench.analysis.baseline import Baseline, Change
+    from gradbench.protocol.case import Case
+    from gradbench.session.options import Options
+
+SHOWN = 5
+"""Most cases named in one line."""
+
+
+class ComparisonItem(pytest.Item):
+    """The comparison of one optimizer, after all its cases have ended."""
+
+    def __init__(self, *, what: str, hold: Callable[[], str], **keywords: Any) -> None:  # noqa: ANN401
+        super().__init__(**keywords)
+        self.what, self.hold = what, functools.cache(hold)  # a plugin may run it again
+
+    def runtest(self) -> None:
+        """Fail where it regressed."""
+        try:
+            said = self.hold()
+        except Regressed:
+            self.user_properties.append((LINE, f"{self.what}: {self.name} REGRESSED"))
+            raise
+        self.user_properties.append((LINE, f"{self.what}: {self.name} {said}"))
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Return where pytest says that this item stands."""
+        return self.what, None, self.name
+
+
+class Gates:
+    """What the session knows of its baseline; a plugin that judges when all items have run."""
+
+    def __init__(self, options: "Options") -> None:
+        self.options = options
+        self.base: Baseline | None = None
+        self.records: list[Record] = []
+        self.said: list[str] = []
+        self.timed: list[str] = []
+        self.cases: list[Case] = []
+        self.device = options.device
+        self.active = False
+        """Whether cases run in this session."""
+        self.not_written = False
+        """Whether a baseline was to be written and was not."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether this session compares its run with a baseline."""
+        return self.options.baseline is not None and not self.options.update_baseline
+
+    @property
+    def told(self) -> list[str]:
+        """What changed, and how the step's time did."""
+        return self.said + self.timed
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Judge after the last item, whatever has ordered or selected the items before it.
+
+        Items of their own: counted, shown and written into other plugins' reports as any other.
+        """
+        result = yield
+        held = self._items(session) if self.active else []
+        session.testscollected += len(held)
+        for item in held:
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        return result
+
+    def _items(self, session: pytest.Session) -> list[pytest.Item]:
+        """Return one item per optimizer and comparison."""
+        kinds: list[tuple[str, Callable[[str], str]]] = []
+        if self.holds and self.base is not None:
+            kinds.append(("against the baseline", functools.partial(self.hold, self.base)))
+        if self.options.time_against is not None:
+            older = self.options.time_against.text
+            kinds.append(("step time", functools.partial(self.time, older)))
+        return [
+            ComparisonItem.from_parent(
+                session,
+                name=label,
+                nodeid=f"{what.split()[-1]}::{label}",
+                what=what,
+                hold=functools.partial(hold, entry.name),
+            )
+            for what, hold in kinds
+            for label, entry in self.options.entries.items()
+        ]
+
+    def begin(self, about: dict[str, Any]) -> None:
+        """Read the baseline that this run will be compared with; `about` is for run.json.
+
+        Raises pytest.UsageError, in one line, where it cannot be.
+        """
+        options = self.options
+        if options.baseline is None or (options.update_baseline and not options.baseline.exists()):
+            return
+        from gradbench.analysis import baseline
+        from gradbench.analysis.comparison import NotComparableError
+
+        try:
+            self.base = baseline.load(options.baseline)
+            baseline.check(about, self.base)
+        except (baseline.BaselineError, NotComparableError) as error:
+            raise pytest.UsageError(str(error)) from None
+        if options.update_baseline:  # it can be added to
+            return
+        have = dict.fromkeys(r.optimizer for r in self.base.records if r.expectation != "learner")
+        if not any(each.name in have for each in options.entries.values()):
+            raise pytest.UsageError(
+                f"the baseline has none of these optimizers; it has {shortened(list(have))}"
+            )
+        versions = (about.get("versions"), self.base.about.get("versions"))
+        here, there = ((each or {}).get("torch") for each in versions)
+        if here != there:
+            self.said.append(f"the baseline was recorded with torch {there}, this run with {here}")
+
+    def hold(self, base: "Baseline", optimizer: str) -> str:
+        """Raise Regressed where a family got worse; else say, in a few words, what changed."""
+        from gradbench.analysis import baseline
+        from gradbench.analysis.comparison import NotComparableError
+
+        new = [record for record in self.records if record.optimizer == optimizer]
+        old = base.of(optimizer)
+        if not old:
+            pytest.skip(f"the baseline has no {optimizer}; --gb-update-baseline adds it")
+        try:
+            families = dict.fromkeys(record.family for record in new)
+            changes = [baseline.change(family, optimizer, new, old) for family in families]
+        except NotComparableError as error:
+            raise Regressed(str(error), pytrace=False) from None
+        changes = [change for change in changes if change.cases > 0]
+        lost = baseline.lost(new, old)
+        self.said += lost
+        if not changes and not lost:
+            raise Regressed(
+                f"nothing of {optimizer} was held against the baseline: no case of both ran on "
+                "the same seeds",
+                pytrace=False,
+            )
+        self._explain(changes, new, old)
+        worse = lost + [told(change) for change in changes if change.regressed]
+        if worse and self.options.gate != "record":
+            raise Regressed("\n".join(worse), pytrace=False)
+        count = sum(change.cases for change in changes)
+        same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
+        word = "regressed, let pass" if worse else "equal" if same else "not shown to be worse"
+        return f"{word} on {count} case{'' if count == 1 else 's'}"
+
+    def _explain(
+        self, changes: "Sequence[Change]", new: "Sequence[Record]", old: "Sequence[Record]"
+    ) -> None:
+        """Keep what is to be said of the changes, and of what could not be compared."""
+        from gradbench.analysis import baseline
+
+        seeds = {record.seeds for record in [*new, *old] if record.expectation != "learner"}
+        if len(seeds) > 1:
+            self.said.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
+        self.said += [told(change) for change in changes if change.ratio != 1.0]
+        weak = [change for change in changes if 2.0**-change.pairs > change.level]
+        if weak:
+            few = ", ".join(f"{change.family} ({change.pairs})" for change in weak)
+            self.said.append(
+                f"too few pairs of problem and seed to fail at all: {few}; "
+                f"{math.ceil(-math.log2(weak[0].level))} could"
+            )
+        added, gone = baseline.strangers(new, old)
+        for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
+            if names:
+                self.said.append(f"{what}: {shortened(names)}")
+
+    def time(self, old: str, optimizer: str) -> str:
+        """Raise Regressed where a step takes longer than the older version's; else say how long."""
+        from gradbench.timing.step_time import LIMIT, step_time
+        from gradbench.torch_state import one_thread
+
+        options = self.options
+        try:
+            with one_thread():
+                found = step_time(
+                    self.cases,
+                    optimizer,
+                    old,
+                    preset=options.preset,
+                    device=self.device,
+                    dtype=options.dtype,
+                )
+        except ValueError as error:
+            raise Regressed(f"nothing was timed: {error}", pytrace=False) from None
+        low, high = found.interval
+        text = f"x{found.ratio:.2f} of {old}'s (95 %: {low:.2f} to {high:.2f})"
+        self.timed.append(f"step time of {optimizer}: {text}")
+        if found.slower and options.gate != "record":
+            each = ", ".join(f"{case} x{ratio:.2f}" for case, ratio in found.cases.items())
+            raise Regressed(
+                f"{optimizer}: a step takes {text}, more than {LIMIT:g} allows: {each}",
+                pytrace=False,
+            )
+        return text
+
+    def end(self, about: dict[str, Any]) -> list[str]:
+        """Write the baseline where that was asked for; return lines that say so.
+
+        The old file's records stay where a case was not run, crashed, or was solved and is now
+        unsupported; a file of other settings is not overwritten. `not_written` says of a baseline
+        that could not be written.
+        """
+        path = self.options.baseline
+        if path is None or not self.options.update_baseline or not self.records:
+            return []
+        from gradbench.analysis import baseline
+        from gradbench.analysis.comparison import NotComparableError
+
+        try:
+            old = baseline.load(path) if path.exists() else None
+            if old is not None:
+                baseline.check(about, old)
+            found, left = baseline.merged(self.records, [] if old is None else old.records)
+            baseline.write(path, about, found)
+        except (baseline.BaselineError, NotComparableError) as error:
+            self.not_written = True
+            return [f"baseline not written: {error}"]
+        fresh = set(map(id, self.records))
+        new = sum(id(record) in fresh for record in found)
+        lines = [f"baseline: {path} ({new} new, {len(found) - new} kept)"]
+        if left:
+            lines.append(f"baseline: left out as crashed or unsupported: {shortened(left)}")
+        return lines
+
+
+def told(change: "Change") -> str:
+    """Return one change in a line."""
+    word = "regressed" if change.regressed else "worse" if change.ratio > 1 else "better"
+    names = [f"{case} x{ratio:.2g}" for case, ratio in change.worse]
+    carried = f", carried by {shortened(names)}" if change.ratio > 1 else ""
+    return (
+        f"{change.optimizer}: {change.family} {word}: evaluations x{change.ratio:.3g} over "
+        f"{change.cases} case{'' if change.cases == 1 else 's'}, p {change.p:.2g} "
+        f"(fails at {change.level:.2g}){carried}"
+    )
+
+
+def shortened(names: list[str]) -> str:
+    """Return the first names, and how many there are more."""
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

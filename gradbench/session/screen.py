@@ -1,0 +1,77 @@
+"""The terminal's line for each item, which replaces pytest's letter."""
+
+from collections.abc import Generator
+
+import pytest
+
+LINE = "gradbench"
+"""Name of the user property that carries an item's line."""
+
+
+class Screen:
+    """The hooks that write the lines; `active` once a run of ours has begun."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.active = False
+        self.finished = False
+        self.file = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, str | tuple[str, dict[str, bool]]] | None:
+        """Keep pytest's categories; the item's own line takes the place of the letter.
+
+        With neither letter nor word pytest writes nothing; its summary at the end needs the word.
+        """
+        known = report.outcome in {"passed", "failed", "skipped"}  # not of one that runs again
+        if report.when != "call" or _line(report) is None or not known:
+            return None
+        expected = hasattr(report, "wasxfail")
+        if report.passed:
+            category = "xpassed" if expected else "passed"
+        elif report.skipped:
+            category = "xfailed" if expected else "skipped"
+        else:
+            category = "failed"
+        word = "NEWS" if category == "xpassed" else category.upper()
+        return (
+            category,
+            "",
+            word if self.finished or self.config.getoption("verbose", 0) > 0 else "",
+        )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> Generator[None, None, None]:
+        """Have our lines start at the left, below the line on which pytest names their file."""
+        file = nodeid.partition("::")[0]
+        begins = self.active and not self.config.getoption("verbose", 0) and file != self.file
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if begins and reporter is not None:
+            reporter.currentfspath = None  # else pytest ends the last file with a percentage
+        yield
+        if begins:
+            self.file = file
+            self._write("\n")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write one line per finished item."""
+        text = _line(report)
+        if report.when == "call" and text and not self.config.getoption("verbose", 0):
+            self._write(f"  {text}\n")
+
+    def _write(self, text: str) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write(text)  # write_line would have pytest repeat the file's name
+
+    def pytest_sessionfinish(self) -> None:
+        """Let pytest's summary have its words."""
+        self.finished = True
+
+
+def _line(report: pytest.CollectReport | pytest.TestReport) -> str | None:
+    properties = dict(getattr(report, "user_properties", []))
+    return properties.get(LINE)

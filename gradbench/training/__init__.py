@@ -1,0 +1,1 @@
+"""One trial: data, training loop, evaluation, clock."""

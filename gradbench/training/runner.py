@@ -1,0 +1,222 @@
+"""Runs trials, together where that is exact, and returns their results."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradbench.architectures import factory as architectures
+from gradbench.optimizers.factory import UnsupportedError, resolve
+from gradbench.results.record import Status, TrialResult
+from gradbench.torch_state import one_thread, random_state
+from gradbench.training.batches import CHUNK
+from gradbench.training.clock import reset_peak_memory
+from gradbench.training.loop import STILL, Training, Watch, one_line
+from gradbench.training.random_streams import isolated
+from gradbench.training.stack.loop import Stack
+from gradbench.training.stack.policy import agrees, is_torchs, stacks
+from gradbench.training.stack.shared_optimizer import UnstackableError
+from gradbench.training.trial import Trial
+
+MOST_BYTES = 2**28
+"""About what a stack may take."""
+
+TIMED = 16
+"""Blocks of a timing run, of eight steps each, after the first step."""
+
+BROKEN = {Status.CRASHED, Status.UNSUPPORTED}
+
+
+def run(
+    trials: Sequence[Trial], watches: Sequence[Watch] | None = None, *, stack: str = "auto"
+) -> list[TrialResult]:
+    """Run the trials; each one's numbers do not depend on the others.
+
+    Trials of one case train together where that pays (`stack="auto"`), wherever it can be (`"on"`)
+    or never (`"off"`); each result's `path` says how. `"graph"` is as `"auto"`, with a stack's
+    steps recorded and replayed by the accelerator. What a stack cannot train is trained one trial
+    at a time, and `fallback` says why.
+
+    Raises SpecError where an optimizer's or an architecture's spec cannot be resolved.
+    """
+    found: dict[int, TrialResult] = {}
+    watched = list(watches or [lambda *_: None] * len(trials))
+    for members in _alike(trials):
+        chosen = [(trials[i], watched[i]) for i in members]
+        found |= dict(zip(members, _run_alike(chosen, stack), strict=True))
+    return [found[i] for i in range(len(trials))]
+
+
+def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
+    """Run one trial alone and return how it went; an exception in training becomes its status.
+
+    >>> from gradbench import Trial, run_trial
+    >>> from gradbench.scenarios.parity import Parity
+    >>> result = run_trial(Trial(scenario=Parity(d=5, weight=2), optimizer="adam:lr=0.01"))
+    >>> result.status.value, result.final_score
+    ('solved', 1.0)
+
+    Raises SpecError where the optimizer's or the architecture's spec cannot be resolved.
+    """
+    _resolve(trial)
+    result = TrialResult(trial.seed, Status.UNSOLVED)
+    with isolated(trial):
+        try:
+            Training(trial, result).run(watch)
+        except UnsupportedError as error:
+            result.status, result.reason = Status.UNSUPPORTED, str(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            result.status, result.reason = Status.CRASHED, one_line(error)
+    return result
+
+
+def time_trial(trial: Trial) -> TrialResult:
+    """Take a trial's first steps alone, and return a result of which only the timing counts.
+
+    The first step is a block of its own; there are no looks. Raises SpecError as `run_trial` does.
+    """
+    _resolve(trial)
+    result = TrialResult(trial.seed, Status.UNSOLVED)
+    with isolated(trial):
+        try:
+            training = Training(replace(trial, probes="none"), result).build_optimizer()
+            reset_peak_memory(training.device)
+            try:
+                for block in range(TIMED + 1):
+                    training.advance(min(1 + 8 * block, trial.budget))
+            finally:
+                training.keep_timing()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # it may come late in training
+            result.status, result.reason = Status.CRASHED, one_line(error)
+    return result
+
+
+def _resolve(trial: Trial) -> None:
+    """Resolve the names: a wrong spec is the caller's mistake, not the trial's end.
+
+    And see what the optimizer needs, whatever type and seeds the trial will set.
+    """
+    if trial.optimizer is not None:
+        _ = resolve(trial.optimizer).requirements
+    if trial.architecture is not None:
+        architectures.resolve(trial.architecture)
+
+
+def _alike(trials: Sequence[Trial]) -> list[list[int]]:
+    """Return the places of trials that differ in seed and hyperparameters only."""
+    kinds: list[Trial] = []
+    found: list[list[int]] = []
+    for place, trial in enumerate(trials):
+        kind = replace(trial, seed=0, hyperparameters={}, probes="none", probe_budget=0)
+        if kind in kinds:
+            found[kinds.index(kind)].append(place)
+        else:
+            kinds.append(kind)
+            found.append([place])
+    return found
+
+
+def _run_alike(chosen: Sequence[tuple[Trial, Watch]], stack: str) -> list[TrialResult]:
+    trial = chosen[0][0]
+    _resolve(trial)
+    most = _most(trial, stack)
+    if not most:
+        return [run_trial(each, watch) for each, watch in chosen]
+    results: list[TrialResult] = []
+    try:
+        for start in range(0, len(chosen), most):
+            results += _run_part(chosen[start : start + most], stack)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows one at a time
+        unstackable = isinstance(error, UnstackableError)
+        return _one_at_a_time(chosen, str(error) if unstackable else one_line(error))
+    if why := _trouble(trial, results):
+        return _one_at_a_time(chosen, why)
+    return results
+
+
+def _trouble(trial: Trial, results: Sequence[TrialResult]) -> str:
+    """Return why trials of a stack must run one at a time after all; empty where they need not."""
+    for result in results:
+        if result.status in BROKEN:
+            return f"{result.reason} on a stack"
+    moved = not any(STILL in result.notes for result in results)
+    if moved or trial.optimizer is None or is_torchs(resolve(trial.optimizer)):
+        return ""
+    return f"{STILL} on a stack"
+
+
+def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[TrialResult]:
+    """Train one trial after another; say why, unless they raise something then, too."""
+    results = [run_trial(each, watch) for each, watch in chosen]
+    if not any(result.status in BROKEN or STILL in result.notes for result in results):
+        for result in results:
+            result.fallback = f"trained one at a time: {why}"
+    return results
+
+
+def _run_part(chosen: Sequence[tuple[Trial, Watch]], mode: str) -> list[TrialResult]:
+    """Train trials as one stack, by a graph where that is asked for and can be had."""
+    if mode != "graph":
+        return _run_stack(chosen)
+    try:
+        return _run_stack(chosen, graph=True)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        unknown = isinstance(error, NotImplementedError)
+        why = f"graph fell back: {error if unknown else one_line(error)}"
+    results = _run_stack(chosen)
+    for result in results:
+        result.fallback = why
+    return results
+
+
+def _most(trial: Trial, stack: str) -> int:
+    """Return how many trials like this one a stack may hold; 0 where they run one at a time."""
+    with isolated(trial):
+        try:
+            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
+        except Exception:  # noqa: BLE001  # each trial will say so itself
+            return 0
+    fits = stacks(trial, training.network, stack)
+    return max(2, MOST_BYTES // trial_bytes(training)) if fits else 0
+
+
+def trial_bytes(training: Training) -> int:
+    """Return about what a trial of a stack takes: weights four times over, and its data."""
+    weights = sum(p.nbytes for p in training.parameters)
+    held_out = sum(part.nbytes for part in training.held_out)
+    chunk = held_out * CHUNK * training.trial.batch // len(training.held_out[0])
+    return 4 * weights + held_out + chunk
+
+
+def _run_stack(chosen: Sequence[tuple[Trial, Watch]], *, graph: bool = False) -> list[TrialResult]:
+    """Train trials as one stack.
+
+    Raises what is raised in a pass over all of them, and NotImplementedError where a graph cannot
+    be had.
+    """
+    path = "stacked, graph" if graph else "stacked"
+    results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
+    with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
+        trainings = [Training(trial, r) for (trial, _), r in zip(chosen, results, strict=True)]
+        watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
+        two = _two(trainings)
+        if not _agrees(trainings[0]):
+            raise UnstackableError("a module of the network says wrongly how a stack has it")
+        device = trainings[0].device
+        before = random_state(device)
+        Stack(two, graph=graph).run(watches)
+        if random_state(device) != before:
+            raise UnstackableError("it draws random numbers")
+    return results
+
+
+def _agrees(training: Training) -> bool:
+    size = training.trial.batch
+    batch = (training.held_out[0][:size], training.held_out[1][:size])
+    return agrees(training.scenario, training.network, batch)
+
+
+def _two(trainings: list[Training]) -> list[Training]:
+    """Give a lone trial company: itself."""
+    if len(trainings) > 1:
+        return trainings
+    trial = replace(trainings[0].trial, probes="none")
+    return [*trainings, Training(trial, TrialResult(trial.seed, Status.UNSOLVED))]

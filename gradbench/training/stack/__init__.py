@@ -1,0 +1,1 @@
+"""Many trials of one case trained at once, as one network with a leading dimension."""

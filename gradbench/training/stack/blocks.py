@@ -1,0 +1,82 @@
+"""How a stack's rows are cut into blocks, and what a block's pass is given."""
+
+import functools
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.scenarios.base import Batch
+from gradbench.training.loop import Training
+from gradbench.training.stack.parameters import LANES
+
+BLOCK_BYTES = 2**21
+"""Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
+
+Given = tuple[Tensor, Tensor, Tensor]
+"""A block's inputs, labels, and each loss's weight."""
+
+
+def filled(batch: Batch) -> Batch:
+    """Return a batch with its first examples again behind it, up to whole lanes."""
+    inputs, labels = batch
+    return _filled(inputs), _filled(labels)
+
+
+def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
+    """Return what a block's pass works on, from a filled batch for each of its rows.
+
+    Of each only the first `size` examples count. Weights are of the type of `like`. None of it may
+    be written to.
+    """
+    inputs = _side_by_side([x for x, _ in chosen])
+    labels = _side_by_side([y for _, y in chosen])
+    return inputs, labels, _weights(*labels.shape[:2], size, like.dtype, like.device)
+
+
+def own(tensors: Given) -> Given:
+    """Return a copy that may be written to."""
+    inputs, labels, weights = (t.clone(memory_format=torch.contiguous_format) for t in tensors)
+    return inputs, labels, weights
+
+
+def _side_by_side(each: Sequence[Tensor]) -> Tensor:
+    """Stack tensors; where all rows are given the same one, it lies there once."""
+    if all(tensor is each[0] for tensor in each):
+        return each[0].expand(len(each), *each[0].shape)
+    return torch.stack(list(each))
+
+
+@functools.lru_cache(maxsize=16)
+def _weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return each loss's weight: what only fills the lanes counts for nothing."""
+    weights = torch.full((rows, n), 1 / size, dtype=dtype, device=device)
+    weights[:, size:] = 0.0
+    return weights.flatten()
+
+
+def _filled(examples: Tensor) -> Tensor:
+    more = -len(examples) % LANES
+    while more:
+        part = examples[:more]
+        examples, more = torch.cat((examples, part)), more - len(part)
+    return examples
+
+
+def largest(training: Training) -> int:
+    """Return about how many bytes the largest activation of one trial takes."""
+    widths = [m.out_features for m in training.network.modules() if isinstance(m, nn.Linear)]
+    width = max([training.held_out[0][0].numel(), *widths])
+    return training.trial.batch * width * training.parameters[0].element_size()
+
+
+def blocks(rows: int, largest: int) -> list[slice]:
+    """Cut rows into equal blocks, by the bytes of a row's largest activation.
+
+    None has fewer than two rows.
+    """
+    at_most = max(2, BLOCK_BYTES // max(1, largest))
+    count = max(1, min(-(-rows // at_most), rows // 2))
+    edges = [rows * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]

@@ -1,0 +1,152 @@
+"""The forward pass of a stack: each layer on all rows of a block at once."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from gradbench.training.stack.linear import Dense, chain
+
+Layer = Callable[[Tensor], Tensor]
+Place = Callable[[Tensor], tuple[Tensor, Tensor, bool]]
+"""Returns a parameter of all rows, its gradient's place, and whether both lie transposed."""
+
+POINTWISE = {nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU}
+"""Modules that work on every number by itself, so that one more dimension changes nothing."""
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A module that says itself how it works on a stack."""
+
+    def stacked(
+        self, inputs: Tensor, weights: dict[str, Tensor], parts: dict[str, Layer]
+    ) -> Tensor:
+        """Return `forward` for inputs with a leading dimension of trials.
+
+        `weights` holds the module's own parameters with that dimension, `parts` its children. The
+        inputs may lie there once for all trials: nothing may be written into them.
+        """
+
+
+def can_stack(network: nn.Module) -> bool:
+    """Whether every layer is one that a stack knows, and has parameters of its own to train."""
+    parameters = list(network.parameters())
+    named = network.named_modules(remove_duplicate=False)
+    every = [p for _, module in named for p in module.parameters(recurse=False)]
+    return (
+        bool(parameters)
+        and len(every) == len(parameters)  # none is shared between two modules
+        and all(p.requires_grad for p in parameters)
+        and _known(network)
+    )
+
+
+def _known(module: nn.Module) -> bool:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)  # noqa: SLF001
+    if any(hooks):
+        return False
+    if type(module) in POINTWISE:  # in place, they would overwrite what a layer has kept
+        return type(module) is nn.ReLU or not getattr(module, "inplace", False)
+    if type(module) is nn.Linear:
+        return True
+    if type(module) is nn.Sequential or isinstance(module, Stackable):
+        return all(map(_known, module.children()))
+    return _flattens(module)
+
+
+def _flattens(module: nn.Module) -> bool:
+    return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+
+
+def forward(network: nn.Module, place: Place) -> Layer:
+    """Return the network's forward pass on a block: inputs `(rows, n, ...)` to `(rows, n, k)`.
+
+    Going backward through it puts each parameter's gradient in its place, whatever was there.
+    """
+    device = next(network.parameters()).device
+    anchor = torch.zeros((), device=device, requires_grad=True)
+    return _layer(network, place, anchor)
+
+
+def _layer(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
+    if type(module) is nn.Sequential:
+        return _chain(module, place, anchor)
+    if type(module) is nn.Linear:
+        return _dense([_linear(module, place, relu=False)], anchor)
+    if type(module) is nn.Flatten:
+        return lambda x: x.flatten(2)
+    if isinstance(module, Stackable):
+        return _own(module, place, anchor)
+    if type(module) is nn.ReLU:  # not in place, whatever it says: the layer before keeps its input
+        return torch.relu
+    return module
+
+
+def _chain(modules: nn.Sequential, place: Place, anchor: Tensor) -> Layer:
+    layers: list[Layer] = []
+    dense: list[Dense] = []
+    waiting = list(modules.children())
+    while waiting:
+        module = waiting.pop(0)
+        if type(module) is nn.Sequential:
+            waiting = [*module.children(), *waiting]
+            continue
+        if type(module) is nn.Linear:
+            relu = bool(waiting) and type(waiting[0]) is nn.ReLU
+            waiting = waiting[relu:]
+            dense.append(_linear(module, place, relu=relu))
+            continue
+        if dense:
+            layers.append(_dense(dense, anchor))
+            dense = []
+        layers.append(_layer(module, place, anchor))
+    if dense:
+        layers.append(_dense(dense, anchor))
+
+    def run(x: Tensor) -> Tensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return run
+
+
+def _own(module: Any, place: Place, anchor: Tensor) -> Layer:  # noqa: ANN401
+    parts = {name: _layer(child, place, anchor) for name, child in module.named_children()}
+    places = {name: place(p) for name, p in module.named_parameters(recurse=False)}
+
+    def run(x: Tensor) -> Tensor:
+        weights = {name: _Weight.apply(anchor, at) for name, at in places.items()}
+        out: Tensor = module.stacked(x, weights, parts)
+        return out
+
+    return run
+
+
+def _dense(layers: list[Dense], anchor: Tensor) -> Layer:
+    return lambda x: chain(layers, x, anchor)
+
+
+def _linear(module: nn.Linear, place: Place, *, relu: bool) -> Dense:
+    weight, weight_grad, transposed = place(module.weight)
+    bias, bias_grad = None, None
+    if module.bias is not None:
+        bias, bias_grad, _ = place(module.bias)
+    return Dense(weight, weight_grad, transposed, bias, bias_grad, relu)
+
+
+class _Weight(torch.autograd.Function):
+    """A parameter of all rows; its gradient goes into its place."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, at: tuple[Tensor, Tensor, bool]) -> Tensor:  # noqa: ANN401, ARG004
+        value, ctx.grad, transposed = at
+        ctx.transposed = transposed
+        return value.mT.detach() if transposed else value.detach()
+
+    @staticmethod
+    def backward(ctx: Any, message: Tensor) -> tuple[None, None]:  # noqa: ANN401
+        ctx.grad.copy_(message.mT if ctx.transposed else message)
+        return None, None

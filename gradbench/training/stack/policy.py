@@ -1,0 +1,98 @@
+"""Chooses the execution path of a trial from network, optimizer and device type."""
+
+import copy
+
+import torch
+from torch import nn
+
+from gradbench.optimizers.factory import Factory, resolve
+from gradbench.scenarios.base import Batch, Scenario
+from gradbench.training.stack.layers import can_stack, forward
+from gradbench.training.stack.parameters import StackedParameters
+from gradbench.training.trial import Trial
+
+CPU_NUMBERS = 15_000_000
+"""Most weights times examples of a batch with which a stack pays on a CPU: wider layers fill the
+processor by themselves. Measured by `benchmarks/stacking.py cut` at five trials: up to 13 million
+it was never slower, at 28 million by chance (docs/speed.md). Part of the protocol."""
+
+ELEMENTWISE = (
+    *("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop"),
+    *("Rprop", "ASGD"),
+)
+"""Optimizers of torch.optim of which each number's step depends on that number's own history alone,
+to the bit: tests/training/stack/test_elementwise.py proves it for all of their options."""
+
+TOLERANCE = 1e-6
+"""Of a gradient's length, in float64, where gradients may nearly cancel."""
+
+
+def stacks(trial: Trial, network: nn.Module, mode: str) -> bool:
+    """Whether trials of a case train together whose network is built like this one.
+
+    `mode` is on (wherever they can), off, or another (where it pays).
+    """
+    if mode == "off" or trial.optimizer is None:
+        return False
+    dtypes = {p.dtype for p in network.parameters()}
+    if not can_stack(network) or dtypes - {torch.float32, torch.float64}:
+        return False
+    if mode != "on" and not pays(network, trial.batch, torch.device(trial.device).type):
+        return False
+    return elementwise(resolve(trial.optimizer))
+
+
+def elementwise(factory: Factory) -> bool:
+    """Whether one optimizer may train many trials: its class is proven to, or says so.
+
+    What is not proven trains one trial at a time, as its author's own loop does. An optimizer per
+    trial on a stack was 1.07 times as fast as that over ten cases, and sign updates went elsewhere
+    in their first step, where a sum of gradients is zero but for rounding.
+    """
+    requirements = factory.requirements
+    more = (
+        requirements.closure
+        or requirements.create_graph
+        or requirements.fused
+        or requirements.modes
+    )
+    if (
+        more
+        or requirements.model
+        or requirements.named
+        or requirements.groups
+        or requirements.lists
+    ):
+        return False
+    known = any(factory.cls is getattr(torch.optim, name, None) for name in ELEMENTWISE)
+    return (known or bool(requirements.elementwise)) and factory.schedules.known
+
+
+def is_torchs(factory: Factory) -> bool:
+    """Whether the class is one of torch's, which a test has proven on a stack."""
+    return factory.cls.__module__.startswith("torch.optim.")
+
+
+def pays(network: nn.Module, batch: int, device_type: str) -> bool:
+    """Whether a stack of this network is faster than one trial after another."""
+    numbers = sum(p.numel() for p in network.parameters()) * batch
+    return device_type != "cpu" or numbers <= CPU_NUMBERS
+
+
+def agrees(scenario: Scenario, network: nn.Module, batch: Batch) -> bool:
+    """Whether a stack of two copies has the gradient that the plain network has on a batch.
+
+    A module that says itself how it works on a stack may say it wrongly.
+    """
+    dtype = torch.float32 if batch[0].device.type == "mps" else torch.float64
+    inputs, labels = (x.to(dtype) if x.is_floating_point() else x for x in batch)
+    plain, *copies = (copy.deepcopy(network).to(dtype) for _ in range(3))
+    loss = scenario.loss(plain(inputs), labels).mean()
+    wanted = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(plain.parameters()))])
+    rows = StackedParameters(copies)
+    layer = forward(copies[0], rows.place(slice(0, 2)))
+    outputs = layer(inputs.expand(2, *inputs.shape)).flatten(0, 1)  # as a sweep's rows share them
+    losses = scenario.loss(outputs, torch.cat([labels, labels]))
+    losses.backward(torch.full_like(losses, 1 / len(labels)))
+    found = rows.flat(rows.grads)[1]
+    return bool((found - wanted).norm() <= TOLERANCE * wanted.norm())

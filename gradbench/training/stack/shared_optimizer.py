@@ -1,0 +1,52 @@
+"""One optimizer that steps the rows of several trials."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradbench.training.stack.bare import bare_step
+from gradbench.training.stack.parameters import StackedParameters
+
+
+class UnstackableError(Exception):
+    """These trials must run one at a time; the message says why."""
+
+
+class Shared:
+    """An element-wise optimizer over some rows as one tensor; `members` are their places."""
+
+    def __init__(
+        self, rows: StackedParameters, members: range, build: Callable[[nn.Module], Optimizer]
+    ) -> None:
+        self.members = list(members)
+        holder = nn.Module()
+        self.parameter = nn.Parameter(rows.values[members.start : members.stop])
+        holder.register_parameter("rows", self.parameter)
+        self.optimizer = build(holder)
+        hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
+        if any(getattr(self.parameter, name, None) for name in hooks):
+            raise UnstackableError("it registers hooks on parameters")
+        if not self.parameter.requires_grad:
+            raise UnstackableError("it freezes parameters")
+        self.grads = rows.grads[members.start : members.stop]
+
+    def step(self) -> None:
+        """Step all rows along the gradients in their places."""
+        self.parameter.grad = self.grads
+        bare_step(self.optimizer)()
+
+    def keep(self, rows: StackedParameters, left: Sequence[int]) -> None:
+        """Let go of all rows but those of the places `left`, which `rows` has already kept."""
+        index = [i for i, place in enumerate(self.members) if place in set(left)]
+        self.members = [new for new, place in enumerate(left) if place in set(self.members)]
+        if not self.members:
+            return
+        state = self.optimizer.state[self.parameter]
+        chosen = torch.tensor(index, device=self.parameter.device)
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == self.parameter.shape:
+                state[name] = value[chosen]
+        part = slice(self.members[0], self.members[-1] + 1)
+        self.parameter.data, self.grads = rows.values[part], rows.grads[part]

@@ -1,0 +1,1 @@
+"""Verifies, in clean processes, solutions of cases that no optimizer should solve."""

@@ -1,0 +1,222 @@
+"""Nothing that an optimizer leaves behind in its process reaches the next case."""
+
+import json
+import sys
+
+import pytest
+
+from gradbench.protocol import discovery
+from gradbench.results.record import read
+
+LEAVES = """
+import builtins, gc, os, random, sys, threading, time, warnings
+import numpy as np
+import torch
+from torch.nn.modules import module
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+def leaving(act):
+    class Leaves(torch.optim.SGD):
+        done = False
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, lr=lr)
+        def step(self, closure=None):
+            loss = super().step()
+            act()
+            return loss
+    return Leaves
+
+def patch(where, name):
+    old = getattr(where, name)
+    def other(*args, **kwargs):
+        found = old(*args, **kwargs)
+        return found * 0.5 if isinstance(found, (torch.Tensor, float)) else found
+    setattr(where, name, other)
+
+Autocast = leaving(lambda: torch.set_autocast_enabled("cpu", True))
+Gradients = leaving(lambda: torch.set_grad_enabled(False))
+Anomaly = leaving(lambda: torch.autograd.set_detect_anomaly(True))
+Device = leaving(lambda: torch.set_default_device("meta"))
+Type = leaving(lambda: torch.set_default_dtype(torch.float64))
+Precision = leaving(lambda: torch.set_float32_matmul_precision("medium"))
+Threads = leaving(lambda: torch.set_num_threads(2))
+Flush = leaving(lambda: torch.set_flush_denormal(True))
+Modules = leaving(lambda: module.register_module_forward_hook(lambda m, i, o: o * 2))
+Backward = leaving(lambda: module.register_module_full_backward_hook(lambda m, i, o: None))
+Steps = leaving(lambda: register_optimizer_step_post_hook(
+    lambda o, a, k: [p.data.mul_(0.5) for g in o.param_groups for p in g["params"]]))
+PatchedZero = leaving(lambda: patch(torch.optim.Optimizer, "zero_grad"))
+PatchedTensor = leaving(lambda: patch(torch.Tensor, "mean"))
+PatchedBackward = leaving(lambda: setattr(torch.Tensor, "backward", lambda self: None))
+PatchedLinear = leaving(lambda: patch(torch.nn.functional, "linear"))
+Clock = leaving(lambda: setattr(time, "perf_counter", lambda: 0.0))
+Folder = leaving(lambda: os.chdir("/"))
+Environment = leaving(lambda: os.environ.update(OMP_NUM_THREADS="7", LEFT="1"))
+Errors = leaving(lambda: np.seterr(all="raise"))
+Stream = leaving(lambda: setattr(sys, "stdout", open(os.devnull, "w")))
+
+def score():
+    from gradbench.scenarios.parity import Parity
+    Parity.score = lambda self, outputs, labels: torch.ones(len(labels))
+Score = leaving(score)
+
+def looks():
+    from gradbench import training
+    training.CONFIRMATIONS = 1
+Constant = leaving(looks)
+
+started = []
+def thread():
+    if not started:
+        def draw():
+            while True:
+                random.random(), time.sleep(1e-3)
+        started.append(threading.Thread(target=draw, daemon=True))
+        started[0].start()
+Thread = leaving(thread)
+
+entered = []
+def inference():
+    if not entered:
+        entered.append(torch.inference_mode())
+        entered[0].__enter__()
+Inference = leaving(inference)
+"""
+
+BACK = {
+    "Autocast": "autocast",
+    "Anomaly": "anomaly detection",
+    "Device": "default device",
+    "Precision": "matmul precision",
+    "Threads": "threads",
+    "Flush": "denormal numbers",
+    "Modules": "hooks: _global_forward_hooks",
+    "Backward": "hooks: _global_backward_hooks",
+    "Steps": "hooks: _global_optimizer_post_hooks",
+    "PatchedZero": "Optimizer.zero_grad",
+    "PatchedTensor": "Tensor.mean",
+    "PatchedBackward": "Tensor.backward",
+    "PatchedLinear": "torch.nn.functional.linear",
+    "Clock": "time.perf_counter",
+    "Folder": "working folder",
+    "Environment": "environment",
+    "Errors": "numpy's errors",
+    "Stream": "output streams",
+    "Score": "Parity.score",
+    "Constant": "gradbench.training.loop.CONFIRMATIONS",
+}
+WITHIN = {"Type", "Gradients"}
+"""What a trial's own surroundings put back already."""
+STUCK = {"Thread": "a thread: ", "Inference": "inference mode"}
+
+LEFT = "left behind, and put back: "
+
+
+@pytest.fixture
+def run(pytester, own_suite, stored):
+    (pytester.path / "leaves.py").write_text(LEAVES)
+
+    def run(*names, options=()):
+        specs = [f"--optimizer=./leaves.py:{name}" for name in names]
+        common = ("--gb-seeds=2", "--gb-tune=2", "--gb-probes=none", "-p", "no:cacheprovider")
+        result = pytester.runpytest_subprocess(
+            "test_own.py", *common, *specs, "--optimizer=adam:lr=0.01", *options
+        )
+        return result, stored(pytester.path / "reports")
+
+    return run
+
+
+def of(records, untimed, optimizer="adam:lr=0.01"):
+    return untimed([record for record in records if record["optimizer"] == optimizer])
+
+
+def test_what_is_left_behind_is_put_back_and_said(run, untimed):
+    plain = of(run(options=("--gb-engine=inline",))[1], untimed)
+    _, found = run(*BACK, *WITHIN, options=("--gb-engine=inline",))
+    notes = {record["optimizer"].partition(":")[2]: record["notes"] for record in found}
+    for name, what in BACK.items():
+        said = [note for note in notes[name] if note.startswith(LEFT)]
+        assert said, name
+        assert what in said[0].removeprefix(LEFT).split(", ")
+    assert of(found, untimed) == plain
+    assert not any(LEFT in note for note in plain[0]["notes"])
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_what_cannot_be_put_back_ends_an_inline_run_in_one_line(run, name):
+    result, found = run(name, options=("--gb-engine=inline",))
+    assert [record["case"] for record in found] == ["own-d4"]
+    assert result.ret == 2
+    result.stdout.fnmatch_lines([f"*own-d4*left behind in this process:*{STUCK[name]}*"])
+
+
+def test_in_processes_it_reaches_nobody(run, untimed):
+    plain = of(run(options=("--gb-engine=processes:1",))[1], untimed)
+    _, found = run(*STUCK, "Score", options=("--gb-engine=processes:1",))
+    assert of(found, untimed) == plain
+    assert len(found) == 9
+    json.dumps(found)
+    for record in found:
+        name = record["optimizer"].partition(":")[2]
+        if name in STUCK:
+            assert any(STUCK[name] in note for note in record["notes"])
+
+
+CHECKS = """
+import sys, torch
+from gradbench import check
+torch.set_num_threads(1)
+for name in sys.argv[1:]:
+    try:
+        print(name, "said", check.leaves_nothing_behind(f"./leaves.py:{name}"), file=sys.__stderr__)
+    except check.CheckError as error:
+        print(name, error, file=sys.__stderr__)
+"""
+
+
+def test_the_check_sees_it(pytester):
+    (pytester.path / "leaves.py").write_text(LEAVES)
+    (pytester.path / "checks.py").write_text(CHECKS)
+    names = [*BACK, *STUCK]  # what is stuck comes last
+    result = pytester.run(sys.executable, "checks.py", *names)
+    said = dict(line.split(" ", 1) for line in result.errlines if " " in line)
+    for name, what in (BACK | STUCK).items():
+        assert said[name].startswith("left behind: "), (name, said[name])
+        assert what in said[name]
+
+
+COMPILES = """
+import shutil, torch
+
+BACKEND = "inductor" if shutil.which("g++") else "eager"
+doubled = torch.compile(lambda x: x * 2 + 1, backend=BACKEND)
+
+class Compiles(torch.optim.SGD):
+    def step(self, closure=None):
+        doubled(torch.ones(3))
+        return super().step()
+"""
+
+
+def test_what_torch_does_itself_is_left_and_not_said(pytester, run):
+    (pytester.path / "compiles.py").write_text(COMPILES)
+    options = ("--optimizer=./compiles.py:Compiles", "--gb-engine=processes:1")
+    found = run("Autocast", options=options)[1]
+    noted = {record["optimizer"] for record in found if "left behind" in str(record["notes"])}
+    assert noted == {"./leaves.py:Autocast"}
+    suites = str(discovery.suites())
+    common = ("--gb-seeds=1", "--gb-tune=0", "--gb-probes=none", "--gb-gate=record")
+    pytester.runpytest_subprocess(
+        suites,
+        "--rootdir=.",
+        "-c",
+        "/dev/null",
+        *common,
+        "-p",
+        "no:cacheprovider",
+        "--optimizer=adam",
+    )
+    records = read(pytester.path / "reports" / "latest" / "records.jsonl")
+    assert len(records) > 40
+    assert not [r.notes for r in records if "left behind" in " ".join(r.notes)]
