@@ -16,8 +16,9 @@ from statistics import median
 import pytest
 from tabulate import tabulate
 
+from gradbench.protocol import discovery
 from gradbench.report.markdown import ran_on
-from gradbench.results.record import Expectation, Record, Status, or_zero
+from gradbench.results.record import Record, Status, or_zero
 from gradbench.results.runs import load
 
 SUITES = Path(__file__).parents[1] / "suites"
@@ -47,7 +48,8 @@ def main(page: Path, folder: Path | None) -> None:
         pytest.main([str(SUITES), *SETTINGS, "-q", *(f"--optimizer={spec}" for spec in OPTIMIZERS)])
         folder = Path("reports/latest")
     run = load(folder)
-    records = [r for r in run.records if r.expectation != Expectation.LEARNER]
+    quick = {case.id for case in discovery.cases([SUITES], "quick") if case.takes_optimizer}
+    records = [r for r in run.records if r.case in quick]  # without what has left the preset
     specs = sorted(run.optimizers, key=lambda spec: -solved(records, spec))
     cases = list(dict.fromkeys(r.case for r in records))
     found = {(r.case, r.optimizer): r for r in records}

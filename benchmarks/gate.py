@@ -34,7 +34,6 @@ CHEAP = {
     "curves-conditioned-script": 0.1,
     "saturation-dying-bias0": 0.1,
     "saturation-dying-bias2": 0.1,
-    "saturation-sigmoid-depth2": 0.01,
     "steps-forwardonly-standard": 0.1,
     "allocation-k100-decomposition": 0.1,
 }

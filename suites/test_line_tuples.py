@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gradbench.protocol.case import Case
-from gradbench.results.record import Expectation, Record
+from gradbench import Case, Expectation, Record
 
 MAY = Expectation.MAY
 

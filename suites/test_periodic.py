@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gradbench.protocol.case import Case
-from gradbench.results.record import Expectation, Record
+from gradbench import Case, Expectation, Record
 
 MUST, MAY, NEVER = Expectation.MUST, Expectation.MAY, Expectation.NEVER
 

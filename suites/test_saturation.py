@@ -2,7 +2,8 @@
 
 The grid was fixed before anything was run: depth in doubling steps up to 20, the bias every two
 standard deviations up to 6. Since nobody passes depth 20, where a step costs as much as three, the
-quick preset has depth 6 in its place, and standard 12 beside it.
+quick preset has depth 6 in its place, and standard 12 beside it. Depth 2 is of standard alone: in
+quick forty optimizers of forty solved it, so that it told nothing of any.
 
 Where each passed on all five seeds, in quick and standard alike but where stated: sigmoids, SGD
 to depth 2, momentum to 4, Adam to 8, sign descent to 4, in standard to 8. At 20 there is no band:
@@ -14,8 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gradbench.protocol.case import Case
-from gradbench.results.record import Expectation, Record
+from gradbench import Case, Expectation, Record
 
 MUST, MAY = Expectation.MUST, Expectation.MAY
 
@@ -25,7 +25,7 @@ VANISHED = "mechanism: each layer shrinks the message by 4 or more, to 1e-14 thr
 
 # rung: expectation in the quick and the standard preset, from benchmarks/expectations-*.md
 DEPTHS = {
-    2: {"quick": MAY, "standard": MUST},  # sign descent: 99 of 100 seeds
+    2: {"standard": MUST},  # in quick all of forty optimizers solve it
     4: {"quick": MAY, "standard": MAY},
     6: {"quick": MAY},
     8: {"quick": MAY, "standard": MAY},

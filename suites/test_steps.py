@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gradbench.protocol.case import Case
-from gradbench.results.record import Expectation, Record
+from gradbench import Case, Expectation, Record
 
 MAY, NEVER = Expectation.MAY, Expectation.NEVER
 LEARNER = Expectation.LEARNER

@@ -11,7 +11,8 @@ from gradbench.probes.alignment import (
     alignment_in_parameters,
     gradient_alignment,
 )
-from gradbench.probes.curvature import NAME, effective_condition_number
+from gradbench.probes.curvature import NAME as CONDITION
+from gradbench.probes.curvature import effective_condition_number
 from gradbench.probes.flatness import NAME as GAIN
 from gradbench.probes.flatness import gain
 from gradbench.probes.parities import NAME as VARIANCE
@@ -100,7 +101,7 @@ PROBES: dict[str, Probe] = {
     VARIANCE: _variance,
     SIGNAL: _signal,
     "second moment": _moment,
-    NAME: _condition,
+    CONDITION: _condition,
     GAIN: _gain,
     "alignment": _alignment,
 }
@@ -108,7 +109,7 @@ PROBES: dict[str, Probe] = {
 HEADLINE = {
     "uninformative": TARGET,
     "decomposition": SIGNAL,
-    "conditioning": NAME,
+    "conditioning": CONDITION,
     "flatness": GAIN,
 }
 """The probe of each family that the tables show; recorded first."""

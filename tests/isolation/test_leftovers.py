@@ -61,8 +61,8 @@ def score():
 Score = leaving(score)
 
 def looks():
-    from gradbench import training
-    training.CONFIRMATIONS = 1
+    from gradbench.training import loop
+    loop.CONFIRMATIONS = 1
 Constant = leaving(looks)
 
 started = []
@@ -165,7 +165,7 @@ def test_in_processes_it_reaches_nobody(run, untimed):
 
 CHECKS = """
 import sys, torch
-from gradbench import check
+from gradbench.checks import optimizer as check
 torch.set_num_threads(1)
 for name in sys.argv[1:]:
     try:
