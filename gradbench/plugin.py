@@ -47,7 +47,7 @@ def _session(config: pytest.Config) -> "Session":
     if _SESSION in config.stash:
         return config.stash[_SESSION]
     from gradbench.session.options import read
-    from gradbench.session.screen import Screen
+    from gradbench.session.progress import Screen
     from gradbench.session.session import Session
 
     screen = Screen(config)

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gradbench.session.live import LiveLine
+from gradbench.session.progress import LiveLine
 
 if TYPE_CHECKING:
     from gradbench.engines.base import Chosen

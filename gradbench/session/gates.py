@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradbench.results.record import Record
-from gradbench.session.screen import LINE
+from gradbench.session.progress import LINE
 from gradbench.session.verdict import Regressed
 
 if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs

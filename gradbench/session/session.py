@@ -13,9 +13,8 @@ from gradbench.session.benchmark_timer import ReplayTimer
 from gradbench.session.dispatch import Dispatch
 from gradbench.session.finish import print_summary, time_again, write_reports
 from gradbench.session.gates import Gates
-from gradbench.session.live import LiveLine
 from gradbench.session.options import Entry, Options
-from gradbench.session.screen import LINE, Screen
+from gradbench.session.progress import LINE, LiveLine, Screen
 from gradbench.session.signals import taken_as_interrupts
 from gradbench.session.verdict import judge
 from gradbench.text import printable

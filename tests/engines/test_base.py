@@ -20,7 +20,7 @@ from gradbench.protocol.item import Item
 from gradbench.protocol.resume import finished
 from gradbench.results.record import Expectation
 from gradbench.session.dispatch import Dispatch
-from gradbench.session.live import LiveLine
+from gradbench.session.progress import LiveLine
 
 HERE = Path(__file__).parents[1]
 

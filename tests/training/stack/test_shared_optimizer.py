@@ -8,7 +8,7 @@ import torch
 from torch.optim import SGD, Adam
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from gradbench.training.stack.bare import bare_step
+from gradbench.training.stack.shared_optimizer import step_without_hooks
 
 
 def parameters():
@@ -41,12 +41,12 @@ def test_it_steps_alike_without_the_span(kind):
     one, other = kind(parameters(), lr=0.1), kind(parameters(), lr=0.1)
     for _ in range(3):
         one.step()
-        bare_step(other)()
+        step_without_hooks(other)()
     pair = [optimizer.param_groups[0]["params"][0] for optimizer in (one, other)]
     assert torch.equal(*pair)
     assert not torch.equal(pair[0], torch.arange(4.0))
     assert spans(one.step)
-    assert not spans(bare_step(other))
+    assert not spans(step_without_hooks(other))
 
 
 def test_hooks_are_called():
@@ -54,12 +54,12 @@ def test_hooks_are_called():
     optimizer = SGD(parameters(), lr=0.1)
     for register in (optimizer.register_step_pre_hook, optimizer.register_step_post_hook):
         handle = register(lambda *_: called.append(1))
-        bare_step(optimizer)()
+        step_without_hooks(optimizer)()
         handle.remove()
     handle = register_optimizer_step_pre_hook(lambda *_: called.append(1))
-    bare_step(optimizer)()
+    step_without_hooks(optimizer)()
     handle.remove()
-    bare_step(optimizer)()
+    step_without_hooks(optimizer)()
     assert len(called) == 3
 
 
@@ -70,8 +70,8 @@ def test_what_others_put_around_a_step_stays():
         step = counted(SGD.step)
 
     optimizer = Counted(parameters(), lr=0.1)
-    bare_step(optimizer)()
+    step_without_hooks(optimizer)()
     assert optimizer.param_groups[0]["calls"] == 1
     plain = SGD(parameters(), lr=0.1)
     plain.step = lambda: "of this one"  # as schedules do
-    assert bare_step(plain)() == "of this one"
+    assert step_without_hooks(plain)() == "of this one"
