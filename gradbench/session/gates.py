@@ -45,18 +45,18 @@ class ComparisonItem(pytest.Item):
 
 
 class Gates:
-    """What the session knows of its baseline; a plugin that judges when all items have run."""
+    """A pytest plugin that compares a session with its baseline after the last item."""
 
     def __init__(self, options: "Options") -> None:
         self.options = options
         self.base: Baseline | None = None
-        self.records: list[Record] = []
         self.said: list[str] = []
         self.timed: list[str] = []
-        self.cases: list[Case] = []
-        self.device = options.device
         self.active = False
         """Whether cases run in this session."""
+        self.records: list[Record] = []
+        self.cases: list[Case] = []
+        self.device = options.device
         self.not_written = False
         """Whether a baseline was to be written and was not."""
 
@@ -130,6 +130,10 @@ class Gates:
         here, there = ((each or {}).get("torch") for each in versions)
         if here != there:
             self.said.append(f"the baseline was recorded with torch {there}, this run with {here}")
+
+    def start(self, records: "list[Record]", cases: "list[Case]", device: str) -> None:
+        """Set what will be compared: a list to which records are added, the cases, the device."""
+        self.records, self.cases, self.device, self.active = records, cases, device, True
 
     def hold(self, base: "Baseline", optimizer: str) -> str:
         """Raise Regressed where a family got worse; else say, in a few words, what changed."""

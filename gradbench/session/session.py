@@ -56,7 +56,7 @@ class Session:
         self.options = options
         self.folder: RunFolder | None = None
         self.run: dict[str, Any] = {}
-        self.gate = Gates(options)
+        self.gates = Gates(options)
         self.device = options.device
         self.has_cases = False
         self.costs = CostTable()
@@ -99,7 +99,7 @@ class Session:
             return
         described |= machine()
         settings = {"preset": self.options.preset, "tuning": self.options.tuning}
-        self.gate.begin(described | settings | {"protocol": PROTOCOL})
+        self.gates.begin(described | settings | {"protocol": PROTOCOL})
         self._make_items(wanted, described)
         waiting = [(name, item) for name, item in self.items.items() if name not in self.taken]
         try:
@@ -108,9 +108,8 @@ class Session:
             for record in self.taken.values():
                 self.folder.add(record)
             self.folder.point_latest()
-            self.gate.records, self.gate.device = self.folder.records, self.device
-            self.gate.active = True
-            self.gate.cases = [asked.case for item in wanted if (asked := _request_of(item))]
+            cases = [asked.case for item in wanted if (asked := _request_of(item))]
+            self.gates.start(self.folder.records, cases, self.device)
             self.screen.active = True
         except OSError as error:
             raise pytest.UsageError(
@@ -286,10 +285,10 @@ class Session:
             verify(self.folder, self.items.values(), self.dispatch.live.say)
         if self.options.time and session.exitstatus != pytest.ExitCode.INTERRUPTED:
             time_again(self.folder, self.items.values(), self.dispatch.live.say)
-        self.updated = self.gate.end(self.run)
+        self.updated = self.gates.end(self.run)
         with self.folder.kept_going():
-            self.reports = write_reports(self.folder, self.run, self.gate.told)
-        lost = self.folder.trouble or self.folder.restored or self.gate.not_written
+            self.reports = write_reports(self.folder, self.run, self.gates.told)
+        lost = self.folder.trouble or self.folder.restored or self.gates.not_written
         if lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -324,7 +323,7 @@ class Session:
             terminalreporter.section("step cost")
             terminalreporter.write_line(self.costs.text())
         if self.folder is not None:
-            said = [*(f"baseline: {text}" for text in self.gate.said), *self.gate.timed]
+            said = [*(f"baseline: {text}" for text in self.gates.said), *self.gates.timed]
             print_summary(terminalreporter, self.folder, said, self.updated, self.reports)
 
 
