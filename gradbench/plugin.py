@@ -52,7 +52,7 @@ def _session(config: pytest.Config) -> "Session":
 
     screen = Screen(config)
     session = config.stash[_SESSION] = Session(config, read(config), screen)
-    for plugin, name in ((session, "session"), (session.gates, "gate"), (screen, "screen")):
+    for plugin, name in ((session, "session"), (session.comparisons, "gate"), (screen, "screen")):
         config.pluginmanager.register(plugin, f"gradbench.{name}")
     if not session.options.optimizers:
         return session

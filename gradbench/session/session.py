@@ -10,9 +10,9 @@ import pytest
 from gradbench.results.record import PROTOCOL, Expectation, Outcome, Record, entries
 from gradbench.results.run_folder import RunFolder, machine
 from gradbench.session.benchmark_timer import ReplayTimer
+from gradbench.session.comparisons import Comparisons
 from gradbench.session.dispatch import Dispatch
 from gradbench.session.finish import print_summary, time_again, write_reports
-from gradbench.session.gates import Gates
 from gradbench.session.options import Entry, Options
 from gradbench.session.progress import LINE, LiveLine, Screen
 from gradbench.session.signals import taken_as_interrupts
@@ -56,7 +56,7 @@ class Session:
         self.options = options
         self.folder: RunFolder | None = None
         self.run: dict[str, Any] = {}
-        self.gates = Gates(options)
+        self.comparisons = Comparisons(options)
         self.device = options.device
         self.has_cases = False
         self.costs = CostTable()
@@ -99,7 +99,7 @@ class Session:
             return
         described |= machine()
         settings = {"preset": self.options.preset, "tuning": self.options.tuning}
-        self.gates.begin(described | settings | {"protocol": PROTOCOL})
+        self.comparisons.begin(described | settings | {"protocol": PROTOCOL})
         self._make_items(wanted, described)
         waiting = [(name, item) for name, item in self.items.items() if name not in self.taken]
         try:
@@ -109,7 +109,7 @@ class Session:
                 self.folder.add(record)
             self.folder.point_latest()
             cases = [asked.case for item in wanted if (asked := _request_of(item))]
-            self.gates.start(self.folder.records, cases, self.device)
+            self.comparisons.start(self.folder.records, cases, self.device)
             self.screen.active = True
         except OSError as error:
             raise pytest.UsageError(
@@ -285,10 +285,10 @@ class Session:
             verify(self.folder, self.items.values(), self.dispatch.live.say)
         if self.options.time and session.exitstatus != pytest.ExitCode.INTERRUPTED:
             time_again(self.folder, self.items.values(), self.dispatch.live.say)
-        self.updated = self.gates.end(self.run)
+        self.updated = self.comparisons.end(self.run)
         with self.folder.kept_going():
-            self.reports = write_reports(self.folder, self.run, self.gates.told)
-        lost = self.folder.trouble or self.folder.restored or self.gates.not_written
+            self.reports = write_reports(self.folder, self.run, self.comparisons.told)
+        lost = self.folder.trouble or self.folder.restored or self.comparisons.not_written
         if lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -323,7 +323,10 @@ class Session:
             terminalreporter.section("step cost")
             terminalreporter.write_line(self.costs.text())
         if self.folder is not None:
-            said = [*(f"baseline: {text}" for text in self.gates.said), *self.gates.timed]
+            said = [
+                *(f"baseline: {text}" for text in self.comparisons.said),
+                *self.comparisons.timed,
+            ]
             print_summary(terminalreporter, self.folder, said, self.updated, self.reports)
 
 

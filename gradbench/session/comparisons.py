@@ -44,7 +44,7 @@ class ComparisonItem(pytest.Item):
         return self.what, None, self.name
 
 
-class Gates:
+class Comparisons:
     """A pytest plugin that compares a session with its baseline after the last item."""
 
     def __init__(self, options: "Options") -> None:
