@@ -41,6 +41,37 @@ def current(device: torch.device) -> AbstractContextManager[Any]:
     return guard
 
 
+def accelerated(device: torch.device) -> bool:
+    """Whether calls on a device are work that it does by itself, later."""
+    return device.type != "cpu"
+
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Have an accelerator's convolutions give the same bits each time, in the type they are in.
+
+    TF32, which rounds float32 to ten bits of mantissa, is torch's default for convolutions alone;
+    here it is on where it is on for products of matrices.
+    """
+    if not accelerated(device):
+        yield
+        return
+    library: Any = torch.backends.cudnn
+    wanted = {
+        "deterministic": True,
+        "benchmark": False,
+        "allow_tf32": torch.get_float32_matmul_precision() != "highest",
+    }
+    before = {name: getattr(library, name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            setattr(library, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(library, name, value)
+
+
 def random_state(device: torch.device) -> tuple[Any, ...]:
     """Return the states of all global generators that a step on a device may draw from."""
     legacy: Any = np.random.get_state()  # noqa: NPY002

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim import optimizer as optimizers
 
 from gradbench.optimizers.requirements import Requirements
 
@@ -50,3 +51,13 @@ def step(optimizer: Optimizer, requirements: Requirements, loss: Callable[[], Te
         optimizer.zero_grad()
         loss().backward()
     call_step(optimizer, requirements, closure)
+
+
+def hooked(instance: Optimizer) -> bool:
+    """Whether functions are registered that a step calls: on it, or on every optimizer."""
+    return bool(
+        instance._optimizer_step_pre_hooks  # noqa: SLF001
+        or instance._optimizer_step_post_hooks  # noqa: SLF001
+        or optimizers._global_optimizer_pre_hooks  # noqa: SLF001
+        or optimizers._global_optimizer_post_hooks  # noqa: SLF001
+    )

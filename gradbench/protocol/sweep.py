@@ -68,8 +68,8 @@ class Attempt:
         results = run(trials, [watch] * len(trials), stack=self.stack)
         if any(result.path == "alone" for result in results):
             self.stack = "off"
-        elif any(result.fallback for result in results):
-            self.stack = "auto"
+        elif any(result.path == "stacked" and result.fallback for result in results):
+            self.stack = "unrecorded"
         for fallback in dict.fromkeys(result.fallback for result in results):
             if fallback and fallback not in self.record.notes:
                 self.record.notes.append(fallback)

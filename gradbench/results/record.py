@@ -69,8 +69,9 @@ class TrialResult:
 
     `curve` holds `(gradient evaluations, score, loss)` per look, on the held-out set.
     `informativeness` holds the probes' readings, where the trial was probed; the record keeps them.
-    `path` is alone, stacked (beside other trials, one optimizer for all) or stacked apart (an
-    optimizer each), with `, compile` or `, graph` behind it where that was asked for and had;
+    `path` is alone, recorded (alone, its steps recorded and replayed by an accelerator), stacked
+    (beside other trials, one optimizer for all) or `stacked, recorded`; in older records also
+    stacked apart, and with `, compile` or `, graph` behind it.
     `fallback` says why a faster way was left. `blocks` holds `(seconds, steps)` per timed stretch
     of the training loop and `timed` what else the clock saw; records keep only their summary.
     """

@@ -84,7 +84,9 @@ class Draws(torch.Generator):
         self.fields += 1
         raw = self._philox.random_raw(-(-count // 2)).astype("<u8", copy=False)
         found = torch.from_numpy(raw.view("<i4")[skip:count])
-        return found.to(self.device).view(shape)
+        if self.device.type != "cpu":  # copied while the host makes the next ones
+            found = found.pin_memory()
+        return found.to(self.device, non_blocking=True).view(shape)
 
     def bits(self, *shape: int) -> Tensor:
         """Draw 0 or 1, as int32; a row takes a word for each 32 of its bits."""
@@ -118,7 +120,8 @@ class Draws(torch.Generator):
         half = -(-each // 2)
         words = self.words(rows, 2, half)
         found = torch.empty(rows, 2, half, dtype=torch.float32, device=self.device)
-        step = max(1, PIECE // max(1, 2 * half))
+        at_once = max(1, PIECE // max(1, 2 * half))
+        step = at_once if self.device.type == "cpu" else max(1, rows)
         for start in range(0, rows, step):
             _pairs(words[start : start + step], found[start : start + step])
         found = found.flatten(1)[:, :each].reshape(shape)

@@ -16,7 +16,7 @@ GATES = {
 }
 
 PROBES = ("none", "default", "all")
-STACK = ("auto", "on", "off", "graph")
+STACK = ("auto", "on", "off")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 # option without dashes: metavar, default, help
@@ -49,7 +49,7 @@ SINGLE = {
     "gb-stack": (
         "WHEN",
         "auto",
-        "a case's trials train together: auto (where that is faster), on, off, graph",
+        "a case's trials train together: auto (where that is faster), on, off",
     ),
     "gb-baseline": ("FILE", "", "recorded run to hold this one against; fails what got worse"),
     "gb-time-against": (

@@ -157,8 +157,8 @@ def _choice(config: pytest.Config, name: str, allowed: tuple[str, ...]) -> str:
 
 
 def _stack(config: pytest.Config) -> str:
-    """Return the way of stacks; `compile`, which there was before protocol 4, is auto."""
-    gone = _value(config, "gb-stack") == "compile"
+    """Return the way of stacks; `compile` and `graph`, which there were before, are auto."""
+    gone = _value(config, "gb-stack") in {"compile", "graph"}
     return "auto" if gone else _choice(config, "gb-stack", STACK)
 
 

@@ -1,10 +1,11 @@
 """The training loop of one trial: state, steps, evaluations."""
 
+import copy
 import math
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +17,14 @@ from gradbench.optimizers.factory import UnsupportedError, resolve
 from gradbench.optimizers.requirements import Requirements
 from gradbench.optimizers.stepping import call_step
 from gradbench.results.record import Status, TrialResult, or_zero
-from gradbench.scenarios.base import Batch, Learner, Scenario
+from gradbench.scenarios.base import Batch, Learner, Scenario, Target
 from gradbench.text import printable
 from gradbench.torch_state import seed_globals
 from gradbench.training.batches import Batches
 from gradbench.training.clock import Clock, clock_for, peak_memory, reset_peak_memory
 from gradbench.training.probing import Watching
 from gradbench.training.random_streams import draws, isolated
+from gradbench.training.recorded import RecordedSteps, UnrecordableError, trouble
 from gradbench.training.trial import Trial, evaluation_steps
 
 CONFIRMATIONS = 2
@@ -36,29 +38,65 @@ Watch = Callable[[int, float], None]
 """Called at every look with the evaluations spent and the normalised score."""
 
 
+class Measured(NamedTuple):
+    """What an evaluation on the held-out set came to."""
+
+    score: float
+    loss: float
+    finite: bool
+    """Whether all parameters are."""
+
+
 class Training:
     """One trial's state: its data, its network, its optimizer, and what they have cost."""
 
-    def __init__(self, trial: Trial, result: TrialResult) -> None:
-        self.trial, self.result = trial, result
+    def __init__(
+        self,
+        trial: Trial,
+        result: TrialResult,
+        *,
+        beside: "Training | None" = None,
+        recorded: bool = False,
+    ) -> None:
+        """Draw the trial's data and network.
+
+        `beside` is a training of the same seed that has not begun: its data are this one's, too,
+        and its network is copied.
+        With `recorded` its steps are recorded and replayed by the accelerator; `build_optimizer`
+        raises UnrecordableError or NotImplementedError where they cannot be.
+        """
+        self.trial, self.result, self.recorded = trial, result, recorded
         self.scenario: Scenario = trial.scenario
         self.device = torch.device(trial.device)
-        target = self.scenario.draw_target(draws(trial, "target"))
-        result.target = self.scenario.describe(target)
-        examples = self.scenario.held_out(target, draws(trial, "evaluation"))
-        self.held_out: Batch = (examples[0].to(self.device), examples[1].to(self.device))
-        place = draws(trial, "data", trial.device).device
-        self.batches = Batches(trial, {k: v.to(place) for k, v in target.items()})
-        self.network: nn.Module = self._network().to(self.device)
+        self.network: nn.Module
+        if beside is None:
+            self.target, self.held_out, self.batches = self._draw()
+            self.network = self._network().to(self.device)
+        else:
+            self.target, self.held_out = beside.target, beside.held_out
+            self.batches = beside.batches
+            self.network = copy.deepcopy(beside.network)
+            result.notes += beside.result.notes
+        result.target = self.scenario.describe(self.target)
         self.parameters = list(self.network.parameters())
         self.start = [p.detach().clone() for p in self.parameters]
 
         self.spent = 0
         self.schedules: list[LRScheduler] = []
+        self.release: Callable[[], None] = lambda: None  # of what is recorded
         self.requirements = Requirements()
         self.clock: Clock = clock_for(self.device)
         self.reached = 0  # looks in a row at or above the target
-        self.watching = Watching(trial, target, self.network)
+        self.watching = Watching(trial, self.target, self.network)
+
+    def _draw(self) -> tuple[Target, Batch, Batches]:
+        """Draw the target and the held-out examples, and prepare the training data."""
+        trial = self.trial
+        target = self.scenario.draw_target(draws(trial, "target"))
+        inputs, labels = self.scenario.held_out(target, draws(trial, "evaluation"))
+        place = draws(trial, "data", trial.device).device
+        batches = Batches(trial, {k: v.to(place) for k, v in target.items()})
+        return target, (inputs.to(self.device), labels.to(self.device)), batches
 
     def build_optimizer(self) -> Self:
         """Build the optimizer on the network's parameters as they are."""
@@ -94,15 +132,31 @@ class Training:
             steps=trial.budget,
             examples=trial.budget * trial.batch,
         )
-        step = self._step_with_closure if requirements.closure else self._step
+        step: Step = self._step_with_closure if requirements.closure else self._step
         if requirements.fused:
             step = self._fused_step
+        if self.recorded:
+            step = self._recorded_steps(scheduled=bool(factory.schedules))
         if not factory.schedules:
             return step, requirements
         if any("lr" not in group for group in self.optimizer.param_groups):
             raise UnsupportedError("it has no learning rate that a schedule could change")
         self.schedules = factory.schedules.put(self.optimizer, lambda: self.spent, trial.budget)
         return lambda inputs, labels: self._scheduled(step, inputs, labels), requirements
+
+    def _recorded_steps(self, *, scheduled: bool) -> Step:
+        """Return steps that are recorded and replayed."""
+        needs = resolve(self.trial.optimizer or "").requirements
+        if why := trouble(self.network, self.optimizer, needs):
+            raise UnrecordableError(why)
+        take = RecordedSteps(self.network, self.optimizer, self.scenario.loss, scheduled=scheduled)
+
+        def step(inputs: Tensor, labels: Tensor) -> None:
+            take(inputs, labels)
+            self.result.gradient_evaluations += 1
+            self.spent += 1
+
+        return step
 
     def _scheduled(self, step: Step, inputs: Tensor, labels: Tensor) -> None:
         step(inputs, labels)
@@ -122,6 +176,7 @@ class Training:
                     break
         finally:
             self.keep_timing()
+            self.release()
         self.finish()
 
     def keep_timing(self) -> None:
@@ -132,12 +187,12 @@ class Training:
         result.timed = self.clock.said()
         self._keep_peak()
 
-    def look(self, watch: Watch | None, *, finite: bool | None = None) -> bool:
+    def look(self, watch: Watch | None, measured: Measured | None = None) -> bool:
         """Evaluate, show, and probe where that is due; return whether the trial has ended.
 
-        `finite` says whether all parameters are, where that is known already.
+        `measured` is what an evaluation came to, where that is known already.
         """
-        score = self._evaluate(finite=finite)
+        score = self._settle(measured or self._evaluate())
         if watch is not None:
             watch(self.spent, score)
         unsolved = self.result.status is Status.UNSOLVED
@@ -151,13 +206,13 @@ class Training:
         self.result.details = self.scenario.details(self.network, self.held_out)
         if self.result.status is Status.SOLVED:
             self.result.weights = [p.detach().clone().cpu() for p in self.parameters]
-        moved = zip(self.parameters, self.start, strict=True)
-        if (
-            self.parameters
-            and self.spent
-            and all(torch.equal(now, before) for now, before in moved)
-        ):
+        if self.spent and self.parameters and not self._moved():
             self.result.notes.append(STILL)
+
+    def _moved(self) -> bool:
+        """Whether any parameter is another than at the start."""
+        pairs = zip(self.parameters, self.start, strict=True)
+        return bool(torch.stack([(now != before).any() for now, before in pairs]).any())
 
     def advance(self, look: int) -> None:
         """Train until that many evaluations are spent; only the steps are on the clock."""
@@ -244,18 +299,22 @@ class Training:
         called = result.gradient_evaluations + result.forward_evaluations - before
         self.spent += max(1, called)
 
-    def _evaluate(self, *, finite: bool | None) -> float:
-        """Evaluate on the held-out set and settle the status."""
-        blocks = self.clock.blocks()  # on an accelerator, waits for the steps so far
+    def _evaluate(self) -> Measured:
+        """Evaluate on the held-out set."""
+        self.clock.blocks()  # on an accelerator, waits for the steps so far
         self.mode("eval")
         self.network.eval()
         score, loss = self.scenario.evaluate(self.network, self.held_out)
         self.network.train()
-        result = self.result
-        if finite is None:
-            finite = all(bool(p.isfinite().all()) for p in self.parameters)
-        finite = finite and math.isfinite(loss)
-        score = score if finite else math.nan  # what is no number has learned nothing
+        finite = [p.isfinite().all() for p in self.parameters]
+        return Measured(score, loss, not finite or bool(torch.stack(finite).all()))
+
+    def _settle(self, measured: Measured) -> float:
+        """Settle the status by what an evaluation came to; return its score."""
+        blocks = self.clock.blocks()
+        result, loss = self.result, measured.loss
+        finite = measured.finite and math.isfinite(loss)
+        score = measured.score if finite else math.nan  # what is no number has learned nothing
         result.curve.append((self.spent, score, loss))
         result.final_score = score
         if not finite:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from gradbench.scenarios.draws import Draws
-from gradbench.torch_state import current, unchanged
+from gradbench.torch_state import current, reproducible, unchanged
 from gradbench.training.trial import Trial
 
 
@@ -26,5 +26,5 @@ def isolated(trial: Trial) -> Iterator[None]:
     forked = {} if device.type == "cpu" else {"device_type": device.type}
     devices = [device.index or 0] if forked else []
     dtype = getattr(torch, trial.dtype)
-    with unchanged(dtype, devices, **forked), current(device):
+    with unchanged(dtype, devices, **forked), current(device), reproducible(device):
         yield

@@ -3,21 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from gradbench.architectures import factory as architectures
 from gradbench.optimizers.factory import UnsupportedError, resolve
 from gradbench.results.record import Status, TrialResult
-from gradbench.torch_state import one_thread, random_state
+from gradbench.torch_state import accelerated, one_thread, random_state
 from gradbench.training.batches import CHUNK
 from gradbench.training.clock import reset_peak_memory
 from gradbench.training.loop import STILL, Training, Watch, one_line
 from gradbench.training.random_streams import isolated
+from gradbench.training.recorded import UnrecordableError
+from gradbench.training.stack.layers import Stackable
 from gradbench.training.stack.loop import Stack
 from gradbench.training.stack.policy import agrees, is_torchs, stacks
 from gradbench.training.stack.shared_optimizer import UnstackableError
 from gradbench.training.trial import Trial
 
 MOST_BYTES = 2**28
-"""About what a stack may take."""
+"""About what a stack may take on a CPU."""
+
+PARTS = 8
+"""Of an accelerator's memory a stack takes about one part in so many, whatever else is there now:
+how many trials it holds must not depend on that."""
+
+MIN_ROWS = 2
 
 TIMED = 16
 """Blocks of a timing run, of eight steps each, after the first step."""
@@ -31,9 +41,9 @@ def run(
     """Run the trials; each one's numbers do not depend on the others.
 
     Trials of one case train together where that pays (`stack="auto"`), wherever it can be (`"on"`)
-    or never (`"off"`); each result's `path` says how. `"graph"` is as `"auto"`, with a stack's
-    steps recorded and replayed by the accelerator. What a stack cannot train is trained one trial
-    at a time, and `fallback` says why.
+    or never (`"off"`); each result's `path` says how. On an accelerator steps are recorded and
+    replayed; `"off"` and `"unrecorded"` leave that. What a stack cannot train is trained one trial
+    at a time, what cannot be recorded is trained without, and `fallback` says why.
 
     Raises SpecError where an optimizer's or an architecture's spec cannot be resolved.
     """
@@ -118,12 +128,12 @@ def _run_alike(chosen: Sequence[tuple[Trial, Watch]], stack: str) -> list[TrialR
     trial = chosen[0][0]
     _resolve(trial)
     most = _most(trial, stack)
+    recorded = accelerated(torch.device(trial.device)) and stack in {"auto", "on"}
     if not most:
-        return [run_trial(each, watch) for each, watch in chosen]
-    results: list[TrialResult] = []
+        alone = _run_recorded if recorded else run_trial
+        return [alone(each, watch) for each, watch in chosen]
     try:
-        for start in range(0, len(chosen), most):
-            results += _run_part(chosen[start : start + most], stack)
+        results = _run_parts(chosen, most, recorded=recorded)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows one at a time
         unstackable = isinstance(error, UnstackableError)
         return _one_at_a_time(chosen, str(error) if unstackable else one_line(error))
@@ -152,19 +162,62 @@ def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[Tria
     return results
 
 
-def _run_part(chosen: Sequence[tuple[Trial, Watch]], mode: str) -> list[TrialResult]:
-    """Train trials as one stack, by a graph where that is asked for and can be had."""
-    if mode != "graph":
+def _run_parts(
+    chosen: Sequence[tuple[Trial, Watch]], most: int, *, recorded: bool
+) -> list[TrialResult]:
+    """Train trials as stacks of at most so many; as smaller ones where memory runs out."""
+    results: list[TrialResult] = []
+    try:
+        for start in range(0, len(chosen), most):
+            results += _run_part(chosen[start : start + most], recorded=recorded)
+    except torch.OutOfMemoryError:
+        fewer = min(most, len(chosen)) // 2
+        if fewer < MIN_ROWS:
+            raise
+        torch.get_device_module(chosen[0][0].device).empty_cache()
+        results = _run_parts(chosen, fewer, recorded=recorded)
+        for result in results:
+            note = f"at most {fewer} trials at once: the device ran out of memory"
+            result.fallback = result.fallback or note
+    return results
+
+
+def _run_part(chosen: Sequence[tuple[Trial, Watch]], *, recorded: bool) -> list[TrialResult]:
+    """Train trials as one stack, recorded where that is wanted and can be had."""
+    if not recorded:
         return _run_stack(chosen)
     try:
-        return _run_stack(chosen, graph=True)
+        return _run_stack(chosen, recorded=True)
+    except (UnstackableError, torch.OutOfMemoryError):
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        unknown = isinstance(error, NotImplementedError)
-        why = f"graph fell back: {error if unknown else one_line(error)}"
+        why = _unrecorded(error)
     results = _run_stack(chosen)
     for result in results:
         result.fallback = why
     return results
+
+
+def _run_recorded(trial: Trial, watch: Watch) -> TrialResult:
+    """Run one trial alone with its steps recorded; without, where that cannot be had."""
+    result = TrialResult(trial.seed, Status.UNSOLVED, path="recorded")
+    with isolated(trial):
+        try:
+            Training(trial, result, recorded=True).run(watch)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows without
+            why = _unrecorded(error)
+        else:
+            return result
+    result = run_trial(trial, watch)
+    if result.status not in BROKEN:
+        result.fallback = why
+    return result
+
+
+def _unrecorded(error: BaseException) -> str:
+    """Return why steps were not recorded."""
+    known = isinstance(error, NotImplementedError | UnrecordableError)
+    return f"steps not recorded: {error if known else one_line(error)}"
 
 
 def _most(trial: Trial, stack: str) -> int:
@@ -175,7 +228,16 @@ def _most(trial: Trial, stack: str) -> int:
         except Exception:  # noqa: BLE001  # each trial will say so itself
             return 0
     fits = stacks(trial, training.network, stack)
-    return max(2, MOST_BYTES // trial_bytes(training)) if fits else 0
+    return max(MIN_ROWS, most_bytes(training.device) // trial_bytes(training)) if fits else 0
+
+
+def most_bytes(device: torch.device) -> int:
+    """Return about how many bytes a stack may take: of an accelerator's memory a part."""
+    if device.type == "cpu":
+        return MOST_BYTES
+    told = getattr(torch.get_device_module(device), "get_device_properties", lambda _: None)
+    total: int = getattr(told(device), "total_memory", MOST_BYTES * PARTS)
+    return total // PARTS
 
 
 def trial_bytes(training: Training) -> int:
@@ -186,29 +248,39 @@ def trial_bytes(training: Training) -> int:
     return 4 * weights + held_out + chunk
 
 
-def _run_stack(chosen: Sequence[tuple[Trial, Watch]], *, graph: bool = False) -> list[TrialResult]:
+def _run_stack(
+    chosen: Sequence[tuple[Trial, Watch]], *, recorded: bool = False
+) -> list[TrialResult]:
     """Train trials as one stack.
 
-    Raises what is raised in a pass over all of them, and NotImplementedError where a graph cannot
-    be had.
+    Raises what is raised in a pass over all of them, and NotImplementedError where its steps cannot
+    be recorded.
     """
-    path = "stacked, graph" if graph else "stacked"
+    path = "stacked, recorded" if recorded else "stacked"
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
     with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
-        trainings = [Training(trial, r) for (trial, _), r in zip(chosen, results, strict=True)]
+        trainings: list[Training] = []
+        first: dict[int, Training] = {}  # of each seed, whose data the others are given
+        for (trial, _), result in zip(chosen, results, strict=True):
+            trainings.append(Training(trial, result, beside=first.get(trial.seed)))
+            first.setdefault(trial.seed, trainings[-1])
         watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
         two = _two(trainings)
         if not _agrees(trainings[0]):
             raise UnstackableError("a module of the network says wrongly how a stack has it")
         device = trainings[0].device
         before = random_state(device)
-        Stack(two, graph=graph).run(watches)
+        Stack(two, recorded=recorded).run(watches)
         if random_state(device) != before:
             raise UnstackableError("it draws random numbers")
     return results
 
 
 def _agrees(training: Training) -> bool:
+    """Whether modules that are not ours work on a stack as they say."""
+    others = [m for m in training.network.modules() if isinstance(m, Stackable)]
+    if all(type(module).__module__.startswith("gradbench.") for module in others):
+        return True
     size = training.trial.batch
     batch = (training.held_out[0][:size], training.held_out[1][:size])
     return agrees(training.scenario, training.network, batch)
@@ -219,4 +291,5 @@ def _two(trainings: list[Training]) -> list[Training]:
     if len(trainings) > 1:
         return trainings
     trial = replace(trainings[0].trial, probes="none")
-    return [*trainings, Training(trial, TrialResult(trial.seed, Status.UNSOLVED))]
+    company = TrialResult(trial.seed, Status.UNSOLVED)
+    return [*trainings, Training(trial, company, beside=trainings[0])]

@@ -1,7 +1,7 @@
 """How a stack's rows are cut into blocks, and what a block's pass is given."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -32,13 +32,7 @@ def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
     """
     inputs = _side_by_side([x for x, _ in chosen])
     labels = _side_by_side([y for _, y in chosen])
-    return inputs, labels, _weights(*labels.shape[:2], size, like.dtype, like.device)
-
-
-def own(tensors: Given) -> Given:
-    """Return a copy that may be written to."""
-    inputs, labels, weights = (t.clone(memory_format=torch.contiguous_format) for t in tensors)
-    return inputs, labels, weights
+    return inputs, labels, weights(*labels.shape[:2], size, like.dtype, like.device)
 
 
 def _side_by_side(each: Sequence[Tensor]) -> Tensor:
@@ -49,7 +43,7 @@ def _side_by_side(each: Sequence[Tensor]) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
-def _weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return each loss's weight: what only fills the lanes counts for nothing."""
     weights = torch.full((rows, n), 1 / size, dtype=dtype, device=device)
     weights[:, size:] = 0.0
@@ -68,7 +62,20 @@ def largest(training: Training) -> int:
     """Return about how many bytes the largest activation of one trial takes."""
     widths = [m.out_features for m in training.network.modules() if isinstance(m, nn.Linear)]
     width = max([training.held_out[0][0].numel(), *widths])
-    return training.trial.batch * width * training.parameters[0].element_size()
+    size: int = training.parameters[0].element_size()
+    return training.trial.batch * width * size
+
+
+def to_rows(seeds: Sequence[int], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return what turns a tensor with a part per seed, in their order, into one with a row each.
+
+    Where all rows have one seed, it lies there once.
+    """
+    different = list(dict.fromkeys(seeds))
+    if len(different) == 1:
+        return lambda tensor: tensor.expand(len(seeds), *tensor.shape[1:])
+    index = torch.tensor([different.index(seed) for seed in seeds], device=device)
+    return lambda tensor: tensor.index_select(0, index)
 
 
 def blocks(rows: int, largest: int) -> list[slice]:

@@ -10,11 +10,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from gradbench.optimizers.factory import UnsupportedError, resolve
 from gradbench.results.record import Status
 from gradbench.scenarios.base import Batch
-from gradbench.training.loop import Training, Watch, one_line
-from gradbench.training.stack.blocks import Given, blocks, filled, given, largest, own
-from gradbench.training.stack.graph_capture import Graph, make_capturable
+from gradbench.torch_state import accelerated
+from gradbench.training.loop import Measured, Training, Watch, one_line
+from gradbench.training.stack.blocks import Given, blocks, filled, given, largest
+from gradbench.training.stack.evaluation import Evaluation, possible
 from gradbench.training.stack.parameters import StackedParameters
 from gradbench.training.stack.passes import Pass, block_pass
+from gradbench.training.stack.recorded import RecordedStack
 from gradbench.training.stack.shared_optimizer import Shared, UnstackableError
 from gradbench.training.trial import Trial, evaluation_steps
 
@@ -28,50 +30,53 @@ class Stack:
     There are always two rows or more, since a lone one would meet other kernels: a lone trial comes
     twice, and of the last two one stays on when it has ended.
 
-    With `graph`, steps are recorded and replayed; raises NotImplementedError where that cannot be
-    had.
+    On an accelerator a trial that has ended keeps its place, where nothing looks at it any more: so
+    shapes, and with them kernels, stay the same until all have ended.
+
+    With `recorded`, steps are recorded and replayed; raises NotImplementedError where that cannot
+    be had.
     """
 
-    def __init__(self, trainings: Sequence[Training], *, graph: bool = False) -> None:
+    def __init__(self, trainings: Sequence[Training], *, recorded: bool = False) -> None:
         self.trainings = sorted(trainings, key=_rates)
         self.trial, self.scenario = trainings[0].trial, trainings[0].scenario
-        self.spent, self.graphed = 0, graph
-        self.places: list[Given] = []
+        self.spent = 0
         self.rows = StackedParameters([training.network for training in self.trainings])
         self.batches = {training.trial.seed: training.batches for training in self.trainings}
         self.live = [True] * len(self.trainings)
         self.rows.attach()
         self.owners: list[Owner] = self._share()
-        if graph:
-            self._make_capturable()
         self._bind()
-
-    def _make_capturable(self) -> None:
-        if any(schedules for _, schedules in self.owners):
-            raise NotImplementedError("no graph of a schedule")
-        for owner, _ in self.owners:
-            make_capturable(owner.optimizer)
+        on_device = accelerated(self.rows.values.device)
+        together = on_device and possible(self.scenario)
+        self.evaluation = Evaluation(self.rows, self.trainings) if together else None
+        self.keeps_places = on_device
+        self.recorded: RecordedStack | None = None
+        if recorded:
+            self.recorded = RecordedStack(self.rows, self.blocks, self.owners, self.seeds)
 
     def run(self, watches: dict[int, Watch]) -> None:
         """Train to the budget, looking on the way; `watches` by the training's `id`."""
         for look in evaluation_steps(self.trial.budget):
             self.advance(look)
-            finite = self.rows.values.isfinite().all(dim=1).tolist()
+            every = self.evaluation() if self.evaluation else [None] * len(self.trainings)
             ended = []
             for row, training in enumerate(self.trainings):
                 watch = watches.get(id(training))
-                if self.live[row] and self._look(training, watch, finite=finite[row]):
+                if self.live[row] and self._look(training, watch, every[row]):
                     ended.append(row)
             if self._drop(ended):
-                return
+                break
+        if self.recorded:
+            self.recorded.graph.release()
 
-    def _look(self, training: Training, watch: Watch | None, *, finite: bool) -> bool:
+    def _look(self, training: Training, watch: Watch | None, measured: Measured | None) -> bool:
         """Look at one trial; return whether it has ended."""
         ended = False
 
         def look() -> None:
             nonlocal ended
-            ended = training.look(watch, finite=finite)
+            ended = training.look(watch, measured)
             if ended:
                 training.finish()
 
@@ -83,30 +88,34 @@ class Stack:
         """Train all rows until that many evaluations are spent."""
         while self.spent < look:
             count = look - self.spent
-            watching = [t.watching for t in self.trainings if t.watching.active]
+            living = [t for t, live in zip(self.trainings, self.live, strict=True) if live]
+            watching = [t.watching for t in living if t.watching.active]
             if watching:  # stop once more before the last step, to see what it changes
                 count = max(1, count - 1)
-                for each in watching:
-                    each.keep()
+                for one in watching:
+                    one.keep()
             drawn = {seed: batches.take(count) for seed, batches in self.batches.items()}
             steps = len(next(iter(drawn.values())))
+            chunk = self.recorded.chunk(list(drawn.values())) if self.recorded else []
             for step in range(steps):
-                self._step({seed: batches[step] for seed, batches in drawn.items()})
+                self.spent += 1
+                for each in filter(_trains, self.trainings):
+                    each.spent = each.result.gradient_evaluations = self.spent
+                if self.recorded is None:
+                    self._pass({seed: batches[step] for seed, batches in drawn.items()})
+                else:
+                    self.recorded(chunk[step])
+                if self.recorded is None or not self.recorded.inside:
+                    self._update()
 
     def row(self, training: Training) -> Tensor:
         """Return a copy of a trial's parameters as they lie in its row."""
         return self.rows.values[self.trainings.index(training)].clone()
 
-    def _step(self, batches: dict[int, Batch]) -> None:
-        self.spent += 1
-        for each in filter(_trains, self.trainings):
-            each.spent = each.result.gradient_evaluations = self.spent
-        if self.graph is not None:
-            self._replay(self.graph, batches)
-            return
+    def _pass(self, batches: dict[int, Batch]) -> None:
+        """Put the gradients on a batch of each seed into their places."""
         for (_, go), tensors in zip(self.blocks, self._given(batches), strict=True):
             go(*tensors)
-        self._update()
 
     def _given(self, batches: dict[int, Batch]) -> Iterator[Given]:
         """Yield what each block's pass works on."""
@@ -114,22 +123,6 @@ class Stack:
         whole = {seed: filled(batch) for seed, batch in batches.items()}
         for part, _ in self.blocks:
             yield given([whole[seed] for seed in self.seeds[part]], size, self.rows.values)
-
-    def _replay(self, graph: Graph, batches: dict[int, Batch]) -> None:
-        """Put the batches where the graph's are, and take its step."""
-        new_ones = list(self._given(batches))
-        self.places = self.places or [own(tensors) for tensors in new_ones]
-        for place, tensors in zip(self.places, new_ones, strict=True):
-            for old, new in zip(place, tensors, strict=True):
-                old.copy_(new)
-        graph()
-
-    def _graphed(self) -> None:
-        """Take a step with what lies in `places`."""
-        for (_, go), place in zip(self.blocks, self.places, strict=True):
-            go(*place)
-        for owner, _ in self.owners:
-            owner.step()
 
     def _update(self) -> None:
         """Step the optimizers."""
@@ -166,6 +159,8 @@ class Stack:
             return False
         for row in ended:
             self.live[row] = False
+        if self.keeps_places:
+            return not any(self.live)
         left = [row for row, live in enumerate(self.live) if live]
         if not left:
             return True
@@ -183,16 +178,19 @@ class Stack:
         self._bind()
         return False
 
+    def _parts(self) -> list[slice]:
+        """Cut the rows into blocks: what a CPU's cache holds; on an accelerator all are one."""
+        if accelerated(self.rows.values.device):
+            return [slice(0, len(self.trainings))]
+        return blocks(len(self.trainings), largest(self.trainings[0]))
+
     def _bind(self) -> None:
         """Make the blocks' forward passes anew."""
         self.seeds = [training.trial.seed for training in self.trainings]
         self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
         self.blocks: list[tuple[slice, Pass]] = [
-            (part, block_pass(self.scenario, self.rows, part))
-            for part in blocks(len(self.trainings), largest(self.trainings[0]))
+            (part, block_pass(self.scenario, self.rows, part)) for part in self._parts()
         ]
-        self.places = []
-        self.graph = Graph(self._graphed, self.rows.values.device) if self.graphed else None
 
 
 def _trains(training: Training) -> bool:

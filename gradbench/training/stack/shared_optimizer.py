@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer, optimizer
+from torch.optim import Optimizer
 
+from gradbench.optimizers.stepping import hooked
 from gradbench.training.stack.parameters import StackedParameters
 
 ENVELOPE = Optimizer.profile_hook_step(lambda *_: None).__code__
@@ -62,15 +63,6 @@ def step_without_hooks(instance: Optimizer) -> Callable[[], Any]:
     step = type(instance).step
     if "step" in vars(instance) or getattr(step, "__code__", None) is not ENVELOPE:
         return instance.step
-    if _hooked(instance):
+    if hooked(instance):
         return instance.step
     return partial(step.__wrapped__, instance)  # type: ignore[attr-defined]  # by functools.wraps
-
-
-def _hooked(instance: Optimizer) -> bool:
-    return bool(
-        instance._optimizer_step_pre_hooks  # noqa: SLF001
-        or instance._optimizer_step_post_hooks  # noqa: SLF001
-        or optimizer._global_optimizer_pre_hooks  # noqa: SLF001
-        or optimizer._global_optimizer_post_hooks  # noqa: SLF001
-    )

@@ -1,0 +1,62 @@
+"""Evaluates all rows of a stack at once, each on its own held-out examples."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from gradbench.scenarios.base import Batch, Scenario
+from gradbench.training.loop import Measured, Training
+from gradbench.training.stack.blocks import to_rows
+from gradbench.training.stack.layers import Layer, forward
+from gradbench.training.stack.parameters import StackedParameters
+
+NUMBERS = 2**26
+"""Most numbers of an activation when evaluating."""
+
+
+class Evaluation:
+    """Evaluates rows in one pass, with one transfer from the device.
+
+    It is for scenarios whose `evaluate` is the base class's: `possible` says which.
+    """
+
+    def __init__(self, rows: StackedParameters, trainings: Sequence[Training]) -> None:
+        self.rows, self.scenario = rows, trainings[0].scenario
+        self.layer: Layer = forward(rows.networks[0], rows.place(slice(0, len(trainings))))
+        seeds = {t.trial.seed: t.held_out for t in trainings}
+        self.to_rows = to_rows([t.trial.seed for t in trainings], rows.values.device)
+        self.labels = [t.held_out[1] for t in trainings]
+        self.examples = [torch.stack(part) for part in zip(*seeds.values(), strict=True)]
+
+    @torch.no_grad()
+    def __call__(self) -> list[Measured]:
+        """Return what each row's evaluation comes to."""
+        rows = len(self.labels)
+        scores, losses = [], []
+        for inputs, labels in self._chunks():
+            outputs, wanted = self.layer(inputs).flatten(0, 1), labels.flatten(0, 1)
+            scores.append(self.scenario.score(outputs, wanted).view(rows, -1))
+            losses.append(self.scenario.loss(outputs, wanted).view(rows, -1))
+        each = torch.stack((torch.cat(scores, dim=1), torch.cat(losses, dim=1)))
+        if each.device.type == "mps":  # it has no float64
+            each = each.cpu()
+        finite = self.rows.values.isfinite().all(dim=1).to(each.device)
+        means = torch.cat((each.double().mean(dim=2), finite[None].double())).tolist()
+        found = zip(*means, self.labels, strict=True)
+        return [
+            Measured(self.scenario.held_out_score(score, labels), loss, bool(finite))
+            for score, loss, finite, labels in found
+        ]
+
+    def _chunks(self) -> Iterator[Batch]:
+        """Yield parts of the examples, `(rows, n, ...)` each."""
+        inputs, labels = self.examples
+        widest = max(side for p in self.rows.networks[0].parameters() for side in p.shape)
+        at_once = max(1, NUMBERS // (len(self.labels) * max(widest, inputs[0, 0].numel())))
+        for x, y in zip(inputs.split(at_once, 1), labels.split(at_once, 1), strict=True):
+            yield self.to_rows(x), self.to_rows(y)
+
+
+def possible(scenario: Scenario) -> bool:
+    """Whether a scenario's examples can be evaluated together with those of other rows."""
+    return type(scenario).evaluate is Scenario.evaluate

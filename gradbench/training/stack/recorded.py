@@ -1,0 +1,67 @@
+"""A stack's steps, recorded and replayed by the accelerator."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from gradbench.scenarios.base import Batch
+from gradbench.training.graph_capture import Graph, can_capture, make_capturable
+from gradbench.training.stack.blocks import to_rows, weights
+from gradbench.training.stack.parameters import StackedParameters
+from gradbench.training.stack.passes import Pass
+from gradbench.training.stack.shared_optimizer import Shared
+
+
+class RecordedStack:
+    """Takes steps on a batch of each seed by replaying one.
+
+    Where every optimizer is one of torch's that can be recorded, and none has a schedule, their
+    steps are `inside`; else who calls takes them.
+
+    Raises NotImplementedError where this torch records no graphs on the device.
+    """
+
+    def __init__(
+        self,
+        rows: StackedParameters,
+        blocks: Sequence[tuple[slice, Pass]],
+        owners: Sequence[tuple[Shared, list[LRScheduler]]],
+        seeds: Sequence[int],
+    ) -> None:
+        self.blocks, self.seeds = blocks, seeds
+        self.values, self.owners = rows.values, [owner for owner, _ in owners]
+        scheduled = any(schedules for _, schedules in owners)
+        self.inside = not scheduled and all(can_capture(o.optimizer) for o in self.owners)
+        self.to_rows = to_rows(seeds, rows.values.device)
+        self.graph = Graph(self._step, rows.values.device)
+        self.batch: list[Tensor] = []
+        """Inputs and labels with a part per seed, where the graph reads them."""
+
+    def chunk(self, drawn: Sequence[Sequence[Batch]]) -> list[tuple[Tensor, Tensor]]:
+        """Return each step's batches, a part per seed, of the batches that each seed has drawn."""
+        inputs, labels = (
+            torch.stack([torch.stack([batch[side] for batch in each]) for each in drawn], dim=1)
+            for side in (0, 1)
+        )
+        return list(zip(inputs, labels, strict=True))
+
+    def __call__(self, batch: tuple[Tensor, Tensor]) -> None:
+        """Take a step."""
+        self.batch = self.batch or [part.clone() for part in batch]
+        for place, new in zip(self.batch, batch, strict=True):
+            place.copy_(new)
+        self.graph()
+
+    def _step(self) -> None:
+        inputs, labels = map(self.to_rows, self.batch)
+        rows, n = labels.shape[:2]
+        each = weights(rows, n, n, self.values.dtype, self.values.device).view(rows, n)
+        for part, go in self.blocks:
+            go(inputs[part], labels[part], each[part].flatten())
+        if self.inside:
+            for owner in self.owners:
+                owner.step()
+                if self.graph.steps == 1:
+                    make_capturable(owner.optimizer)

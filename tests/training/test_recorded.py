@@ -1,0 +1,288 @@
+"""Recorded steps, on a stand-in for an accelerator's graph that works on the CPU."""
+
+import sys
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradbench.scenarios.curves import Curves
+from gradbench.scenarios.line_tuples import LineTuples
+from gradbench.scenarios.parity import Parity
+from gradbench.scenarios.saturation import Saturation
+from gradbench.scenarios.steps import Steps
+from gradbench.training import graph_capture, recorded, runner
+from gradbench.training.runner import run
+from gradbench.training.stack import loop
+from gradbench.training.stack import recorded as stack_recorded
+from gradbench.training.trial import Trial
+
+RATES = (0.1, 0.01, 0.001)
+NETWORKS = {
+    "parity": Parity(d=5, weight=2),
+    "filter": Curves(approach="convolution", n=12),
+    "sigmoids": Saturation(depth=3),
+    "multi-class": Steps(approach="multi-class", n=6),
+}
+
+
+class Recorder(TorchDispatchMode):
+    """Stands in for an accelerator's graph: replays operations on the storage they worked on."""
+
+    def __init__(self, step, device):
+        super().__init__()
+        self.step, self.steps, self.log = step, 0, []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.log.append((function, args, kwargs or {}, out))
+        return out
+
+    def __call__(self):
+        self.steps += 1
+        if self.steps <= graph_capture.WARM:
+            self.step()
+        elif not self.log:
+            with self:
+                self.step()
+        else:
+            with torch.no_grad():
+                self.replay()
+
+    def replay(self):
+        for function, args, kwargs, out in self.log:
+            again = function(*args, **kwargs)
+            old, new = (x if isinstance(x, tuple | list) else [x] for x in (out, again))
+            for place, value in zip(old, new, strict=True):
+                if isinstance(value, torch.Tensor) and place.data_ptr() != value.data_ptr():
+                    place.copy_(value)
+
+    def release(self):
+        self.log = []
+
+
+class Keeps(torch.optim.Optimizer):
+    """A stranger's: heavy-ball, with the last gradient kept as the tensor that it was."""
+
+    def __init__(self, params, lr=0.05):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                before = self.state[p].get("before", torch.zeros_like(p))
+                p.sub_(group["lr"] * (p.grad + 0.5 * before))
+                self.state[p]["before"] = p.grad
+
+
+class Replaces(Keeps):
+    """Puts a new tensor into the parameter's place at every step."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data = p.data - group["lr"] * p.grad
+
+
+class Freezes(Keeps):
+    """Stops training the first parameter after ten steps."""
+
+    def step(self, closure=None):
+        first = self.param_groups[0]["params"][0]
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps == 10:
+            first.requires_grad_(requires_grad=False)
+        for p in self.param_groups[0]["params"]:
+            if p.grad is not None:
+                p.data.sub_(p.grad, alpha=0.05)
+
+
+class Adds(Keeps):
+    """Never zeroes a gradient: momentum without a buffer."""
+
+    def zero_grad(self, set_to_none=True):  # noqa: FBT002
+        pass
+
+
+class Hooks(Keeps):
+    """Scales gradients by a hook."""
+
+    def __init__(self, params, lr=0.05):
+        super().__init__(params, lr)
+        for p in self.param_groups[0]["params"]:
+            p.register_post_accumulate_grad_hook(self.halve)
+
+    def halve(self, p):
+        p.grad.mul_(0.5)
+
+
+class Counts(torch.optim.SGD):
+    """Says that its step can be recorded, and counts its steps in Python."""
+
+    gradbench_needs: ClassVar = {"elementwise": True}
+    steps = 0
+
+    def __init__(self, params, lr):
+        super().__init__(params, lr)
+        self.param_groups[0]["capturable"] = True
+
+    def step(self, closure=None):
+        self.steps += 1
+        self.param_groups[0]["lr"] /= self.steps
+        super().step(closure)
+
+
+def trials(scenario, optimizer, seeds=3, **settings):
+    return [
+        Trial(
+            scenario=scenario,
+            optimizer=optimizer,
+            seed=seed,
+            budget=60,
+            batch=16,
+            target_score=2.0,
+            **settings,
+        )
+        for seed in range(seeds)
+    ]
+
+
+def curves(results):
+    return [repr(result.curve) for result in results]
+
+
+def near(results, others):
+    """Compare curves within rounding: an evaluation in one pass sums in another order."""
+    for one, other in zip(results, others, strict=True):
+        assert [e[0] for e in one.curve] == [e[0] for e in other.curve]
+        torch.testing.assert_close(
+            torch.tensor(one.curve, dtype=torch.float64),
+            torch.tensor(other.curve, dtype=torch.float64),
+            rtol=1e-4,
+            atol=1e-5,
+            equal_nan=True,
+        )
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Have the CPU work as an accelerator that records graphs; torch's Adam refuses there."""
+    for module in (recorded, stack_recorded):
+        monkeypatch.setattr(module, "Graph", Recorder)
+        monkeypatch.setattr(module, "can_capture", lambda o: type(o) is torch.optim.SGD)
+    for module in (runner, loop):
+        monkeypatch.setattr(module, "accelerated", lambda _: True)
+
+
+def test_without_an_accelerator_nothing_is_recorded():
+    assert {result.path for result in run(trials(NETWORKS["parity"], "adam"))} == {"stacked"}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9,lr=0.1", "adam", "adagrad", "adam+cosine"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_stacks_replayed_steps_are_steps(name, optimizer, stand_in, monkeypatch):
+    """One of the trials diverges on the way, and keeps its place."""
+    chosen = trials(NETWORKS[name], optimizer, 4)
+    chosen.append(replace(chosen[3], hyperparameters={"lr": 1e30}))
+    found = run(chosen)
+    assert {(result.path, result.fallback) for result in found} == {("stacked, recorded", "")}
+    monkeypatch.undo()
+    plain = run(chosen)
+    near(found[:4], plain[:4])
+    assert found[4].status == plain[4].status
+
+
+def test_a_stack_of_one_seed_shares_its_batch(stand_in, monkeypatch):
+    chosen = [
+        replace(trials(NETWORKS["parity"], "sgd")[0], hyperparameters={"lr": r}) for r in RATES
+    ]
+    found = run(chosen)
+    assert {(result.path, result.fallback) for result in found} == {("stacked, recorded", "")}
+    monkeypatch.undo()
+    near(found, run(chosen))
+
+
+def test_a_trial_of_a_recorded_stack_has_its_numbers_wherever_it_stands(stand_in):
+    chosen = trials(NETWORKS["parity"], "adam", 5)
+    assert curves(run(chosen)[1:2]) == curves(run(chosen[::-1])[3:4])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9,lr=0.1", "adam", "adagrad", "adam+cosine"])
+def test_a_single_trials_replayed_steps_are_steps(optimizer, stand_in, monkeypatch):
+    """A convolution trains one trial at a time."""
+    chosen = trials(LineTuples(k=1, n1="convolution"), optimizer, 1, preset="quick")
+    chosen = [replace(trial, budget=8) for trial in chosen]
+    found = run(chosen)
+    assert {(result.path, result.fallback) for result in found} == {("recorded", "")}
+    monkeypatch.undo()
+    near(found, run(chosen))
+
+
+@pytest.mark.parametrize("name", ["Keeps"])
+def test_a_strangers_step_is_taken_as_it_is(name, stand_in, monkeypatch):
+    chosen = trials(NETWORKS["parity"], f"{__file__}:{name}")
+    found = run(chosen)
+    assert {(result.path, result.fallback) for result in found} == {("recorded", "")}
+    monkeypatch.undo()
+    assert curves(found) == curves(run(chosen))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Replaces", "replaces or freezes parameters"),
+        ("Freezes", "replaces or freezes parameters"),
+        ("Adds", "has a zero_grad of its own"),
+        ("Hooks", "registers hooks on parameters"),
+    ],
+)
+def test_what_a_replay_would_leave_out_is_not_recorded(name, why, stand_in, monkeypatch):
+    chosen = trials(NETWORKS["parity"], f"{__file__}:{name}")
+    found = run(chosen)
+    assert {result.path for result in found} == {"alone"}
+    assert all(why in result.fallback for result in found), found[0].fallback
+    monkeypatch.undo()
+    assert curves(found) == curves(run(chosen))
+
+
+CAPTURABLE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adadelta", "RMSprop", "Rprop", "ASGD")
+
+
+@pytest.mark.parametrize("name", CAPTURABLE)
+def test_a_capturable_step_is_as_exact_as_a_plain_one(name, monkeypatch):
+    """Against the plain step in float64, after a first step that made the state."""
+    for module in [m for name, m in sys.modules.items() if name.startswith("torch.optim.")]:
+        if hasattr(module, "_get_capturable_supported_devices"):
+            monkeypatch.setattr(
+                module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"]
+            )
+
+    def trained(dtype, *, capturable):
+        p = torch.nn.Parameter(torch.linspace(-1, 1, 50, dtype=dtype))
+        optimizer = getattr(torch.optim, name)([p], lr=0.01)
+        assert graph_capture.can_capture(optimizer)
+        for step in range(50):
+            p.grad = (torch.linspace(1, 2, 50, dtype=dtype) * (step + 1)).sin()
+            optimizer.step()
+            if capturable and step == 0:
+                graph_capture.make_capturable(optimizer)
+        return p.detach().double()
+
+    exact = trained(torch.float64, capturable=False)
+    plain, captured = (
+        (trained(torch.float32, capturable=c) - exact).norm() / exact.norm() for c in (False, True)
+    )
+    assert captured <= max(2 * plain, 3e-7), (captured, plain)
+
+
+def test_sgd_with_momentum_and_no_state_can_be_captured():
+    p = torch.nn.Parameter(torch.zeros(2))
+    assert graph_capture.can_capture(torch.optim.SGD([p], lr=0.1, momentum=0.9))
+    assert not graph_capture.can_capture(torch.optim.Adagrad([p], lr=0.1))
+    hooked = torch.optim.SGD([p], lr=0.1)
+    hooked.register_step_pre_hook(lambda *_: None)
+    assert not graph_capture.can_capture(hooked)
