@@ -1,6 +1,6 @@
 """Figure 3 at its own size, and why k = 2 leaves its plateau or not: `make figure3`.
 
-    python benchmarks/figure3.py [--device=cuda] [--minutes=60]
+    python benchmarks/figure3.py [--device=cuda] [--minutes=60] [--jobs=8]
 
 Trains the convolutional N1 on tuples of line images by the script's Adam, batches of 200. First the
 figure: k = 1 to 4, end-to-end (20,000 evaluations) and with decomposition (2,500), the script's
@@ -14,8 +14,10 @@ is not run again. `escape` is the first look at a score of 0.5 or more, None whe
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ import torch
 
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.torch_state import one_thread
-from gradbench.training.runner import run_trial
+from gradbench.training.runner import run
 from gradbench.training.trial import Trial
 
 FILE = Path(__file__).with_suffix(".jsonl")
@@ -59,18 +61,18 @@ def train(plan: Plan, device: str) -> Plan:
         approach=plan["approach"], k=plan["k"], n1="convolution", start=plan["start"]
     )
     begin = time.perf_counter()
-    result = run_trial(
-        Trial(
-            scenario=scenario,
-            optimizer=scenario.published,
-            seed=plan["seed"],
-            budget=plan["budget"],
-            batch=200,
-            preset="paper",
-            device=device,
-            stored=plan["stored"],
-        )
+    trial = Trial(
+        scenario=scenario,
+        optimizer=scenario.published,
+        seed=plan["seed"],
+        budget=plan["budget"],
+        batch=200,
+        preset="paper",
+        device=device,
+        stored=plan["stored"],
     )
+    with one_thread():
+        (result,) = run([trial])
     if result.reason is not None:
         raise RuntimeError(f"{plan}: {result.status}: {result.reason}")
     escape = next((look for look, score, _ in result.curve if score >= 0.5), None)
@@ -82,7 +84,8 @@ def train(plan: Plan, device: str) -> Plan:
         "details": result.details,
         "curve": [[look, round(score, 4)] for look, score, _ in result.curve],
         "seconds": round(time.perf_counter() - begin, 1),
-        "device": device,
+        "device": named(device),
+        "path": result.path,
         "torch": torch.__version__,
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -94,25 +97,39 @@ def done() -> list[Plan]:
     return [json.loads(line) for line in lines]
 
 
-def main(device: str, minutes: float) -> None:
-    """Run what is left, until the time is spent."""
+def named(device: str) -> str:
+    """Return what a device calls itself."""
+    if device == "cpu":
+        return device
+    return str(torch.get_device_module(device).get_device_name(device))
+
+
+def main(device: str, minutes: float, jobs: int) -> None:
+    """Run what is left, in so many processes, until the time is spent."""
     end = time.monotonic() + 60 * minutes
-    for plan in planned():
-        if any(plan.items() <= trial.items() for trial in done()):
-            continue
-        if time.monotonic() > end:
-            break
-        found = train(plan, device)
-        with FILE.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
-        shown = {name: found[name] for name in (*plan, "status", "escape", "score", "seconds")}
-        print(shown, flush=True)
+    left = [p for p in planned() if not any(p.items() <= trial.items() for trial in done())]
+    running: set[Future[Plan]] = set()
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while running or (left and time.monotonic() < end):
+            while left and len(running) < jobs and time.monotonic() < end:
+                running.add(pool.submit(train, left.pop(0), device))
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            for each in ended:
+                keep(each.result())
+
+
+def keep(found: Plan) -> None:
+    """Append a trial to the file, and say what came of it."""
+    with FILE.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(found) + "\n")
+    names = ("part", "start", "stored", "approach", "k", "seed", "status", "escape", "score")
+    print({name: found[name] for name in (*names, "path", "seconds")}, flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
-    with one_thread():
-        main(given.device, given.minutes)
+    main(given.device, given.minutes, given.jobs)

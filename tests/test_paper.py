@@ -64,7 +64,8 @@ def test_the_answer_of_unfinished_trials_has_an_interval_and_says_what_is_missin
             "stored": 0,
             "escape": at,
             "seconds": 10.0,
-            "curve": [[0, 0.0], [100, 0.2]],
+            "device": "cpu",
+            "curve": [[0, 0.0], [100, 0.2]] if at else [],
         }
         for at in (None, 300, 500)
     ]
@@ -72,10 +73,13 @@ def test_the_answer_of_unfinished_trials_has_an_interval_and_says_what_is_missin
     file.write_text("".join(json.dumps(trial) + "\n" for trial in trials))
     monkeypatch.setattr(command.section3, "FIGURE_3", file)
     found = command.section3.escape()
-    assert found.measured == "script, fresh: 2 of 3 (21 to 94 %) escape after 300, 500"
-    assert found.reason == "17 of its 20 trials are missing"
+    assert found.measured == (
+        "script, fresh: 2 of 3 (21 to 94 %) escape after 300, 500; trained on cpu; "
+        "the curves of 1 trials were lost"
+    )
+    assert found.reason.startswith("17 of its 20 trials are missing; ")
     assert found.seconds == 30
-    assert len(found.figure.lines) == 3
+    assert len(found.figure.lines) == 2
 
 
 def test_a_measurement_that_changes_changes_the_page(command, tmp_path, monkeypatch):

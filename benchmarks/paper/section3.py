@@ -39,11 +39,25 @@ def trials(part: str) -> list[dict[str, Any]]:
 
 def read(found: list[dict[str, Any]], label: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
     """Return figure and cost of those trials."""
-    lines = [(label(t), [(at, score) for at, score in t["curve"] if at]) for t in found]
+    whole = [t for t in found if t["curve"]]
+    lines = [(label(t), [(at, score) for at, score in t["curve"] if at]) for t in whole]
     return {
         "figure": Figure("gradient evaluations", "score", lines, "x") if lines else None,
         "seconds": sum(t["seconds"] for t in found),
     }
+
+
+def missing(found: list[dict[str, Any]], wanted: int) -> str:
+    """Say how many trials are still to be run."""
+    left = wanted - len(found)
+    return f"{left} of its {wanted} trials are missing" if left else ""
+
+
+def where(found: list[dict[str, Any]]) -> str:
+    """Say where the trials ran, and of how many no curve is left."""
+    lost = sum(not t["curve"] for t in found)
+    places = " and ".join(sorted({t["device"] for t in found}))
+    return f"trained on {places}" + (f"; the curves of {lost} trials were lost" if lost else "")
 
 
 def share(successes: int, of: int) -> str:
@@ -65,10 +79,12 @@ def figure_3() -> Found:
         wanted = approach == "decomposition" or k < 3
         holds.append(solved == len(own) if wanted else solved == 0)
     whole = len(found) == FIGURE_TRIALS
+    late = [str(t["escape"]) for t in found if t["k"] == 2 and t["escape"] and t["budget"] > 2_500]
     return Found(
         verdict(*holds) if whole else UNTESTED,
-        "; ".join(shown) or "0 trials",
-        "" if whole else f"{FIGURE_TRIALS - len(found)} of its {FIGURE_TRIALS} trials are missing",
+        f"{'; '.join(shown) or '0 trials'}; end-to-end k = 2 leaves its plateau at "
+        f"{', '.join(late) or 'no'} evaluations, or not within 20,000; {where(found)}",
+        missing(found, FIGURE_TRIALS),
         **read(found, lambda t: f"{t['approach']}, k = {t['k']}"),
     )
 
@@ -91,8 +107,9 @@ def escape() -> Found:
     whole = len(found) == ESCAPE_TRIALS
     return Found(
         OURS if whole else UNTESTED,
-        "; ".join(shown) or "0 trials",
-        "" if whole else f"{ESCAPE_TRIALS - len(found)} of its {ESCAPE_TRIALS} trials are missing",
+        f"{'; '.join(shown) or '0 trials'}; {where(found)}",
+        f"{missing(found, ESCAPE_TRIALS)}; one that escapes ends sooner, so that those which have "
+        "ended lean to it",
         **read(found, kind),
     )
 
