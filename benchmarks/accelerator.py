@@ -163,7 +163,7 @@ def _profiled(trial: Trial) -> float:
     from torch.profiler import profile
 
     with isolated(trial):
-        training = Training(trial, TrialResult(0, Status.UNSOLVED)).build_optimizer()
+        training = Training(trial, TrialResult(0, Status.UNSOLVED))
         training.advance(64)  # warm, and at the edge of a chunk of data
         training.clock = clock_for(training.device)
         torch.accelerator.synchronize()
@@ -381,7 +381,7 @@ def _weights(trial: Trial, *, recorded: bool = False) -> Tensor:
     """Return the parameters after the trial's steps, in float64."""
     with isolated(trial):
         result = TrialResult(trial.seed, Status.UNSOLVED)
-        training = Training(trial, result, recorded=recorded).build_optimizer()
+        training = Training(trial, result, recorded=recorded)
         training.advance(trial.budget)
         return torch.cat([p.detach().flatten().double().cpu() for p in training.parameters])
 

@@ -34,7 +34,7 @@ def compare(name: str, scenario: Scenario, device: str) -> None:
         device=device,
     )
     with isolated(trial):
-        training = Training(trial, TrialResult(0, Status.UNSOLVED)).build_optimizer()
+        training = Training(trial, TrialResult(0, Status.UNSOLVED))
         training.advance(64)  # warm, and at the edge of a chunk of data
         training.clock = clock_for(training.device)
         torch.accelerator.synchronize()

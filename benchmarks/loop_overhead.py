@@ -49,7 +49,7 @@ def by_hand(trial: Trial, build: Callable[..., torch.optim.Optimizer]) -> float:
 def by_runner(trial: Trial) -> float:
     """Train by the runner's own loop, its looks left out; return the CPU seconds."""
     result = TrialResult(trial.seed, Status.UNSOLVED)
-    training = Training(trial, result).build_optimizer()
+    training = Training(trial, result)
     begin = time.process_time()
     for look in evaluation_steps(STEPS):
         training.advance(look)

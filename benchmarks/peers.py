@@ -136,9 +136,7 @@ def by_gradbench() -> Callable[..., None]:
         if looking:
             run([trial], stack="off")
         else:
-            Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).build_optimizer().advance(
-                STEPS
-            )
+            Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).advance(STEPS)
 
     return train
 

@@ -35,6 +35,7 @@ from gradbench.training.random_streams import isolated
 from gradbench.training.runner import run
 from gradbench.training.stack.layers import can_stack
 from gradbench.training.stack.loop import Stack
+from gradbench.training.state import TrialState
 
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 STEPS = 64
@@ -81,7 +82,7 @@ def alone(chosen: list[Trial]) -> float:
     seconds = 0.0
     for trial in chosen:
         with isolated(trial):
-            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).build_optimizer()
+            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
             begin = time.perf_counter()
             training.advance(STEPS)
             wait()
@@ -98,7 +99,7 @@ def wait() -> None:
 def stacked(chosen: list[Trial]) -> float:
     """Train together without looks; return the seconds of the steps."""
     with isolated(chosen[0]):
-        every = [Training(trial, TrialResult(trial.seed, Status.UNSOLVED)) for trial in chosen]
+        every = [TrialState(trial, TrialResult(trial.seed, Status.UNSOLVED)) for trial in chosen]
         stack = Stack(every)
         begin = time.perf_counter()
         stack.advance(STEPS)
@@ -202,7 +203,7 @@ def scaling() -> None:
         begin = time.perf_counter()
         with isolated(chosen[0]):
             for trial in chosen:
-                Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
+                TrialState(trial, TrialResult(trial.seed, Status.UNSOLVED))
         made = time.perf_counter() - begin
         seconds = stacked(chosen)
         row = [count, f"{seconds / count / STEPS * 1e6:.1f}", f"{made / count * 1e3:.2f}"]

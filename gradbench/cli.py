@@ -46,14 +46,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
     if words[:1] == ["run"]:  # everything after it is pytest's, also --help
-        settings = [f"-c{name}" for name in INI_FILES if Path(name).is_file()][:1]
-        here = [f"--rootdir={Path.cwd()}", *settings]
-        here += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # for this import of gradbench
-        named = [_in_suites(word) for word in words[1:]]
-        everything = (
-            [] if any(a != b for a, b in zip(named, words[1:], strict=True)) else [suites()]
-        )
-        return int(pytest.main([*map(str, everything), *here, *named]))
+        return _run_pytest(words[1:])
+    chosen = _parser().parse_args(words)
+    try:
+        with _without_collection():
+            code = chosen.act(chosen)
+            return 0 if code is None else int(code)
+    except (OSError, ImportError, ValueError, SyntaxError) as error:
+        print(f"gradbench {chosen.command}: {printable(str(error))}", file=sys.stderr)
+        return int(pytest.ExitCode.USAGE_ERROR)
+
+
+def _run_pytest(words: Sequence[str]) -> int:
+    """Run pytest on the suites that come with gradbench, or on those that the words name."""
+    settings = [f"-c{name}" for name in INI_FILES if Path(name).is_file()][:1]
+    here = [f"--rootdir={Path.cwd()}", *settings]
+    here += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # for this import of gradbench
+    named = [_in_suites(word) for word in words]
+    everything = [] if any(a != b for a, b in zip(named, words, strict=True)) else [suites()]
+    return int(pytest.main([*map(str, everything), *here, *named]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands but `run`."""
     parser = argparse.ArgumentParser(
         prog="gradbench", description="The failures of gradient-based deep learning, as cases."
     )
@@ -64,6 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listing.add_argument("paths", nargs="*", type=Path, help="suites; by default the built-in ones")
     listing.add_argument("--preset", choices=PRESETS, default="quick")
     listing.set_defaults(act=lambda chosen: show(chosen.paths or [suites()], chosen.preset))
+    _add_reports(commands)
+    checking = commands.add_parser("check", help="does this optimizer work here, in seconds")
+    checking.add_argument("specs", nargs="+", metavar="SPEC", help="as for --optimizer")
+    checking.set_defaults(act=lambda chosen: check(chosen.specs))
+    return parser
+
+
+def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands that read runs."""
     comparing = commands.add_parser("compare", help="two optimizers, paired by case and seed")
     for side in ("a", "b"):
         comparing.add_argument(side, metavar=side.upper(), help="a run's folder, or RUN:optimizer")
@@ -81,23 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drawing.add_argument("--format", choices=FIGURES, default="pdf")
     drawing.add_argument("--output", type=Path, default=Path(), metavar="DIR")
     drawing.set_defaults(act=lambda chosen: draw(chosen.run, chosen.format, chosen.output))
-    checking = commands.add_parser("check", help="does this optimizer work here, in seconds")
-    checking.add_argument("specs", nargs="+", metavar="SPEC", help="as for --optimizer")
-    checking.set_defaults(act=lambda chosen: check(chosen.specs))
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
         "folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="of runs"
     )
     history.add_argument("--page", type=Path, metavar="FILE", help="write it as an HTML page")
     history.set_defaults(act=lambda chosen: show_history(chosen.folder, chosen.page))
-    chosen = parser.parse_args(words)
-    try:
-        with _without_collection():
-            code = chosen.act(chosen)
-            return 0 if code is None else int(code)
-    except (OSError, ImportError, ValueError, SyntaxError) as error:
-        print(f"gradbench {chosen.command}: {printable(str(error))}", file=sys.stderr)
-        return int(pytest.ExitCode.USAGE_ERROR)
 
 
 @contextmanager

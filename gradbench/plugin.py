@@ -148,7 +148,7 @@ def pytest_pycollect_makeitem(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what asks for an `optimizer_spec` once per optimizer."""
     if "optimizer_spec" in metafunc.fixturenames:
-        from gradbench.session.session import NO_OPTIMIZER
+        from gradbench.session.plan import NO_OPTIMIZER
 
         options = _session(metafunc.config).options
         specs = {label: each.optimizer for label, each in options.entries.items()}

@@ -57,3 +57,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its type where there is none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def error_line(error: BaseException) -> str:
+    """Return an exception's type and the first 300 characters of its message's first line."""
+    message = printable(first_line(error)[:300]) if str(error) else ""
+    return f"{type(error).__name__}: {message}"

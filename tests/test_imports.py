@@ -17,12 +17,12 @@ ALLOWED = {
     "spec": set(),
     "imports": {"spec"},
     "scenarios": set(),
-    "probes": {"scenarios"},
+    "probes": {"scenarios", "text"},
     "theory": {"probes", "scenarios"},
     "results": {"_version", "text"},
     "analysis": {"results", "text"},
     "report": {"analysis", "results", "text"},
-    "optimizers": {"imports", "spec", "torch_state"},
+    "optimizers": {"imports", "spec", "text", "torch_state"},
     "architectures": {"imports", "scenarios", "spec"},
     "training": {
         *("architectures", "optimizers", "probes", "results", "scenarios", "text", "torch_state"),
@@ -33,10 +33,10 @@ ALLOWED = {
         *("torch_state", "training"),
     },
     "engines": {
-        *("imports", "isolation", "protocol", "results", "spec", "torch_state"),
+        *("imports", "isolation", "protocol", "results", "spec", "text", "torch_state"),
     },
     "checks": {
-        *("isolation", "optimizers", "protocol", "results", "scenarios", "torch_state"),
+        *("isolation", "optimizers", "protocol", "results", "scenarios", "text", "torch_state"),
         "training",
     },
     "timing": {"analysis", "optimizers", "protocol", "results", "training"},

@@ -22,6 +22,7 @@ from gradbench.optimizers.detection import quiet
 from gradbench.optimizers.factory import UnsupportedError, resolve
 from gradbench.results.record import Status, TrialResult
 from gradbench.scenarios.saturation import Saturation
+from gradbench.text import error_line
 from gradbench.training.loop import Training
 from gradbench.training.random_streams import isolated
 from gradbench.training.runner import run, run_trial
@@ -99,7 +100,7 @@ def counts_evaluations(spec: str) -> str:
     with isolated(_trial(spec)):
         result = TrialResult(0, Status.UNSOLVED)
         try:
-            training = Training(_trial(spec), result).build_optimizer()
+            training = Training(_trial(spec), result)
         except UnsupportedError as error:
             raise NotCheckedError(f"unsupported: {error}") from None
         passes = 0
@@ -150,7 +151,7 @@ def resumes(spec: str) -> str:
     with isolated(_trial(spec)):
         try:
             results = (TrialResult(0, Status.UNSOLVED) for _ in "ab")
-            whole, again = (Training(_trial(spec), result).build_optimizer() for result in results)
+            whole, again = (Training(_trial(spec), result) for result in results)
         except UnsupportedError as error:
             raise NotCheckedError(f"unsupported: {error}") from None
         for training in (whole, again):
@@ -289,8 +290,7 @@ def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
         except CheckError as error:
             found.append((name, False, str(error)))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # from the optimizer itself
-            text = (str(error).splitlines() or [""])[0]
-            found.append((name, False, f"raised {type(error).__name__}: {text}"))
+            found.append((name, False, f"raised {error_line(error)}"))
         finally:
             before.left()
     return found

@@ -12,6 +12,7 @@ from gradbench.engines.worker import CONTEXT
 from gradbench.imports import imported
 from gradbench.isolation.settings import carried
 from gradbench.spec import SpecError, parse
+from gradbench.text import first_line
 
 
 class Engine(Protocol):
@@ -90,11 +91,7 @@ def choose(  # noqa: PLR0913  # all that decides where items run
         return Chosen(executor, wanted, count, shared=shared)
     if name not in {"auto", "inline", "processes"}:
         return Chosen(custom(wanted), wanted, lambda: None, shared=True)
-    places = workers(wanted, items, device, strangers)
-    if not places and timeout is not None:
-        if name == "inline":
-            raise ValueError("--gb-timeout: inline cannot end a worker; processes and slurm can")
-        places = [device]
+    places = _places(wanted, items, device, strangers, timeout)
     if not places:
         return Chosen(Inline(progress), "inline", lambda: 1, shared=False)
     from gradbench.engines.processes import Processes
@@ -102,6 +99,18 @@ def choose(  # noqa: PLR0913  # all that decides where items run
     engine = Processes(places, progress, timeout, owner)
     shared = len(places) > len(set(places))
     return Chosen(engine, f"processes:{len(places)}", lambda: len(places), shared=shared)
+
+
+def _places(
+    wanted: str, items: int, device: str, strangers: int, timeout: float | None
+) -> list[str]:
+    """Return the device of each process; empty where items run in this one."""
+    places = workers(wanted, items, device, strangers)
+    if places or timeout is None:
+        return places
+    if wanted == "inline":
+        raise ValueError("--gb-timeout: inline cannot end a worker; processes and slurm can")
+    return [device]
 
 
 def strangers(entries: Iterable[Any]) -> int:
@@ -198,7 +207,7 @@ def device_name(spec: str) -> str:
     try:
         torch.empty(0, device=torch.device(spec))
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"cannot use device {spec!r}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"cannot use device {spec!r}: {first_line(error)}") from None
     return spec
 
 

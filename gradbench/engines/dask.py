@@ -11,6 +11,15 @@ WAIT = 30
 """Seconds in which a scheduler must answer."""
 
 
+SETTINGS = {
+    # a call whose worker died is not tried again by the scheduler: the controller does
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.daemon": False,  # optimizers may start processes
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
+}
+
+
 def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
     """Return an executor on Dask, what tells its number of workers, and how many were started here.
 
@@ -26,18 +35,13 @@ def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
         raise ValueError("--gb-engine=dask: say where, dask:tcp://HOST:PORT or dask:local:N")
     kind, _, count = arguments.partition(":")
     cluster, ours = None, 0
-    # a call whose worker died is not tried again by the scheduler: the controller does
-    dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    dask.config.set({"distributed.worker.profile.enabled": False})
-    dask.config.set({"distributed.worker.daemon": False})  # optimizers may start processes
-    dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30})
+    dask.config.set(SETTINGS)
     if kind == "local":
-        if not count.isdecimal() or not int(count):
+        ours = int(count) if count.isdecimal() else 0
+        if not ours:
             raise ValueError(f"--gb-engine=dask:{arguments}: write dask:local:N, N from 1 on")
-        ours = int(count)
-        cluster = LocalCluster(
-            n_workers=ours, threads_per_worker=1, processes=True, dashboard_address=None
-        )
+        one = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        cluster = LocalCluster(n_workers=ours, **one)
     try:
         client = Client(cluster or arguments, timeout=WAIT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:

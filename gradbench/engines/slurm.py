@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from gradbench.text import first_line
+
 MISSING = "the slurm engine needs the slurm extra: pip install 'pytest-gradbench[slurm]'"
 POLL = 1.0  # seconds between two looks at the jobs
 OURS = {"pack": 8, "folder": "gradbench-jobs", "cluster": "slurm"}
@@ -41,7 +43,7 @@ class Slurm:
             self.executor = submitit.AutoExecutor(folder / "%j", cluster=cluster)
             self.executor.update_parameters(**{"name": "gradbench", "cpus_per_task": 1, **given})
         except (RuntimeError, NameError, TypeError, ValueError, AssertionError) as error:
-            raise ValueError(f"--gb-engine=slurm: {str(error).splitlines()[0]}") from None
+            raise ValueError(f"--gb-engine=slurm: {first_line(error)}") from None
         self._waiting: list[tuple[Future[Any], Call]] = []
         self._jobs: list[tuple[Any, list[Future[Any]]]] = []
         self._closed = threading.Event()

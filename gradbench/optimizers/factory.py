@@ -22,6 +22,7 @@ from gradbench.optimizers.schedules import Schedules
 from gradbench.optimizers.search_space import Axis
 from gradbench.optimizers.signatures import parameters_of
 from gradbench.spec import SHAPE, Spec, SpecError, parse
+from gradbench.text import first_line
 
 ENTRY_POINTS = "gradbench.optimizers"
 
@@ -191,8 +192,7 @@ def _with(factory: Factory, part: Spec) -> Factory:
             added = factory.schedules.with_(schedules.built(named, part.arguments))
             added.tried()
         except Exception as error:  # noqa: BLE001  # it would end every trial
-            text = (str(error).splitlines() or [type(error).__name__])[0]
-            raise SpecError(f"{part.text!r}: {text}") from None
+            raise SpecError(f"{part.text!r}: {first_line(error)}") from None
         known = added.known and named.__module__.startswith(("gradbench.", "torch.optim."))
         added = replace(added, known=known)
         return replace(factory, schedules=added, modules=(*factory.modules, named.__module__))

@@ -41,6 +41,26 @@ class Flatness:
     examples: int
 
 
+def _with_outputs_of(
+    layers: dict[str, nn.Module], network: nn.Module, inputs: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the network's outputs, and those of its layers by their names."""
+    sums: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.requires_grad:
+                sums[name] = output
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in layers.items()]
+    outputs: Tensor = network(inputs)
+    for handle in handles:
+        handle.remove()
+    return outputs, sums
+
+
 def flatness(
     network: nn.Module, loss: Loss, batch: Batch, *, residual: Residual | None = None
 ) -> Flatness:
@@ -56,22 +76,10 @@ def flatness(
     layers = {name: module for name, module in named if list(module.parameters(recurse=False))}
     if not layers:
         raise ValueError("the network has no layer with parameters")
-    sums: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.requires_grad:
-                sums[name] = output
-
-        return hook
-
-    handles = [module.register_forward_hook(keep(name)) for name, module in layers.items()]
     inputs, labels = of.place(batch)
-    outputs = of.network(inputs)
-    for handle in handles:
-        handle.remove()
+    outputs, sums = _with_outputs_of(layers, of.network, inputs)
     kept = list(sums)
-    wanted = [outputs, *(sums[name] for name in kept), *of.tensors]
+    wanted = [outputs, *sums.values(), *of.tensors]
     grads = derivatives([of.loss(outputs, labels).sum()], wanted)
     at_outputs, messages = grads[0], dict(zip(kept, grads[1:], strict=False))
     own = grads[1 + len(kept) :]
@@ -79,23 +87,32 @@ def flatness(
     sent = back.norm(dim=1) if residual is None else residual(outputs.detach(), labels)
     first = messages[kept[0]].flatten(1) if kept else back
     n = len(inputs)
-    each, residuals = first.square().sum(dim=1).detach(), sent.square()
-    arrived, left = each.mean().item(), residuals.mean().item()
-    loud = left > 0 and arrived > 0
-    # to first order, sqrt(A / B) errs by half of what A and B err by, relative to themselves
-    spread = (each / arrived - residuals / left).std().item() / 2 if loud and n > 1 else 0.0
-    gain = math.sqrt(arrived / left) if left > 0 else math.nan
+    norms = ((g / n).norm().item() for g in own)
+    gain, gain_error = _ratio(first.square().sum(dim=1).detach(), sent.square())
     return Flatness(
         zero_gradients=(joined(own) == 0).double().mean().item(),
         zero_messages=(back == 0).all(dim=1).double().mean().item(),
         gain=gain,
-        gain_error=gain * spread / math.sqrt(n) if loud else 0.0,
-        norms={
-            name: (g / n).norm().item() for (name, _), g in zip(of.parameters, own, strict=True)
-        },
+        gain_error=gain_error,
+        norms=dict(zip(dict(of.parameters), norms, strict=True)),
         dead={name: _dead(messages[name]) for name in kept},
         examples=n,
     )
+
+
+def _ratio(arrived: Tensor, left: Tensor) -> tuple[float, float]:
+    """Return the root of the ratio of two means over the examples, and its standard error.
+
+    To first order, sqrt(A / B) errs by half of the relative errors of A and B. NaN where B is 0.
+    """
+    n, top, bottom = len(arrived), arrived.mean().item(), left.mean().item()
+    if bottom <= 0:
+        return math.nan, 0.0
+    ratio = math.sqrt(top / bottom)
+    if top <= 0 or n < 2:
+        return ratio, 0.0
+    spread = (arrived / top - left / bottom).std().item() / 2
+    return ratio, ratio * spread / math.sqrt(n)
 
 
 def _dead(message: Tensor) -> float:

@@ -24,6 +24,7 @@ from gradbench.probes.target import target_signal
 from gradbench.probes.variance import variance_over_targets
 from gradbench.scenarios.base import Batch, Scenario, Target
 from gradbench.scenarios.draws import Draws
+from gradbench.text import error_line
 
 BATCH = 256
 """Most examples of the batch on which curvature, flatness and alignment look."""
@@ -150,6 +151,5 @@ def look(
         try:
             found += PROBES[name](view)
         except Exception as error:  # noqa: BLE001  # a probe never ends a trial
-            text = (str(error).splitlines() or [""])[0][:200]
-            found.append(nothing(name, f"{type(error).__name__}: {text}"))
+            found.append(nothing(name, error_line(error)))
     return found

@@ -39,7 +39,11 @@ def _tuples(
     if not prefix.startswith("n1.") or not tuples.applies(scenario, network):
         plain = signal_to_noise.dispatch(Scenario)
         return plain(scenario, network, target=target, examples=examples, seed=seed, prefix=prefix)
-    of = float64_copy(network, scenario.loss, prefix)
+    return _pooled(float64_copy(network, scenario.loss, prefix), scenario, examples, seed)
+
+
+def _pooled(of: NetworkCopy, scenario: LineTuples, examples: int, seed: int) -> Reading:
+    """Measure by pools of images: the signal over them, the noise from single tuples."""
     share = 3 * examples // 4  # the rest is for the noise
     groups = min(GROUPS, max(GROUPS // 2, share // (2 * tuples.COST)))
     half = max(2, (share // groups - tuples.COST) // 3)

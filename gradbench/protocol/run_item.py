@@ -10,17 +10,15 @@ import torch
 from gradbench.analysis.statistics import summary
 from gradbench.architectures.factory import FixedError, build
 from gradbench.optimizers.factory import resolve
-from gradbench.protocol import tuning
 from gradbench.protocol.item import Item, optimizer_of
-from gradbench.protocol.sweep import PROBE_SHARE, Attempt, ProgressCallback
+from gradbench.protocol.sweep import sweep
+from gradbench.protocol.trials import ProgressCallback, TrialRunner
 from gradbench.results.outcome import outcome
 from gradbench.results.record import Expectation, Outcome, Record, Status, TrialResult, or_zero
 from gradbench.results.weights import to_text
 from gradbench.scenarios.base import Scenario
 from gradbench.scenarios.draws import Draws
-from gradbench.text import printable
-from gradbench.training.runner import run_trial
-from gradbench.training.trial import Trial
+from gradbench.text import error_line
 
 NOTHING_PUBLISHED = "the paper trained nothing here"
 
@@ -29,71 +27,141 @@ DECLARE = "its class says why in gradbench_unsupported"
 OWN_CORE = 0.9
 """Share of the wall time that a process computes when it has its core to itself, at the least."""
 
-ESTIMATE = 40
-"""Evaluations run to estimate what one costs."""
-
 
 def run_item(
     item: Item, progress: ProgressCallback = lambda _: None
 ) -> tuple[Record, list[TrialResult]]:
-    """Sweep, choose the rate, run the evaluation seeds; return the record.
+    """Run an item's sweep and its evaluation seeds.
 
-    And the results from whose blocks its step time comes: of trials that ran alone.
+    Return the record, and the results of the trials from whose blocks its step time comes.
     """
     scenario = item.case.build()
-    record = _blank(item, scenario)
     seeds = list(range(item.seeds))
     spec = optimizer_of(item, scenario)
-    if reason := _refusal(item, scenario, spec):
+    if reason := refusal(item, scenario, spec):
         results = [TrialResult(seed, Status.UNSUPPORTED, reason) for seed in seeds]
-        timed = results
-    else:
-        attempt = Attempt(item, scenario, spec, record, progress)
-        hyperparameters = attempt.sweep()
-        results = attempt.evaluate(hyperparameters, seeds)
-        if item.case.expectation is Expectation.MUST and not attempt.may_refuse:
-            for result in results:
-                _count_as_crash(result)
-        timed = attempt.timed(hyperparameters, results)
-        record.hyperparameters = attempt.defaults | hyperparameters
-    record.trials = [result.plain() for result in results]
-    record.solved = sum(result.status is Status.SOLVED for result in results)
-    record.seeds = len(results)
-    record.outcome = outcome(record.expectation, record.statuses).value
-    for trial, result in zip(record.trials, results, strict=True):
-        if record.outcome == Outcome.NEWS and result.weights:
+        return _record(item, scenario, results, results), results
+    factory = None if spec is None else resolve(spec)
+    runner = TrialRunner(item, scenario, spec, progress)
+    swept = sweep(runner, factory)
+    results = runner.evaluate(swept.hyperparameters, seeds)
+    may_refuse = factory is None or factory.may_refuse
+    if item.case.expectation is Expectation.MUST and not may_refuse:
+        results = list(map(_refusal_as_crash, results))
+    notes = [*swept.notes, *runner.notes]
+    timed, cost = results, swept.cost
+    if results[0].path != "alone":
+        single = runner.time(swept.hyperparameters)
+        if single.reason:
+            notes.append(f"its step was not timed: {single.status}: {single.reason}")
+        results, cost = _timed_by(single, results, cost)
+        timed = [single]
+    record = _record(
+        item,
+        scenario,
+        results,
+        timed,
+        tuning=swept.entries,
+        tuning_cost=cost,
+        hyperparameters=({} if factory is None else factory.hyperparameters)
+        | swept.hyperparameters,
+        notes=notes,
+    )
+    return record, [replace(result, weights=None) for result in timed]  # they need not travel
+
+
+def _record(
+    item: Item,
+    scenario: Scenario,
+    results: Sequence[TrialResult],
+    timed: Sequence[TrialResult],
+    *,
+    notes: Sequence[str] = (),
+    **more: Any,  # noqa: ANN401  # further fields of the record
+) -> Record:
+    """Return the record of an item with these results of its evaluation seeds."""
+    expectation = _expectation(item).value
+    came_to = outcome(expectation, [result.status.value for result in results])
+    trials = [result.plain() for result in results]
+    for trial, result in zip(trials, results, strict=True):
+        if came_to is Outcome.NEWS and result.weights:
             trial["weights"] = to_text(result.weights)
-    for result in (*results, *timed):
-        result.weights = None  # need not travel
-    record.path = results[0].path
-    record.timing = timing(timed, item.device)
-    record.timing["probe_seconds"] = sum(result.probe_seconds for result in results)
-    record.informativeness = [entry for result in results for entry in result.informativeness]
-    notes = {note for result in results for note in result.notes} - set(record.notes)
-    record.notes += sorted(notes)
-    return record, timed
+    probe_seconds = {"probe_seconds": sum(result.probe_seconds for result in results)}
+    own_notes = {note for result in results for note in result.notes} - set(notes)
+    found = {
+        "expectation": expectation,
+        "outcome": came_to.value,
+        "solved": sum(result.status is Status.SOLVED for result in results),
+        "seeds": len(results),
+        "trials": trials,
+        "timing": timing(timed, item.device) | probe_seconds,
+        "path": results[0].path,
+        "notes": [*notes, *sorted(own_notes)],
+        "informativeness": [entry for result in results for entry in result.informativeness],
+    }
+    return Record(**_identity(item, scenario) | found | more)
 
 
-def _count_as_crash(result: TrialResult) -> None:
+def _identity(item: Item, scenario: Scenario) -> dict[str, Any]:
+    """Return the fields of a record that do not depend on how its trials went."""
+    case = item.case
+    return {
+        "case": case.id,
+        "family": scenario.family,
+        "scenario": scenario.name,
+        "section": scenario.section,
+        "setting": {k: v for k, v in asdict(scenario).items() if k != "approach"},
+        "approach": getattr(scenario, "approach", ""),
+        "optimizer": item.optimizer,
+        "architecture": item.architecture,
+        "budget": case.budget,
+        "batch": case.batch,
+        "target_score": case.target_score,
+        "ladder": list(scenario.ladder),
+        "key": item.key,
+        "problem": item.problem,
+        "why": case.why if item.architecture is None else "",
+    }
+
+
+def _refusal_as_crash(result: TrialResult) -> TrialResult:
     """Turn an undeclared refusal into a crash: every optimizer must attempt a `must`."""
-    if result.status is Status.UNSUPPORTED:
-        result.status = Status.CRASHED
-        result.reason = f"unsupported: {result.reason}; where that is meant, {DECLARE}"
+    if result.status is not Status.UNSUPPORTED:
+        return result
+    reason = f"unsupported: {result.reason}; where that is meant, {DECLARE}"
+    return replace(result, status=Status.CRASHED, reason=reason)
+
+
+def _timed_by(
+    single: TrialResult, results: Sequence[TrialResult], cost: dict[str, Any]
+) -> tuple[list[TrialResult], dict[str, Any]]:
+    """Return trials and sweep with the seconds that they would take with steps like these.
+
+    Trials that trained together have no times of their own.
+    """
+    each = single.evaluation_seconds
+    if each is None:
+        return list(results), cost
+    found = [
+        replace(
+            result,
+            seconds=each * result.gradient_evaluations,
+            seconds_to_target=_times(each, result.evaluations_to_target),
+        )
+        for result in results
+    ]
+    return found, cost and cost | {"seconds": each * cost["gradient_evaluations"]}
+
+
+def _times(each: float, count: int | None) -> float | None:
+    return None if count is None else each * count
 
 
 def crashed(item: Item, error: BaseException, tries: int = 1) -> tuple[Record, list[TrialResult]]:
-    """Return what is recorded of an item that could not be run to its end, for this error."""
-    record = _blank(item, item.case.build())
-    record.key = ""
-    message = printable((str(error).splitlines() or [""])[0][:300])
-    times = f", {tries} times" if tries > 1 else ""
-    reason = f"{type(error).__name__}: {message}{times}"
+    """Return the record, and the results, of an item that this error has ended."""
+    reason = error_line(error) + (f", {tries} times" if tries > 1 else "")
     results = [TrialResult(seed, Status.CRASHED, reason) for seed in range(item.seeds)]
-    record.trials = [result.plain() for result in results]
-    record.seeds = item.seeds
-    record.outcome = outcome(record.expectation, record.statuses).value
-    record.timing = timing(results, item.device)
-    return record, results
+    return _record(item, item.case.build(), results, results, key=""), results
 
 
 def retimed(item: Item, record: Record) -> Record:
@@ -102,9 +170,9 @@ def retimed(item: Item, record: Record) -> Record:
     As it is, where that trial takes no step.
     """
     scenario = item.case.build()
-    attempt = Attempt(item, scenario, optimizer_of(item, scenario), record, lambda _: None)
-    given = attempt.factory.chosen(record.hyperparameters) if attempt.factory else {}
-    timed = attempt.time(given)
+    spec = optimizer_of(item, scenario)
+    given = {} if spec is None else resolve(spec).chosen(record.hyperparameters)
+    timed = TrialRunner(item, scenario, spec, lambda _: None).time(given)
     each = timed.evaluation_seconds
     if each is None:
         return record
@@ -118,10 +186,9 @@ def retimed(item: Item, record: Record) -> Record:
 
 def _taking(trial: dict[str, Any], each: float) -> dict[str, Any]:
     """Return a trial with its times if an evaluation takes `each` seconds."""
-    to_target = trial["evaluations_to_target"]
     return trial | {
         "seconds": each * _spent(trial),
-        "seconds_to_target": None if to_target is None else each * to_target,
+        "seconds_to_target": _times(each, trial["evaluations_to_target"]),
     }
 
 
@@ -131,7 +198,7 @@ def _spent(entry: dict[str, Any]) -> int:
     return entry["forward_evaluations"] if spent == 0 else spent
 
 
-def _refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
+def refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
     """Return why the item need not be tried; None where it is to be."""
     if spec is None and item.case.takes_optimizer:
         return NOTHING_PUBLISHED
@@ -143,42 +210,6 @@ def _refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
     except FixedError as error:
         return str(error)
     return None
-
-
-def estimate(item: Item) -> tuple[int, float, str | None]:
-    """Return the most gradient evaluations that the item may take, about how many seconds, and
-    what is wrong where it cannot run.
-
-    The seconds are measured: a few steps are run here.
-    """  # noqa: D205
-    case, scenario = item.case, item.case.build()
-    spec = optimizer_of(item, scenario)
-    if reason := _refusal(item, scenario, spec):
-        return 0, 0.0, f"{Status.UNSUPPORTED}: {reason}"
-    sweeps = bool(item.tuning > 0 and spec and resolve(spec).tunable and item.optimizer != "paper")
-    points = item.tuning + (item.tuning > 1) if sweeps else 0
-    again = tuning.FINALISTS * tuning.MORE_SEEDS if points > 1 else 0
-    sweep = points * len(tuning.seeds(item.preset)) + again
-    evaluations = case.budget * (item.seeds + sweep)
-    if item.probes != "none" and case.takes_optimizer:
-        evaluations += case.budget * item.seeds // PROBE_SHARE
-    trial = Trial(
-        scenario=scenario,
-        optimizer=spec,
-        budget=ESTIMATE,
-        batch=case.batch,
-        target_score=float("inf"),
-        device=item.device,
-        dtype=item.dtype,
-        architecture=item.architecture,
-    )
-    run_trial(trial)  # the first steps are slower than the rest
-    result = run_trial(trial)
-    spent = result.gradient_evaluations + result.forward_evaluations
-    seconds = sum(seconds for seconds, _ in result.blocks)
-    broken = result.status in {Status.CRASHED, Status.UNSUPPORTED}
-    trouble = f"{result.status}: {result.reason}" if broken else None
-    return evaluations, evaluations * seconds / max(1, spent), trouble
 
 
 def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
@@ -210,28 +241,6 @@ def _contended(results: Sequence[TrialResult]) -> bool | None:
 def _all(answers: Iterable[bool | None]) -> bool | None:
     known = [answer for answer in answers if answer is not None]
     return all(known) if known else None
-
-
-def _blank(item: Item, scenario: Scenario) -> Record:
-    case = item.case
-    return Record(
-        case=case.id,
-        family=scenario.family,
-        scenario=scenario.name,
-        section=scenario.section,
-        setting={name: value for name, value in asdict(scenario).items() if name != "approach"},
-        approach=getattr(scenario, "approach", ""),
-        optimizer=item.optimizer,
-        expectation=_expectation(item).value,
-        architecture=item.architecture,
-        budget=case.budget,
-        batch=case.batch,
-        target_score=case.target_score,
-        ladder=list(scenario.ladder),
-        key=item.key,
-        problem=item.problem,
-        why=item.case.why if item.architecture is None else "",
-    )
 
 
 def _expectation(item: Item) -> Expectation:

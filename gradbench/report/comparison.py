@@ -106,10 +106,15 @@ def conclusions(found: Comparison) -> list[str]:
         )
     else:
         said.append(f"over all cases no difference is shown (p = {found.p:.2g})")
+    return [*said, _ratio(found)]
+
+
+def _ratio(found: Comparison) -> str:
+    """Return the sentence on the ratio of evaluations."""
     low, high = found.interval
     count = len(found.families)
     cut = any(min(row.solved_a, row.solved_b) < row.seeds for row in found.cases)
-    said.append(
+    return (
         f"evaluations of {found.a} over {found.b}: {found.ratio:.2g} in the geometric mean over "
         f"{'1 family' if count == 1 else f'{count} families'}"
         + (
@@ -122,4 +127,3 @@ def conclusions(found: Comparison) -> list[str]:
             else ""
         )
     )
-    return said

@@ -48,6 +48,18 @@ class FiguresError(ValueError):
 Draw = Callable[[list[Record]], "Figure | None"]
 
 
+def _drawn() -> dict[str, Draw]:
+    """Return what draws each of the paper's figures."""
+    return {
+        "figure1-parities": lambda r: by_difficulty(r, "parity", "accuracy"),
+        "figure3-line-tuples": lambda r: by_difficulty(r, "line-tuples", "accuracy"),
+        "figure4-allocation": lambda r: by_difficulty(r, "allocation", "-loss"),
+        "figure5-signal-to-noise": signal_to_noise,
+        "figure6-curves": curves,
+        "figure7-steps": steps,
+    }
+
+
 def write(
     folder: Path, records: Sequence[Record], every: Sequence[Record], kind: str, told: str
 ) -> list[Path]:
@@ -65,16 +77,8 @@ def write(
     mpl.rcParams.update({"grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False})
     from matplotlib import pyplot as plt
 
-    drawn: dict[str, Draw] = {
-        "figure1-parities": lambda r: by_difficulty(r, "parity", "accuracy"),
-        "figure3-line-tuples": lambda r: by_difficulty(r, "line-tuples", "accuracy"),
-        "figure4-allocation": lambda r: by_difficulty(r, "allocation", "-loss"),
-        "figure5-signal-to-noise": signal_to_noise,
-        "figure6-curves": curves,
-        "figure7-steps": steps,
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    found = [(name, draw(list(records))) for name, draw in drawn.items()]
+    found = [(name, draw(list(records))) for name, draw in _drawn().items()]
     found.append(("profile", profile(list(every))))
     paths = []
     for name, figure in found:

@@ -12,6 +12,18 @@ from gradbench.results.summaries import LARGE
 from gradbench.text import printable
 
 
+def _tuning(records: Sequence[Record]) -> list[str]:
+    """Return the part on the sweeps; empty where there were none."""
+    rates = [_sweep(record) for record in records if record.tuning]
+    if not rates:
+        return []
+    scores = "final score by learning rate (* solved)"
+    columns = ("case", "optimizer", scores, "chosen", "cost", "best of k: evaluations")
+    legend = "Cost in gradient evaluations, forward ones besides; best of k: the expected least "
+    legend += "evaluations to the target, over random orders of the points that were tried."
+    return ["## Tuning", _table(rates, columns), legend]
+
+
 def page(
     runs: Sequence[dict[str, Any]], records: list[Record], baseline: Sequence[str] = ()
 ) -> str:
@@ -36,16 +48,7 @@ def page(
             _table(rows, HEADERS),
             _escape(legend(records).replace("\nsignal", "; signal")) + ".",
         ]
-    if rates := [_sweep(record) for record in records if record.tuning]:
-        scores = "final score by learning rate (* solved)"
-        columns = ("case", "optimizer", scores, "chosen", "cost", "best of k: evaluations")
-        said = "Cost in gradient evaluations, forward ones besides; best of k: the expected least "
-        said += "evaluations to the target, over random orders of the points that were tried."
-        parts += [
-            "## Tuning",
-            _table(rates, columns),
-            said,
-        ]
+    parts += _tuning(records)
     if tracks := [row for record in records for row in _tracks(record)]:
         headers = ("case", "optimizer", "probe", "value (standard error) by gradient evaluations")
         parts += ["## How informative the gradients were (seed 0)", _table(tracks, headers)]

@@ -9,7 +9,8 @@ import pytest
 from gradbench.protocol.case import LEARNER
 from gradbench.session.benchmark_timer import ReplayTimer
 from gradbench.session.options import Entry
-from gradbench.session.session import NO_OPTIMIZER, ItemRequest, Session
+from gradbench.session.plan import NO_OPTIMIZER, ItemRequest
+from gradbench.session.session import Session
 
 NEVER = "its function never called attempt()"
 

@@ -158,7 +158,7 @@ class Comparisons:
                 "the same seeds",
                 pytrace=False,
             )
-        self._explain(changes, new, old)
+        self.said += explained(changes, new, old)
         worse = lost + [told(change) for change in changes if change.regressed]
         if worse and self.options.gate != "record":
             raise Regressed("\n".join(worse), pytrace=False)
@@ -166,28 +166,6 @@ class Comparisons:
         same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
         word = "regressed, let pass" if worse else "equal" if same else "not shown to be worse"
         return f"{word} on {count} case{'' if count == 1 else 's'}"
-
-    def _explain(
-        self, changes: "Sequence[Change]", new: "Sequence[Record]", old: "Sequence[Record]"
-    ) -> None:
-        """Keep what is to be said of the changes, and of what could not be compared."""
-        from gradbench.analysis import baseline
-
-        seeds = {record.seeds for record in [*new, *old] if record.expectation != "learner"}
-        if len(seeds) > 1:
-            self.said.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
-        self.said += [told(change) for change in changes if change.ratio != 1.0]
-        weak = [change for change in changes if 2.0**-change.pairs > change.level]
-        if weak:
-            few = ", ".join(f"{change.family} ({change.pairs})" for change in weak)
-            self.said.append(
-                f"too few pairs of problem and seed to fail at all: {few}; "
-                f"{math.ceil(-math.log2(weak[0].level))} could"
-            )
-        added, gone = baseline.strangers(new, old)
-        for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
-            if names:
-                self.said.append(f"{what}: {shortened(names)}")
 
     def time(self, old: str, optimizer: str) -> str:
         """Raise Regressed where a step takes longer than the older version's; else say how long."""
@@ -246,6 +224,31 @@ class Comparisons:
         if left:
             lines.append(f"baseline: left out as crashed or unsupported: {shortened(left)}")
         return lines
+
+
+def explained(
+    changes: "Sequence[Change]", new: "Sequence[Record]", old: "Sequence[Record]"
+) -> list[str]:
+    """Return the lines on the changes, and on what could not be compared."""
+    from gradbench.analysis import baseline
+
+    lines = []
+    seeds = {record.seeds for record in [*new, *old] if record.expectation != "learner"}
+    if len(seeds) > 1:
+        lines.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
+    lines += [told(change) for change in changes if change.ratio != 1.0]
+    weak = [change for change in changes if 2.0**-change.pairs > change.level]
+    if weak:
+        few = ", ".join(f"{change.family} ({change.pairs})" for change in weak)
+        lines.append(
+            f"too few pairs of problem and seed to fail at all: {few}; "
+            f"{math.ceil(-math.log2(weak[0].level))} could"
+        )
+    added, gone = baseline.strangers(new, old)
+    for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
+        if names:
+            lines.append(f"{what}: {shortened(names)}")
+    return lines
 
 
 def told(change: "Change") -> str:

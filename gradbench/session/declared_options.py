@@ -88,6 +88,11 @@ def add(parser: "pytest.Parser") -> None:
     for name, (metavar, default, text) in SINGLE.items():
         group.addoption(f"--{name}", metavar=metavar, help=f"{text} (default: {default or 'none'})")
         parser.addini(name.replace("-", "_"), f"ini twin of --{name}")
+    _add_flags(group)
+
+
+def _add_flags(group: "pytest.OptionGroup") -> None:
+    """Declare the options that take no value, and --gb-resume, whose value may be left out."""
     group.addoption(
         "--gb-update-baseline",
         action="store_true",

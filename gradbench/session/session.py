@@ -1,23 +1,32 @@
 """One pytest session: resolves the optimizers, runs the items, records, judges and reports."""
 
-import textwrap
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradbench.results.record import PROTOCOL, Expectation, Outcome, Record, entries
+from gradbench.results.record import PROTOCOL, Record, entries
 from gradbench.results.run_folder import RunFolder, machine
-from gradbench.session.benchmark_timer import ReplayTimer
 from gradbench.session.comparisons import Comparisons
 from gradbench.session.dispatch import Dispatch
 from gradbench.session.finish import print_summary, time_again, write_reports
-from gradbench.session.options import Entry, Options
+from gradbench.session.options import Options
+from gradbench.session.plan import (
+    NO_OPTIMIZER,
+    check_distinct,
+    estimate_all,
+    heading,
+    make_items,
+    request_of,
+    resolve_names,
+    resumed,
+    settings_of,
+    why_idle,
+)
 from gradbench.session.progress import LINE, LiveLine, Screen
 from gradbench.session.signals import taken_as_interrupts
 from gradbench.session.verdict import judge
-from gradbench.text import printable
+from gradbench.text import first_line
 from gradbench.timing.cost_table import CostTable
 from gradbench.verification.news import verify
 
@@ -25,26 +34,8 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from gradbench.engines.worker import Answer
-    from gradbench.protocol.case import Case
     from gradbench.protocol.item import Item
     from gradbench.results.record import TrialResult
-
-PASSING = ("load", "commit", "dirty")
-"""What run.json says of the machine that decides no numbers; sources are looked at themselves."""
-
-NO_OPTIMIZER = "no optimizer named: say which one, e.g. pytest suites --optimizer=adam"
-
-
-@dataclass
-class ItemRequest:
-    """What a pytest item is to run."""
-
-    KEY: ClassVar[pytest.StashKey["ItemRequest"]] = pytest.StashKey()
-
-    case: "Case"
-    entry: Entry
-    clock: ReplayTimer
-    attempted: bool = False
 
 
 class Session:
@@ -81,18 +72,18 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Resolve the names and make the run's folder, unless nothing of ours will run."""
-        wanted = [item for item in session.items if _request_of(item)]
+        wanted = [item for item in session.items if request_of(item)]
         self.has_cases = bool(wanted)
         costs = [item for item in session.items if item.get_closest_marker("step_cost")]
         idle = self.config.getoption("collectonly", default=False) or not self.options.optimizers
         if idle or not (wanted or costs):
             return
-        _check_distinct(wanted)
+        check_distinct(wanted)
         runs = bool(wanted) and not self.options.dry_run
         try:
             described = self._begin(len(wanted) if runs else 0)
         except (ValueError, ImportError) as error:
-            raise pytest.UsageError(_first_line(error)) from None
+            raise pytest.UsageError(first_line(error)) from None
         if costs and any(spec.text == "paper" for spec in self.options.optimizers):
             raise pytest.UsageError("-m step_cost: paper is another optimizer in every case")
         if not runs:
@@ -100,45 +91,34 @@ class Session:
         described |= machine()
         settings = {"preset": self.options.preset, "tuning": self.options.tuning}
         self.comparisons.begin(described | settings | {"protocol": PROTOCOL})
-        self._make_items(wanted, described)
+        self.items = make_items(wanted, self.options, self.device, described)
+        self.taken = resumed(self.items, self.options.resume)
+        self._open_folder(described)
+        self.screen.active = True
+        self.put_signals_back = taken_as_interrupts()
         waiting = [(name, item) for name, item in self.items.items() if name not in self.taken]
+        self.dispatch.begin(waiting)
+
+    def _open_folder(self, described: dict[str, Any]) -> None:
+        """Make the run's folder, with the records that an earlier run has finished.
+
+        Raises UsageError, in one line, where it cannot be written.
+        """
         try:
             self.folder = RunFolder.create(self.options.report_dir, list(self.options.entries))
-            self.run = self._describe(self.folder, described)
+            command = ["pytest", *map(str, self.config.invocation_params.args)]
+            about = {"command": command, "engine": self.dispatch.name} | described
+            self.run = self.folder.describe(settings_of(self.options, self.items) | about)
             for record in self.taken.values():
                 self.folder.add(record)
             self.folder.point_latest()
-            cases = [asked.case for item in wanted if (asked := _request_of(item))]
+            cases = [item.case for item in self.items.values()]
             self.comparisons.start(self.folder.records, cases, self.device)
-            self.screen.active = True
         except OSError as error:
             raise pytest.UsageError(
                 f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
                 "name another folder with --gb-report-dir"
             ) from None
-        self.put_signals_back = taken_as_interrupts()
-        self.dispatch.begin(waiting)
-
-    def _make_items(self, wanted: list[pytest.Item], machine: dict[str, Any]) -> None:
-        """Say what is to run, and which of it an earlier run has finished."""
-        from gradbench.protocol.resume import finished, is_of, key
-
-        decides = {name: value for name, value in machine.items() if name not in PASSING}
-        for node in wanted:
-            if asked := _request_of(node):
-                item = self._item(asked)
-                item = replace(item, problem=_problem(item))
-                self.items[node.name] = replace(item, key=key(item, decides))
-        if self.options.resume is None:
-            return
-        try:
-            done = finished(self.options.resume)
-        except (ValueError, OSError) as error:
-            raise pytest.UsageError(f"--gb-resume: {_first_line(error)}") from None
-        self.taken = {n: done[i.key] for n, i in self.items.items() if i.key in done}
-        for name, record in list(self.taken.items()):
-            if not is_of(record, self.items[name]):  # its line was changed
-                del self.taken[name]
 
     def _begin(self, items: int) -> dict[str, Any]:
         """Choose the device, and the engine where items will run, and resolve every name.
@@ -153,90 +133,31 @@ class Session:
         if items > 0:
             who = options.entries.values()
             self.dispatch.choose(options.engine, items, self.device, options.timeout, who)
-        _resolve(options)
+        resolve_names(options)
         return environment(self.device, options.dtype)
-
-    def _describe(self, folder: RunFolder, environment: dict[str, Any]) -> dict[str, Any]:
-        return folder.describe(
-            {
-                "command": ["pytest", *map(str, self.config.invocation_params.args)],
-                "preset": self.options.preset,
-                "seeds": self.options.seeds,
-                "tuning": self.options.tuning,
-                "gate": self.options.gate,
-                "probes": self.options.probes,
-                "stack": self.options.stack,
-                "optimizers": [spec.text for spec in self.options.optimizers],
-                "architectures": [
-                    "paper" if spec is None else spec.text for spec in self.options.architectures
-                ],
-                "engine": self.dispatch.name,
-                "problems": {item.case.id: item.problem for item in self.items.values()},
-                "resumed": self.options.resume.name if self.options.resume else None,
-                **environment,
-            }
-        )
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what is about to be run, and on what."""
         if not self.run:
             return []
-        run = self.run
-        device = run["device"]["name"] or run["cpu"]
-        sweep = f"sweep of {run['tuning']} rates" if run["tuning"] > 0 else "no sweep"
-        networks = run["architectures"]
-        on = "" if networks == ["paper"] else f" on {', '.join(networks)}"
-        lines = [
-            *textwrap.wrap(f"gradbench: {printable(', '.join(run['optimizers']))}{on}", 100),
-            (
-                f"{run['preset']} preset, {run['seeds']} seeds, {sweep}; {run['device']['type']} "
-                f"({device}), {run['engine']}, torch {run['versions']['torch']}"
-            ),
-        ]
-        if run["resumed"]:
-            lines.append(
-                f"{len(self.taken)} of {len(self.items)} cases taken over from {run['resumed']}"
-            )
-        return lines
+        return heading(self.run, len(self.taken), len(self.items))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Under --gb-dry-run, say what would be run instead of running it."""
         if not self.options.dry_run or self.config.getoption("collectonly", default=False):
             return None
-        from gradbench.protocol.dry_run import dry_run
-
         reporter: TerminalReporter = self.config.pluginmanager.get_plugin("terminalreporter")  # type: ignore[assignment]
-        asked = [(item.name, asked) for item in session.items if (asked := _request_of(item))]
-        if asked and not self.options.optimizers:
-            reporter.write_line(NO_OPTIMIZER)
-        elif asked:
-            dry_run([(name, self._item(each)) for name, each in asked], reporter.write_line)
+        estimate_all(session.items, self.options, self.device, reporter.write_line)
         return True
 
     # One item
-
-    def _item(self, asked: ItemRequest) -> "Item":
-        from gradbench.protocol.item import Item
-
-        return Item(
-            case=asked.case,
-            optimizer=asked.entry.optimizer,
-            architecture=asked.entry.architecture,
-            preset=self.options.preset,
-            seeds=self.options.seeds,
-            tuning=self.options.tuning,
-            device=self.device,
-            dtype=self.options.dtype,
-            probes=self.options.probes,
-            stack=self.options.stack,
-        )
 
     def attempt(self, node: pytest.Item, benchmark: Any = None) -> Record:  # noqa: ANN401
         """Run an item, keep its record, and raise what its outcome calls for."""
         from gradbench.report.terminal import line
 
-        asked = _request_of(node)
+        asked = request_of(node)
         if asked is None or self.folder is None:
             raise pytest.UsageError("attempt() is for functions marked gradbench(cases=...)")
         asked.attempted = True
@@ -276,7 +197,9 @@ class Session:
         self.dispatch.close()
         if self.folder is not None:
             self.folder.settle(self.run)
-        if session.exitstatus == pytest.ExitCode.OK and (why := self._idle(session)):
+        if session.exitstatus == pytest.ExitCode.OK and (
+            why := why_idle(session, self.options, self.folder.records if self.folder else [])
+        ):
             self.idle = why
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         if self.folder is None:
@@ -291,23 +214,6 @@ class Session:
         lost = self.folder.trouble or self.folder.restored or self.comparisons.not_written
         if lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _idle(self, session: pytest.Session) -> str:
-        """Return why nothing was attempted in a session of our cases alone; empty where it was."""
-        ours = [item for item in session.items if waits_for_an_optimizer(item)]
-        if (
-            not ours
-            or len(ours) < len(session.items)
-            or self.config.getoption("collectonly", default=False)
-        ):
-            return ""
-        if not self.options.optimizers:
-            return NO_OPTIMIZER
-        records = self.folder.records if self.folder is not None else []
-        records = [record for record in records if record.expectation != Expectation.LEARNER]
-        if any(record.outcome != Outcome.SKIPPED for record in records) or not records:
-            return ""
-        return f"nothing was attempted: every case is unsupported ({records[0].reason})"
 
     def pytest_unconfigure(self) -> None:
         """Leave the process's signals as they were."""
@@ -328,64 +234,3 @@ class Session:
                 *self.comparisons.timed,
             ]
             print_summary(terminalreporter, self.folder, said, self.updated, self.reports)
-
-
-def _resolve(options: Options) -> None:
-    """Resolve every name; raises ValueError or ImportError, in one line, for what there is not."""
-    from gradbench.architectures import factory as architectures
-    from gradbench.engines.worker import exits_raised
-    from gradbench.optimizers.factory import resolve
-    from gradbench.protocol.resume import forget
-
-    architectures.resolve.cache_clear()
-    resolve.cache_clear()  # an earlier session of this process may have met other files
-    forget()
-    with exits_raised():
-        for spec in options.optimizers:
-            if spec.text != "paper":
-                resolve(spec.text)
-        if options.time_against is not None:
-            resolve(options.time_against.text)
-        for network in options.architectures:
-            if network is not None:
-                architectures.resolve(network.text)
-
-
-def _check_distinct(items: list[pytest.Item]) -> None:
-    """Two items of one name would be one in every record and comparison."""
-    seen: dict[str, str] = {}
-    for item in items:
-        if item.name in seen:
-            raise pytest.UsageError(
-                f"two cases are called {item.name}: in {seen[item.name]} and {item.location[0]}"
-            )
-        seen[item.name] = item.location[0]
-
-
-def _problem(item: "Item") -> str:
-    """Return the digest of an item's problem.
-
-    Raises UsageError, in one line, where its scenario cannot be built or drawn.
-    """
-    from gradbench.protocol.problem_digest import digest
-
-    case = item.case
-    try:
-        return digest(case.build(), item.preset, case.batch)
-    except Exception as error:  # noqa: BLE001  # whatever a scenario's module raises
-        raise pytest.UsageError(
-            f"{case.id}: cannot draw {case.scenario}: {type(error).__name__}: {_first_line(error)}"
-        ) from None
-
-
-def waits_for_an_optimizer(item: pytest.Item) -> bool:
-    """Whether an item runs nothing where no optimizer is named."""
-    return _request_of(item) is not None or item.get_closest_marker("step_cost") is not None
-
-
-def _request_of(item: pytest.Item) -> ItemRequest | None:
-    return item.stash.get(ItemRequest.KEY, None)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,7 @@ LOOKS = 4
 """Most looks of the probes in one trial; they share its budget for probes."""
 
 
-class Watching:
+class ProbeSchedule:
     """One trial under the probes; `active` where there is anything to look with and at."""
 
     def __init__(self, trial: Trial, target: Target, network: nn.Module) -> None:
@@ -37,7 +37,7 @@ class Watching:
         self.points = [point for point in self.points if point > spent]
         return due
 
-    def look(self, result: TrialResult, spent: int) -> None:
+    def measure(self, result: TrialResult, spent: int) -> None:
         """Look, on streams of the probes' own and on a copy; isolate the caller's random state."""
         begin = time.perf_counter()
         readings = registry.look(

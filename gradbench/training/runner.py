@@ -6,18 +6,19 @@ from dataclasses import replace
 import torch
 
 from gradbench.architectures import factory as architectures
-from gradbench.optimizers.factory import UnsupportedError, resolve
+from gradbench.optimizers.factory import resolve
 from gradbench.results.record import Status, TrialResult
 from gradbench.torch_state import accelerated, one_thread, random_state
 from gradbench.training.batches import CHUNK
 from gradbench.training.clock import reset_peak_memory
-from gradbench.training.loop import STILL, Training, Watch, one_line
+from gradbench.training.loop import Training
 from gradbench.training.random_streams import isolated
 from gradbench.training.recorded import UnrecordableError
 from gradbench.training.stack.layers import Stackable
 from gradbench.training.stack.loop import Stack
 from gradbench.training.stack.policy import agrees, is_torchs, stacks
 from gradbench.training.stack.shared_optimizer import UnstackableError
+from gradbench.training.state import UNMOVED, TrialState, Watch, end_by_error, located
 from gradbench.training.trial import Trial
 
 MOST_BYTES = 2**28
@@ -71,10 +72,8 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
     with isolated(trial):
         try:
             Training(trial, result).run(watch)
-        except UnsupportedError as error:
-            result.status, result.reason = Status.UNSUPPORTED, str(error)
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            result.status, result.reason = Status.CRASHED, one_line(error)
+            end_by_error(result, error)
     return result
 
 
@@ -87,7 +86,7 @@ def time_trial(trial: Trial) -> TrialResult:
     result = TrialResult(trial.seed, Status.UNSOLVED)
     with isolated(trial):
         try:
-            training = Training(replace(trial, probes="none"), result).build_optimizer()
+            training = Training(replace(trial, probes="none"), result)
             reset_peak_memory(training.device)
             try:
                 for block in range(TIMED + 1):
@@ -95,7 +94,7 @@ def time_trial(trial: Trial) -> TrialResult:
             finally:
                 training.keep_timing()
         except (Exception, SystemExit) as error:  # noqa: BLE001  # it may come late in training
-            result.status, result.reason = Status.CRASHED, one_line(error)
+            end_by_error(result, error)
     return result
 
 
@@ -136,7 +135,7 @@ def _run_alike(chosen: Sequence[tuple[Trial, Watch]], stack: str) -> list[TrialR
         results = _run_parts(chosen, most, recorded=recorded)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows one at a time
         unstackable = isinstance(error, UnstackableError)
-        return _one_at_a_time(chosen, str(error) if unstackable else one_line(error))
+        return _one_at_a_time(chosen, str(error) if unstackable else located(error))
     if why := _trouble(trial, results):
         return _one_at_a_time(chosen, why)
     return results
@@ -147,16 +146,16 @@ def _trouble(trial: Trial, results: Sequence[TrialResult]) -> str:
     for result in results:
         if result.status in BROKEN:
             return f"{result.reason} on a stack"
-    moved = not any(STILL in result.notes for result in results)
+    moved = not any(UNMOVED in result.notes for result in results)
     if moved or trial.optimizer is None or is_torchs(resolve(trial.optimizer)):
         return ""
-    return f"{STILL} on a stack"
+    return f"{UNMOVED} on a stack"
 
 
 def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[TrialResult]:
     """Train one trial after another; say why, unless they raise something then, too."""
     results = [run_trial(each, watch) for each, watch in chosen]
-    if not any(result.status in BROKEN or STILL in result.notes for result in results):
+    if not any(result.status in BROKEN or UNMOVED in result.notes for result in results):
         for result in results:
             result.fallback = f"trained one at a time: {why}"
     return results
@@ -217,18 +216,18 @@ def _run_recorded(trial: Trial, watch: Watch) -> TrialResult:
 def _unrecorded(error: BaseException) -> str:
     """Return why steps were not recorded."""
     known = isinstance(error, NotImplementedError | UnrecordableError)
-    return f"steps not recorded: {error if known else one_line(error)}"
+    return f"steps not recorded: {error if known else located(error)}"
 
 
 def _most(trial: Trial, stack: str) -> int:
     """Return how many trials like this one a stack may hold; 0 where they run one at a time."""
     with isolated(trial):
         try:
-            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
+            state = TrialState(trial, TrialResult(trial.seed, Status.UNSOLVED))
         except Exception:  # noqa: BLE001  # each trial will say so itself
             return 0
-    fits = stacks(trial, training.network, stack)
-    return max(MIN_ROWS, most_bytes(training.device) // trial_bytes(training)) if fits else 0
+    fits = stacks(trial, state.network, stack)
+    return max(MIN_ROWS, most_bytes(state.device) // trial_bytes(state)) if fits else 0
 
 
 def most_bytes(device: torch.device) -> int:
@@ -240,11 +239,11 @@ def most_bytes(device: torch.device) -> int:
     return total // PARTS
 
 
-def trial_bytes(training: Training) -> int:
+def trial_bytes(state: TrialState) -> int:
     """Return about what a trial of a stack takes: weights four times over, and its data."""
-    weights = sum(p.nbytes for p in training.parameters)
-    held_out = sum(part.nbytes for part in training.held_out)
-    chunk = held_out * CHUNK * training.trial.batch // len(training.held_out[0])
+    weights = sum(p.nbytes for p in state.parameters)
+    held_out = sum(part.nbytes for part in state.held_out)
+    chunk = held_out * CHUNK * state.trial.batch // len(state.held_out[0])
     return 4 * weights + held_out + chunk
 
 
@@ -259,16 +258,16 @@ def _run_stack(
     path = "stacked, recorded" if recorded else "stacked"
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
     with isolated(chosen[0][0]), one_thread():  # kernels cut their work by the number of threads
-        trainings: list[Training] = []
-        first: dict[int, Training] = {}  # of each seed, whose data the others are given
+        states: list[TrialState] = []
+        first: dict[int, TrialState] = {}  # of each seed
         for (trial, _), result in zip(chosen, results, strict=True):
-            trainings.append(Training(trial, result, beside=first.get(trial.seed)))
-            first.setdefault(trial.seed, trainings[-1])
-        watches = {id(t): watch for t, (_, watch) in zip(trainings, chosen, strict=True)}
-        two = _two(trainings)
-        if not _agrees(trainings[0]):
+            states.append(TrialState(trial, result, sibling=first.get(trial.seed)))
+            first.setdefault(trial.seed, states[-1])
+        watches = {id(state): watch for state, (_, watch) in zip(states, chosen, strict=True)}
+        two = _two(states)
+        if not _agrees(states[0]):
             raise UnstackableError("a module of the network says wrongly how a stack has it")
-        device = trainings[0].device
+        device = states[0].device
         before = random_state(device)
         Stack(two, recorded=recorded).run(watches)
         if random_state(device) != before:
@@ -276,20 +275,20 @@ def _run_stack(
     return results
 
 
-def _agrees(training: Training) -> bool:
+def _agrees(state: TrialState) -> bool:
     """Whether modules that are not ours work on a stack as they say."""
-    others = [m for m in training.network.modules() if isinstance(m, Stackable)]
+    others = [m for m in state.network.modules() if isinstance(m, Stackable)]
     if all(type(module).__module__.startswith("gradbench.") for module in others):
         return True
-    size = training.trial.batch
-    batch = (training.held_out[0][:size], training.held_out[1][:size])
-    return agrees(training.scenario, training.network, batch)
+    size = state.trial.batch
+    batch = (state.held_out[0][:size], state.held_out[1][:size])
+    return agrees(state.scenario, state.network, batch)
 
 
-def _two(trainings: list[Training]) -> list[Training]:
-    """Give a lone trial company: itself."""
-    if len(trainings) > 1:
-        return trainings
-    trial = replace(trainings[0].trial, probes="none")
-    company = TrialResult(trial.seed, Status.UNSOLVED)
-    return [*trainings, Training(trial, company, beside=trainings[0])]
+def _two(states: list[TrialState]) -> list[TrialState]:
+    """Duplicate a single trial: stacks need two rows, because one row uses other kernels."""
+    if len(states) > 1:
+        return states
+    trial = replace(states[0].trial, probes="none")
+    duplicate = TrialResult(trial.seed, Status.UNSOLVED)
+    return [*states, TrialState(trial, duplicate, sibling=states[0])]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,8 +23,9 @@ from gradbench.optimizers.requirements import Requirements
 from gradbench.protocol.item import Item, optimizer_of
 from gradbench.results.record import Status, TrialResult
 from gradbench.results.weights import load
-from gradbench.training.loop import Training
+from gradbench.training.loop import Step, Training
 from gradbench.training.random_streams import draws, isolated
+from gradbench.training.state import TrialState, end_by_error
 from gradbench.training.trial import Trial
 from gradbench.verification.guest import from_bytes
 from gradbench.verification.news import Claim
@@ -39,10 +40,10 @@ class Replayed(Training):
     def __init__(
         self, trial: Trial, result: TrialResult, guest: Connection, known: dict[str, Any]
     ) -> None:
-        super().__init__(trial, result)
         self.guest, self.known = guest, known
+        super().__init__(trial, result)
 
-    def build_optimizer(self) -> Self:
+    def _prepare(self, **_: object) -> Step:
         """Build the optimizer in the other process, with the hyperparameters of its record."""
         trial = self.trial
         self._send(
@@ -62,8 +63,7 @@ class Replayed(Training):
         self.requirements = Requirements(
             closure=requirements["closure"] is True, modes=requirements["modes"] is True
         )
-        self.step = self._ask_for_step
-        return self
+        return self._ask_for_step
 
     def mode(self, name: str) -> None:
         """Announce the mode to the optimizer, and load its values for training or evaluation."""
@@ -165,7 +165,7 @@ def replayed(claim: Claim, seed: int) -> dict[str, Any]:
         try:
             Replayed(trial, result, connection, claim.hyperparameters).run(None)
         except UnsupportedError as error:
-            result.status, result.reason = Status.UNSUPPORTED, str(error)
+            end_by_error(result, error)
         except (OSError, EOFError, ValueError, KeyError, RuntimeError) as error:
             result.status, result.reason = Status.CRASHED, str(error) or type(error).__name__
     return {
@@ -181,7 +181,7 @@ def scored(claim: Claim, seed: int, file: str) -> float:
     """Return the score of final weights on held-out data that no trial has drawn."""
     trial = trial_of(claim.item, seed)
     with isolated(trial):
-        training = Training(trial, TrialResult(seed, Status.UNSOLVED))
+        training = TrialState(trial, TrialResult(seed, Status.UNSOLVED))
         target = training.scenario.draw_target(draws(trial, "target"))
         fresh = training.scenario.held_out(target, draws(trial, "verification"))
         with torch.no_grad():

@@ -150,14 +150,14 @@ def test_a_stack_that_changes_an_outcome_is_found(tmp_path):
 def test_passes_that_are_not_counted_are_found(monkeypatch):
     prepare = Training._prepare
 
-    def twice(self):
-        step, requirements = prepare(self)
+    def twice(self, *, recorded):
+        step = prepare(self, recorded=recorded)
 
         def hidden(inputs, labels):
             self.network(inputs)
             step(inputs, labels)
 
-        return hidden, requirements
+        return hidden
 
     monkeypatch.setattr(Training, "_prepare", twice)
     assert "10 passes through the network, 5 counted" in failed("adam")["counts evaluations"]

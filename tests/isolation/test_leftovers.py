@@ -61,8 +61,8 @@ def score():
 Score = leaving(score)
 
 def looks():
-    from gradbench.training import loop
-    loop.CONFIRMATIONS = 1
+    from gradbench.training import state
+    state.CONFIRMATIONS = 1
 Constant = leaving(looks)
 
 started = []
@@ -103,7 +103,7 @@ BACK = {
     "Errors": "numpy's errors",
     "Stream": "output streams",
     "Score": "Parity.score",
-    "Constant": "gradbench.training.loop.CONFIRMATIONS",
+    "Constant": "gradbench.training.state.CONFIRMATIONS",
 }
 WITHIN = {"Type", "Gradients"}
 """What a trial's own surroundings put back already."""

@@ -10,8 +10,8 @@ from gradbench import Trial, run_trial
 from gradbench.results.record import Status, TrialResult
 from gradbench.scenarios.saturation import Saturation
 from gradbench.torch_state import seed_globals
-from gradbench.training.loop import Training
 from gradbench.training.random_streams import isolated
+from gradbench.training.state import TrialState
 from gradbench.training.trial import evaluation_steps
 
 BUDGET = 200
@@ -23,7 +23,7 @@ class Loop:
 
     def __init__(self, trial):
         with isolated(trial):
-            training = Training(trial, TrialResult(0, Status.UNSOLVED))
+            training = TrialState(trial, TrialResult(0, Status.UNSOLVED))
             self.network, self.held_out = copy.deepcopy(training.network), training.held_out
             self.batches = [b for _ in range(4) for b in training.batches.take(64)]
         with torch.no_grad():

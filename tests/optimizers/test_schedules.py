@@ -18,7 +18,7 @@ BUDGET = 40
 def rates(spec, *, steps=BUDGET, budget=BUDGET):
     scenario = Saturation(approach="dying", n=4, bias=0.0)
     trial = Trial(scenario=scenario, optimizer=spec, budget=budget, batch=8)
-    training = Training(trial, TrialResult(0, Status.UNSOLVED)).build_optimizer()
+    training = Training(trial, TrialResult(0, Status.UNSOLVED))
     found = []
     for inputs, labels in training.batches.take(steps):
         found.append(training.optimizer.param_groups[0]["lr"])

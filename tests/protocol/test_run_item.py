@@ -51,7 +51,7 @@ def test_timed_again_seconds_are_per_evaluation_however_many_a_step_takes(optimi
         Trial(scenario=Parity(d=5, weight=2), optimizer=optimizer, seed=0, budget=200, batch=16)
     )
     monkeypatch.setattr(trial, "blocks", [(3.0, 1), (7.0, 4)])
-    monkeypatch.setattr("gradbench.protocol.sweep.time_trial", lambda _: trial)
+    monkeypatch.setattr("gradbench.protocol.trials.time_trial", lambda _: trial)
     spent = max(trial.gradient_evaluations, trial.forward_evaluations)
     for one in retimed(mine, record).trials:
         theirs = max(one["gradient_evaluations"], one["forward_evaluations"])
@@ -72,11 +72,11 @@ def test_a_must_does_not_hang_on_rounding(stack):
 
 
 def test_a_timing_trial_that_crashes_is_said(monkeypatch):
-    from gradbench.protocol import sweep
+    from gradbench.protocol import trials
     from gradbench.results.record import Status, TrialResult
 
     broken = TrialResult(0, Status.CRASHED, "RuntimeError: late")
-    monkeypatch.setattr(sweep, "time_trial", lambda _: broken)
+    monkeypatch.setattr(trials, "time_trial", lambda _: broken)
     record, _ = run_item(item())
     assert "its step was not timed: crashed: RuntimeError: late" in record.notes
     assert record.timing["seconds_per_step"]["median"] is None

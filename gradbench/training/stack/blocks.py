@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.scenarios.base import Batch
-from gradbench.training.loop import Training
 from gradbench.training.stack.parameters import LANES
+from gradbench.training.state import TrialState
 
 BLOCK_BYTES = 2**21
 """Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
@@ -58,12 +58,12 @@ def _filled(examples: Tensor) -> Tensor:
     return examples
 
 
-def largest(training: Training) -> int:
+def largest(state: TrialState) -> int:
     """Return about how many bytes the largest activation of one trial takes."""
-    widths = [m.out_features for m in training.network.modules() if isinstance(m, nn.Linear)]
-    width = max([training.held_out[0][0].numel(), *widths])
-    size: int = training.parameters[0].element_size()
-    return training.trial.batch * width * size
+    widths = [m.out_features for m in state.network.modules() if isinstance(m, nn.Linear)]
+    width = max([state.held_out[0][0].numel(), *widths])
+    size: int = state.parameters[0].element_size()
+    return state.trial.batch * width * size
 
 
 def to_rows(seeds: Sequence[int], device: torch.device) -> Callable[[Tensor], Tensor]:

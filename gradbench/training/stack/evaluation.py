@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from gradbench.scenarios.base import Batch, Scenario
-from gradbench.training.loop import Measured, Training
 from gradbench.training.stack.blocks import to_rows
 from gradbench.training.stack.layers import Layer, forward
 from gradbench.training.stack.parameters import StackedParameters
+from gradbench.training.state import Measured, TrialState
 
 NUMBERS = 2**26
 """Most numbers of an activation when evaluating."""
@@ -20,12 +20,12 @@ class Evaluation:
     It is for scenarios whose `evaluate` is the base class's: `possible` says which.
     """
 
-    def __init__(self, rows: StackedParameters, trainings: Sequence[Training]) -> None:
-        self.rows, self.scenario = rows, trainings[0].scenario
-        self.layer: Layer = forward(rows.networks[0], rows.place(slice(0, len(trainings))))
-        seeds = {t.trial.seed: t.held_out for t in trainings}
-        self.to_rows = to_rows([t.trial.seed for t in trainings], rows.values.device)
-        self.labels = [t.held_out[1] for t in trainings]
+    def __init__(self, rows: StackedParameters, states: Sequence[TrialState]) -> None:
+        self.rows, self.scenario = rows, states[0].scenario
+        self.layer: Layer = forward(rows.networks[0], rows.place(slice(0, len(states))))
+        seeds = {t.trial.seed: t.held_out for t in states}
+        self.to_rows = to_rows([t.trial.seed for t in states], rows.values.device)
+        self.labels = [t.held_out[1] for t in states]
         self.examples = [torch.stack(part) for part in zip(*seeds.values(), strict=True)]
 
     @torch.no_grad()

@@ -7,17 +7,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from gradbench.optimizers.factory import UnsupportedError, resolve
+from gradbench.optimizers.factory import resolve
 from gradbench.results.record import Status
 from gradbench.scenarios.base import Batch
 from gradbench.torch_state import accelerated
-from gradbench.training.loop import Measured, Training, Watch, one_line
 from gradbench.training.stack.blocks import Given, blocks, filled, given, largest
 from gradbench.training.stack.evaluation import Evaluation, possible
 from gradbench.training.stack.parameters import StackedParameters
 from gradbench.training.stack.passes import Pass, block_pass
 from gradbench.training.stack.recorded import RecordedStack
 from gradbench.training.stack.shared_optimizer import Shared, UnstackableError
+from gradbench.training.state import Measured, TrialState, Watch, end_by_error
 from gradbench.training.trial import Trial, evaluation_steps
 
 Owner = tuple[Shared, list[LRScheduler]]
@@ -37,59 +37,59 @@ class Stack:
     be had.
     """
 
-    def __init__(self, trainings: Sequence[Training], *, recorded: bool = False) -> None:
-        self.trainings = sorted(trainings, key=_rates)
-        self.trial, self.scenario = trainings[0].trial, trainings[0].scenario
+    def __init__(self, states: Sequence[TrialState], *, recorded: bool = False) -> None:
+        self.states = sorted(states, key=_rates)
+        self.trial, self.scenario = states[0].trial, states[0].scenario
         self.spent = 0
-        self.rows = StackedParameters([training.network for training in self.trainings])
-        self.batches = {training.trial.seed: training.batches for training in self.trainings}
-        self.live = [True] * len(self.trainings)
+        self.rows = StackedParameters([state.network for state in self.states])
+        self.batches = {state.trial.seed: state.batches for state in self.states}
+        self.live = [True] * len(self.states)
         self.rows.attach()
         self.owners: list[Owner] = self._share()
         self._bind()
         on_device = accelerated(self.rows.values.device)
         together = on_device and possible(self.scenario)
-        self.evaluation = Evaluation(self.rows, self.trainings) if together else None
+        self.evaluation = Evaluation(self.rows, self.states) if together else None
         self.keeps_places = on_device
         self.recorded: RecordedStack | None = None
         if recorded:
             self.recorded = RecordedStack(self.rows, self.blocks, self.owners, self.seeds)
 
     def run(self, watches: dict[int, Watch]) -> None:
-        """Train to the budget, looking on the way; `watches` by the training's `id`."""
-        for look in evaluation_steps(self.trial.budget):
-            self.advance(look)
-            every = self.evaluation() if self.evaluation else [None] * len(self.trainings)
+        """Train to the budget, with evaluations on the way; `watches` by the state's `id`."""
+        for due in evaluation_steps(self.trial.budget):
+            self.advance(due)
+            every = self.evaluation() if self.evaluation else [None] * len(self.states)
             ended = []
-            for row, training in enumerate(self.trainings):
-                watch = watches.get(id(training))
-                if self.live[row] and self._look(training, watch, every[row]):
+            for row, state in enumerate(self.states):
+                watch = watches.get(id(state))
+                if self.live[row] and self._evaluate(state, watch, every[row]):
                     ended.append(row)
             if self._drop(ended):
                 break
         if self.recorded:
             self.recorded.graph.release()
 
-    def _look(self, training: Training, watch: Watch | None, measured: Measured | None) -> bool:
-        """Look at one trial; return whether it has ended."""
+    def _evaluate(self, state: TrialState, watch: Watch | None, measured: Measured | None) -> bool:
+        """Evaluate one trial; return whether it has ended."""
         ended = False
 
-        def look() -> None:
+        def evaluate() -> None:
             nonlocal ended
-            ended = training.look(watch, measured)
+            ended = state.evaluate(watch, measured)
             if ended:
-                training.finish()
+                state.finish()
 
-        if _trains(training):
-            _try([training], look)
-        return ended or not _trains(training)
+        if _trains(state):
+            _try([state], evaluate)
+        return ended or not _trains(state)
 
-    def advance(self, look: int) -> None:
+    def advance(self, until: int) -> None:
         """Train all rows until that many evaluations are spent."""
-        while self.spent < look:
-            count = look - self.spent
-            living = [t for t, live in zip(self.trainings, self.live, strict=True) if live]
-            watching = [t.watching for t in living if t.watching.active]
+        while self.spent < until:
+            count = until - self.spent
+            living = [t for t, live in zip(self.states, self.live, strict=True) if live]
+            watching = [t.probing for t in living if t.probing.active]
             if watching:  # stop once more before the last step, to see what it changes
                 count = max(1, count - 1)
                 for one in watching:
@@ -99,7 +99,7 @@ class Stack:
             chunk = self.recorded.chunk(list(drawn.values())) if self.recorded else []
             for step in range(steps):
                 self.spent += 1
-                for each in filter(_trains, self.trainings):
+                for each in filter(_trains, self.states):
                     each.spent = each.result.gradient_evaluations = self.spent
                 if self.recorded is None:
                     self._pass({seed: batches[step] for seed, batches in drawn.items()})
@@ -108,9 +108,9 @@ class Stack:
                 if self.recorded is None or not self.recorded.inside:
                     self._update()
 
-    def row(self, training: Training) -> Tensor:
+    def row(self, state: TrialState) -> Tensor:
         """Return a copy of a trial's parameters as they lie in its row."""
-        return self.rows.values[self.trainings.index(training)].clone()
+        return self.rows.values[self.states.index(state)].clone()
 
     def _pass(self, batches: dict[int, Batch]) -> None:
         """Put the gradients on a batch of each seed into their places."""
@@ -127,16 +127,16 @@ class Stack:
     def _update(self) -> None:
         """Step the optimizers."""
         for owner, schedules in self.owners:
-            members = [self.trainings[row] for row in owner.members]
-            if training := list(filter(_trains, members)):
-                _try(training, owner.step, *[each.step for each in schedules])
+            members = [self.states[row] for row in owner.members]
+            if active := list(filter(_trains, members)):
+                _try(active, owner.step, *[each.step for each in schedules])
 
     def _share(self) -> list[Owner]:
         """Give each run of rows of equal hyperparameters an optimizer."""
         factory = resolve(self.trial.optimizer or "")
         found: list[Owner] = []
         start = 0
-        for _, group in groupby(self.trainings, key=_rates):
+        for _, group in groupby(self.states, key=_rates):
             members = list(group)
             trial, end = members[0].trial, start + len(members)
 
@@ -167,13 +167,13 @@ class Stack:
         if len(left) == 1:  # keep it company
             other = next(row for row in range(len(self.live)) if row not in left)
             left = sorted([*left, other])
-        if len(left) == len(self.trainings):
+        if len(left) == len(self.states):
             return False
         self.rows.keep(left)
         for owner, _ in self.owners:
             owner.keep(self.rows, left)
         self.owners = [(owner, each) for owner, each in self.owners if owner.members]
-        self.trainings = [self.trainings[row] for row in left]
+        self.states = [self.states[row] for row in left]
         self.live = [self.live[row] for row in left]
         self._bind()
         return False
@@ -181,36 +181,33 @@ class Stack:
     def _parts(self) -> list[slice]:
         """Cut the rows into blocks: what a CPU's cache holds; on an accelerator all are one."""
         if accelerated(self.rows.values.device):
-            return [slice(0, len(self.trainings))]
-        return blocks(len(self.trainings), largest(self.trainings[0]))
+            return [slice(0, len(self.states))]
+        return blocks(len(self.states), largest(self.states[0]))
 
     def _bind(self) -> None:
         """Make the blocks' forward passes anew."""
-        self.seeds = [training.trial.seed for training in self.trainings]
+        self.seeds = [state.trial.seed for state in self.states]
         self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
         self.blocks: list[tuple[slice, Pass]] = [
             (part, block_pass(self.scenario, self.rows, part)) for part in self._parts()
         ]
 
 
-def _trains(training: Training) -> bool:
-    return training.result.status is Status.UNSOLVED
+def _trains(state: TrialState) -> bool:
+    return state.result.status is Status.UNSOLVED
 
 
-def _try(trainings: list[Training], *calls: Callable[[], object]) -> None:
+def _try(states: list[TrialState], *calls: Callable[[], object]) -> None:
     """Call one after another; what is raised ends these trials, as it would end them alone."""
     try:
         for call in calls:
             call()
     except UnstackableError:
         raise
-    except UnsupportedError as error:
-        for training in trainings:
-            training.result.status, training.result.reason = Status.UNSUPPORTED, str(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        for training in trainings:
-            training.result.status, training.result.reason = Status.CRASHED, one_line(error)
+        for state in states:
+            end_by_error(state.result, error)
 
 
-def _rates(training: Training) -> list[tuple[str, str]]:
-    return sorted((name, repr(value)) for name, value in training.trial.hyperparameters.items())
+def _rates(state: TrialState) -> list[tuple[str, str]]:
+    return sorted((name, repr(value)) for name, value in state.trial.hyperparameters.items())

@@ -20,6 +20,7 @@ from gradbench.training.runner import run, run_trial
 from gradbench.training.stack import blocks
 from gradbench.training.stack.loop import Stack
 from gradbench.training.stack.parameters import StackedParameters
+from gradbench.training.state import TrialState
 
 RATES = (1e-1, 1e-2, 1e-3)
 SEEDS = (0, 1, 2)
@@ -66,7 +67,7 @@ def trials(scenario, optimizer="adam", *, budget=30, target=math.inf, **settings
 def rows(chosen, *, steps=30):
     """Train for so many steps without a look; return each trial's row."""
     with isolated(chosen[0]):
-        trainings = [Training(t, TrialResult(t.seed, Status.UNSOLVED)) for t in chosen]
+        trainings = [TrialState(t, TrialResult(t.seed, Status.UNSOLVED)) for t in chosen]
         stack = Stack(trainings)
         stack.advance(steps)
         return [stack.row(training) for training in trainings]
@@ -120,9 +121,9 @@ def test_in_float64_it_is_the_plain_modules(name):
     for trial in trials(NETWORKS[name], dtype="float64", budget=100, **ON.get(name, {}))[:9:4]:
         (row,) = rows([trial, trial], steps=100)[:1]
         with isolated(trial):
-            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED)).build_optimizer()
+            training = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
             training.advance(100)
-            again = Training(trial, TrialResult(trial.seed, Status.UNSOLVED))
+            again = TrialState(trial, TrialResult(trial.seed, Status.UNSOLVED))
             plain = StackedParameters([training.network, again.network]).values[0]  # laid out alike
         assert (row - plain).norm() <= 1e-9 * plain.norm()
 
@@ -316,7 +317,7 @@ def test_memory_is_bounded_by_several_stacks(monkeypatch):
 
     chosen, made = trials(PARITY), []
     wanted = curves(chosen)
-    one = runner.trial_bytes(Training(chosen[0], TrialResult(0, Status.UNSOLVED)))
+    one = runner.trial_bytes(TrialState(chosen[0], TrialResult(0, Status.UNSOLVED)))
     assert one >= 4 * 4 * 351 + 4 * 6 * (32 + 64 * 16)  # weights; held out and drawn: d + 1 numbers
     monkeypatch.setattr(runner, "MOST_BYTES", 4 * one)
 
