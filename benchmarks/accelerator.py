@@ -76,6 +76,8 @@ def main() -> int:
         return 0
     end = time.monotonic() + 60 * given.minutes
     names = [name for name in given.only.split(",") if name] or list(CHECKS)
+    if unknown := sorted(set(names) - set(CHECKS)):
+        parser.error(f"no such check: {', '.join(unknown)}; choose from {', '.join(CHECKS)}")
     rows: list[dict[str, Any]] = []
     for name in names:
         left = end - time.monotonic()

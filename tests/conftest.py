@@ -24,6 +24,11 @@ FLAGS = (
 )
 
 
+# Under pytest-xdist: the runs that tests start are nobody's workers, and time what they train.
+for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    os.environ.pop(name, None)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make warnings errors in these tests only: a plug-in may deprecate what it likes.
 
