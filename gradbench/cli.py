@@ -1,4 +1,4 @@
-"""The `gradbench` command: run, list, compare, report and history."""
+"""The `gradbench` command: run, list, check, compare, report, figures and history."""
 
 import argparse
 import gc
@@ -36,13 +36,13 @@ INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 FORMATS = ("text", "markdown", "json")
 FIGURES = ("pdf", "png", "svg")
 
-OTHER_COLUMNS = 46  # what the list's columns but for the case and its setting take
+OTHER_COLUMNS = 46  # width of the list's columns other than case and setting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # a terminal may know fewer letters than we write
+    for stream in (sys.stdout, sys.stderr):  # a terminal's encoding may lack characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
     if words[:1] == ["run"]:  # everything after it is pytest's, also --help
@@ -115,7 +115,7 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Spare the collector its search for garbage among a run's records, where there is none."""
+    """Disable the garbage collector, which finds no garbage among a run's many records."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -126,7 +126,7 @@ def _without_collection() -> Iterator[None]:
 
 
 def show_comparison(a: str, b: str, style: str) -> None:
-    """Print how optimizer A did against B."""
+    """Print the comparison of optimizer A with B."""
     (run_a, spec_a, ours), (run_b, spec_b, theirs) = choose(a, alone=True), choose(b, alone=True)
     warn(run_a.damaged + (run_b.damaged if run_b.path != run_a.path else []))
     comparable(run_a.about, run_b.about)
@@ -170,7 +170,7 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
 
 
 def check(specs: Sequence[str]) -> int:
-    """Print what each check says of each optimizer; return 1 where one does not hold."""
+    """Print the result of each check for each optimizer; return 1 where one fails, else 0."""
     from gradbench.checks.optimizer import run_checks
     from gradbench.torch_state import one_thread
 
@@ -197,7 +197,7 @@ def draw(text: str, kind: str, folder: Path) -> None:
 
 
 def show_history(folder: Path, file: Path | None) -> None:
-    """Print how every optimizer's numbers went from run to run."""
+    """Print every optimizer's numbers from run to run; with `file`, also write them as HTML."""
     found, unread = runs(folder)
     warn(unread + [line for run in found for line in run.damaged])
     traced = histories(found)
@@ -208,13 +208,13 @@ def show_history(folder: Path, file: Path | None) -> None:
 
 
 def warn(lines: Sequence[str]) -> None:
-    """Say on the error stream what could not be read."""
+    """Write lines on unreadable files and records to stderr."""
     for line in lines:
         print(f"gradbench: {printable(line)}", file=sys.stderr)
 
 
 def _in_suites(word: str) -> str:
-    """Return a node id that `gradbench run` has printed with the folder of the suites before it."""
+    """Return a built-in suite's node id with the suites' folder prepended; other words as is."""
     file, mark, name = word.partition("::")
     ours = mark and not Path(file).exists() and (suites() / Path(file).name).is_file()
     return f"{suites() / Path(file).name}{mark}{name}" if ours else word
@@ -248,7 +248,7 @@ def show(paths: Sequence[Path], preset: str) -> None:
 
 
 def _reasons(found: Sequence[Case]) -> str:
-    """Return what makes optimizers fail, with the cases of which it is known."""
+    """Return the known reasons why optimizers fail, each with its cases, as text."""
     about: dict[str, list[str]] = {}
     for case in found:
         if case.why != "open" and case.expectation in {Expectation.MAY, Expectation.NEVER}:

@@ -1,4 +1,4 @@
-"""What a spec names in a module or in a file, imported."""
+"""Imports the objects that specs name in modules and files."""
 
 import difflib
 import importlib
@@ -12,11 +12,11 @@ from types import ModuleType
 from gradbench.spec import Spec, SpecError
 
 CONTENT = "__gradbench_content__"
-"""The name under which a file's module holds the text that it was made of."""
+"""Attribute of a module imported from a file: the bytes of its source."""
 
 
 def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
-    """Return what a spec names in a module or a file; `fits` tells what to suggest instead.
+    """Return the object that a spec names in a module or a file; `fits` selects suggestions.
 
     Raises SpecError, in one line, where it cannot be imported or has no such name.
     """
@@ -40,7 +40,7 @@ def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
 
 
 def _as_module(spec: Spec, source: str, error: BaseException) -> str:
-    """Return how to name a file that is part of a package, where it imports relatively."""
+    """Return a hint to name the module, for a file of a package with relative imports."""
     path = Path(source).expanduser().resolve()
     if "relative import" not in str(error) or not (path.parent / "__init__.py").is_file():
         return ""
@@ -63,9 +63,10 @@ def module_named(name: str) -> ModuleType:
 
 
 def _from_file(source: str) -> ModuleType:
-    """Import a file, once for each content that it has: two specs of it name the same classes.
+    """Import a file, again only if it has changed, so that two specs of it name the same classes.
 
-    It is compiled here: Python's own cache takes a file of the same size and second for unchanged.
+    It is compiled here: Python's own cache treats a file of the same size and time, in whole
+    seconds, as unchanged.
     """
     path = Path(source).expanduser().resolve()
     if not path.is_file():

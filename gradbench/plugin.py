@@ -1,4 +1,4 @@
-"""The pytest plugin: does nothing, and imports next to nothing, where no case of ours is met."""
+"""The pytest plugin: without an option or case of gradbench it does and imports next to nothing."""
 
 import inspect
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _session(config: pytest.Config) -> "Session":
-    """Return what this session runs of ours, from the first time that anything is met."""
+    """Return gradbench's session within this pytest session, created at the first call."""
     if _SESSION in config.stash:
         return config.stash[_SESSION]
     from gradbench.session.options import read
@@ -67,9 +67,9 @@ def _session(config: pytest.Config) -> "Session":
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the paper's claims out, unless `-m` speaks of them.
+    """Deselect the paper's claims and step costs, unless `-m` or a node id names them.
 
-    Raises UsageError where the mark of cases stands on a method of a unittest.TestCase.
+    Raises UsageError where a method of a unittest.TestCase is marked `gradbench`.
     """
     for item in items:
         if isinstance(item, TestCaseFunction) and any(m.name == MARK for m in item.own_markers):
@@ -84,11 +84,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 WAITING = ("claim", "step_cost")
-"""Marks of what runs only where `-m` speaks of it, or where it is named."""
+"""Marks of built-in items that run only where `-m` or a node id names them."""
 
 
 def _waits(item: pytest.Item, config: pytest.Config) -> bool:
-    """Whether an item is one of ours that waits to be asked for, and nobody did."""
+    """Whether a marked item is of the built-in suites, and named neither by `-m` nor by id."""
     from gradbench.protocol.discovery import suites
 
     marks = [mark for mark in WAITING if item.get_closest_marker(mark)]
@@ -101,9 +101,9 @@ def _waits(item: pytest.Item, config: pytest.Config) -> bool:
 
 
 def _quiet_benchmark(config: pytest.Config) -> None:
-    """Spare the reader pytest-benchmark's own table unless one of its outputs is asked for.
+    """Suppress pytest-benchmark's own table unless one of its outputs is requested.
 
-    Its default columns do not fit a terminal; the measured step times are in our table.
+    Its default columns do not fit a terminal; the measured step times are in gradbench's table.
     """
     option = config.option
     asked = ("json", "save", "autosave", "compare", "histogram", "verbose", "columns", "csv")
@@ -129,8 +129,8 @@ def pytest_pycollect_makeitem(
 ) -> list[pytest.Item] | None:
     """Turn a function under the mark `gradbench(cases=...)` into an item per case and optimizer.
 
-    The mark may stand on the function, on its class, or on its module; there, it is for the tests
-    that take `attempt`.
+    The mark may be on the function, its class or its module. On a class or module it applies only
+    to the tests with the argument `attempt`.
     """
     if not callable(obj) or inspect.isclass(obj):
         return None
@@ -146,7 +146,7 @@ def pytest_pycollect_makeitem(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for an `optimizer_spec` once per optimizer."""
+    """Parametrize tests with the argument `optimizer_spec`: one per optimizer."""
     if "optimizer_spec" in metafunc.fixturenames:
         from gradbench.session.plan import NO_OPTIMIZER
 

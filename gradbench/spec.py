@@ -1,4 +1,4 @@
-"""The grammar of optimizer specs: text to parts, without importing what it names."""
+"""The grammar of optimizer specs: parses a text into its parts, without imports."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class Spec:
-    """The parts of `[module:|file.py:]Name[:key=value,...]`, and what is added to it with `+`."""
+    """The parts of `[module:|file.py:]Name[:key=value,...]`, and the specs added with `+`."""
 
     text: str
     source: str | None
@@ -79,7 +79,7 @@ def _one(text: str) -> Spec:
 
 
 def _arguments(text: str, source: str | None) -> dict[str, Any]:
-    """Read `key=value,...` as Python reads a call's keywords: brackets keep their commas."""
+    """Parse `key=value,...` as keywords of a Python call: commas in brackets do not split."""
     if source is None:
         return {}
     try:

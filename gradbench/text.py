@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 ESCAPED = "backslashreplace"
-"""How text that UTF-8 cannot hold, such as half of a surrogate pair, is written: as in JSON."""
+"""Error handler for text that UTF-8 cannot hold, such as half of a surrogate pair: escapes it."""
 
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""What begins half of a surrogate pair in JSON."""
+"""Matches the start of an escaped half of a surrogate pair in JSON."""
 
 
 def from_json(text: str) -> Any:  # noqa: ANN401
-    """Return what a JSON text holds, with halves of surrogate pairs escaped, so that it can be
+    """Return the data of a JSON text, with halves of surrogate pairs escaped, so that it can be
     written again.
 
-    Raises ValueError or RecursionError where it is none.
+    Raises ValueError or RecursionError where the text is not JSON.
     """  # noqa: D205
     data = json.loads(text)
     return _escaped(data) if _HALF.search(text) else data
@@ -37,16 +37,16 @@ def _escaped(data: Any) -> Any:  # noqa: ANN401
 
 
 def printable(text: str) -> str:
-    """Return the text with whatever is no visible letter escaped: a terminal obeys some of it."""
+    """Return the text with unprintable characters escaped: terminals execute some of them."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file in whole, so that a reader never sees half of it and writers do not meet.
+    """Write a file atomically: readers never see a part of it, and writers do not interfere.
 
-    Raises OSError where it cannot be written; nothing is left of it then.
+    Raises OSError where it cannot be written; no part of it remains then.
     """
     data = content.encode("utf-8", errors=ESCAPED) if isinstance(content, str) else content
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")

@@ -1,4 +1,4 @@
-"""What the paper's section 4 says of gradient descent, exactly: `python -m gradbench.theory`.
+"""Exact results of the paper's section 4 on gradient descent: `python -m gradbench.theory`.
 
 Curves f = W p with E[p p^T] = lambda I, which the text's data has with lambda = 1/n. The linear
 layer minimises E || U f - p ||^2 / 2 over U; its curvature is lambda W W^T for every row. All in
@@ -21,22 +21,23 @@ SIZES = (10, 15, 20, 30, 50, 100)
 def singular_values(n: int) -> Tensor:
     """Return the singular values of W, shape `(n,)`, largest first.
 
-    As the inverses of those of U = W^-1, whose entries are exact.
+    Computed as the inverses of the singular values of U = W^-1, which has exact entries.
     """
     values: Tensor = 1 / torch.linalg.svdvals(inverse(n)).flip(0)
     return values
 
 
 def curve_condition_number(n: int) -> float:
-    """Return kappa of W W^T, (S_1 / S_n)^2: what theorem 3 calls Omega(n^3.5)."""
+    """Return kappa of W W^T, (S_1 / S_n)^2, which theorem 3 states to be Omega(n^3.5)."""
     s = singular_values(n)
     return ((s[0] / s[-1]) ** 2).item()
 
 
 def exact_second_moment(n: int) -> Tensor:
-    """Return C of the text's curves, exactly: of three neighbouring values, shape `(3, 3)`.
+    """Return C, the exact second moment of three neighbouring values of a curve, shape `(3, 3)`.
 
-    The mean over positions t >= 2 of E f f^T = W W^T / n (`curves.second_moment` estimates it).
+    For the text's curves: the mean over positions t >= 2 of E f f^T = W W^T / n
+    (`curves.second_moment` estimates it).
     """
     w = slopes_to_values(n)
     values = w @ w.T / n
@@ -46,7 +47,7 @@ def exact_second_moment(n: int) -> Tensor:
 
 
 def expected_iterate(n: int, steps: int, rate: float) -> Tensor:
-    """Lemma 2: the mean of U after `steps` of gradient descent from zero, shape `(n, n)`.
+    """Return lemma 2's mean of U after `steps` of gradient descent from 0, shape `(n, n)`.
 
     E U_t = eta lambda W^T sum_(i < t) (I - eta lambda W W^T)^i with lambda = 1/n, summed in W's
     singular vectors: along each it is (1 - (1 - eta lambda s^2)^t) / s.
@@ -69,7 +70,7 @@ def distance(n: int, steps: float, rate: float | None = None) -> float:
 
 
 def bound(n: int) -> float:
-    """Theorem 3: the fewest iterations before the distance falls under 1/2, S_1^2 / (2 S_n^2)."""
+    """Return theorem 3's least iterations to a distance below 1/2: S_1^2 / (2 S_n^2)."""
     return curve_condition_number(n) / 2
 
 

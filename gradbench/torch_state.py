@@ -10,7 +10,7 @@ import torch
 
 
 def seed_globals(seed: int) -> None:
-    """Seed what an optimizer may draw from without being handed a generator."""
+    """Seed the global generators of torch, Python and numpy."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
@@ -18,9 +18,9 @@ def seed_globals(seed: int) -> None:
 
 @contextmanager
 def unchanged(dtype: torch.dtype, devices: Sequence[int] = (), **forked: str) -> Iterator[None]:
-    """Work in this default type, with gradients; then the random state is as it was, and the type.
+    """Set the default type and enable gradients; restore type and random states afterwards.
 
-    The random state of these devices, beside the CPU's.
+    The random states are those of Python, numpy, the CPU and these devices.
     """
     before, python, legacy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices, **forked), torch.enable_grad():
@@ -42,16 +42,16 @@ def current(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def accelerated(device: torch.device) -> bool:
-    """Whether calls on a device are work that it does by itself, later."""
+    """Whether calls on a device are asynchronous: on all but the CPU."""
     return device.type != "cpu"
 
 
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
-    """Have an accelerator's convolutions give the same bits each time, in the type they are in.
+    """Make an accelerator's convolutions reproducible to the bit, and not of lower precision.
 
-    TF32, which rounds float32 to ten bits of mantissa, is torch's default for convolutions alone;
-    here it is on where it is on for products of matrices.
+    By default torch uses TF32, which rounds float32 to ten bits of mantissa, for convolutions
+    only. Here they use it where products of matrices do.
     """
     if not accelerated(device):
         yield

@@ -1,11 +1,11 @@
-"""Allocating over k stocks (section 3.2): a noisy estimator of a gradient, and a quiet one.
+"""Allocation over k stocks (section 3.2): a noisy and a less noisy estimator of one gradient.
 
-k is the axis along which the end-to-end estimator's noise grows. What comes of it depends on the
-step's scale: with a loss that is multiplied by 1e-5 (Adam's default eps of 1e-8 is then what 1e-3
-is to the loss itself) end-to-end ends on figure 4's plateau; without, Adam solves both. (Rules
-whose steps follow the loss's scale, as SGD's do, would need rates beyond the sweep's end there.)
-The standard and paper presets have the script's d = 1000 situations, quick has 100; a batch holds
-d / 10 examples everywhere.
+The noise of the end-to-end estimator grows with k. Its effect depends on the scale of the loss. If
+the loss is multiplied by 1e-5, Adam's default eps of 1e-8 has the effect of 1e-3 on the original
+loss, and Adam ends on figure 4's plateau end-to-end. On the original loss Adam solves both. (Steps
+in proportion to the loss's scale, such as those of SGD, would need rates beyond the sweep for the
+scaled loss.) The standard and paper presets have the script's d = 1000 situations, quick has 100.
+A batch has d / 10 examples in all presets.
 """
 
 from collections.abc import Callable, Iterator

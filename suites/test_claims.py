@@ -1,9 +1,9 @@
 """The paper's claims, trained by its own optimizers: `pytest suites -m claim`.
 
-The sizes are the paper's where a core manages them in minutes, else those of the standard preset:
-20,000 iterations instead of 50,000 for parities, and the dense N1 for tuples of images. Two seeds
-each. Bounds lie between what was measured and what would refute the claim; a claim that does not
-reproduce is a strict xfail with its figures.
+The sizes are the paper's where one core needs minutes for them, else those of the standard preset:
+20,000 iterations instead of 50,000 for parities, and the dense N1 for tuples of images. Each claim
+has two seeds. Bounds lie between the measured values and values that would refute the claim. A
+claim that does not reproduce is a strict xfail with its measured values.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SEEDS = (0, 1)
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Train as a case does: on one thread of a CPU."""
+    """Use one thread of a CPU, as cases do."""
     from gradbench.torch_state import one_thread
 
     with one_thread():
@@ -30,7 +30,7 @@ def one_thread() -> Iterator[None]:
 
 
 def trained(scenario: "Scenario", iterations: int, batch: int) -> "list[TrialResult]":
-    """Train by the published settings, to the end."""
+    """Return one result per seed, after all iterations with the published optimizer."""
     from gradbench.training.runner import run_trial
     from gradbench.training.trial import Trial
 
@@ -48,13 +48,13 @@ def trained(scenario: "Scenario", iterations: int, batch: int) -> "list[TrialRes
         )
         for seed in SEEDS
     ]
-    # at an unreachable target; what crashed or diverged would else look like chance
+    # the target is unreachable; a crashed or diverged trial would otherwise resemble chance
     assert [(result.status, result.reason) for result in results] == [("unsolved", None)] * 2
     return results
 
 
 def scores(scenario: "Scenario", iterations: int, batch: int) -> list[float]:
-    """Return the final scores after training by the published settings."""
+    """Return one final score per seed, after training with the published optimizer."""
     return [result.final_score or 0.0 for result in trained(scenario, iterations, batch)]
 
 
@@ -67,7 +67,7 @@ def test_2_1_parities_of_few_bits_are_learned(d: int) -> None:
 
 
 def test_2_1_parities_of_30_bits_stay_at_chance() -> None:
-    """Measured: within 0.02 of chance at every look."""
+    """Measured: within 0.02 of chance at every evaluation."""
     from gradbench.scenarios.parity import Parity
 
     for result in trained(Parity(d=30, weight=15), 20_000, 128):
@@ -120,7 +120,7 @@ def test_figure_5_the_signal_falls_with_k_end_to_end_alone() -> None:
                 found.append((reading.resolved and reading.value) or reading.bound)
         first, second, third, fourth = bounds
         assert first > 1e3 * second > 1e5 * third > 1e7 * fourth
-        assert third < 1e-14  # float32 holds no less beside 1, squared
+        assert third < 1e-14  # about the square of float32's resolution at 1
         assert all(1e-6 < value < 1e-3 for value in parts)
 
 
@@ -133,7 +133,7 @@ def test_3_1_decomposition_learns_tuples_of_any_k(k: int) -> None:
 
 
 def test_3_1_end_to_end_stays_at_chance_from_k_3() -> None:
-    """Measured: -0.02 and 0.03 on the two seeds; a single image is told at 0.51 and 0.50."""
+    """Measured: -0.02 and 0.03 on two seeds; the accuracy on single images is 0.51 and 0.50."""
     from gradbench.scenarios.line_tuples import LineTuples
 
     assert max(map(abs, scores(LineTuples(k=3), 20_000, 200))) < 0.15
@@ -166,7 +166,7 @@ def test_3_2_end_to_end_ends_worse_the_larger_k_is() -> None:
 
 @pytest.mark.parametrize("data", ["text", "script"])
 def test_4_1_1_the_linear_layer_misses_the_kinks(data: str) -> None:
-    """Measured: 0.004 of the way on the text's data, 0.43 on the script's."""
+    """Measured: scores of 0.004 on the text's data and 0.43 on the script's, where 1 is solved."""
     from gradbench.scenarios.curves import Curves
 
     assert max(scores(Curves(approach="linear", data=data, n=100), 50_000, 100)) < 0.6
@@ -201,7 +201,7 @@ def test_4_1_3_conditioning_is_near_exact_at_once(data: str) -> None:
 
 
 def test_4_1_4_the_auto_encoder_misses_the_details() -> None:
-    """Measured: 0.9995 of the energy explained, and -18 for the bends, after 10,000 iterations."""
+    """Measured: 0.9995 of the energy explained, -18 for the bends, after 10,000 iterations."""
     from gradbench.checks.case import parts
     from gradbench.scenarios.curves import Curves
 
@@ -209,12 +209,12 @@ def test_4_1_4_the_auto_encoder_misses_the_details() -> None:
     for result in trained(scenario, 10_000, 100):
         target, examples = parts(scenario, "standard", result.seed)
         nothing = scenario.evaluate(scenario.trivial(target), examples)[1]
-        assert 1 - result.curve[-1][2] / nothing > 0.99  # of the curve's energy is explained
-        assert (result.final_score or 0.0) < 0  # and its bends worse than by a straight line
+        assert 1 - result.curve[-1][2] / nothing > 0.99  # share of the curves' energy
+        assert (result.final_score or 0.0) < 0  # worse second differences than a straight line
 
 
 def test_5_the_direct_gradient_is_zero() -> None:
-    """Measured: nothing moves."""
+    """Measured: no parameter changes."""
     from gradbench.scenarios.steps import Steps
 
     for result in trained(Steps(approach="direct", n=100), 500, 256):
@@ -222,7 +222,7 @@ def test_5_the_direct_gradient_is_zero() -> None:
 
 
 def test_5_2_the_non_flat_approximation_hangs_on_its_start() -> None:
-    """Measured: 0.83 and 0.84 from the true bias; from 2 beside it nothing changes, -0.9."""
+    """Measured: 0.83 and 0.84 from the true bias; from a bias 2 above it, a constant -0.9."""
     from gradbench.scenarios.steps import Steps
 
     assert min(scores(Steps(approach="non-flat", n=100), 10_000, 256)) > 0.7
@@ -232,7 +232,10 @@ def test_5_2_the_non_flat_approximation_hangs_on_its_start() -> None:
 
 @pytest.mark.parametrize("approach", ["end-to-end", "multi-class"])
 def test_5_3_and_5_4_networks_blur_the_steps(approach: str) -> None:
-    """Measured: 4 to 7 % and 0.6 to 1 % wrong, at a fifth to a ninetieth of the median distance."""
+    """Measured: 4 to 7 % (end-to-end) and 0.6 to 1 % (multi-class) of the levels are wrong.
+
+    The wrong examples' median distance from a step is 1/5 to 1/90 of that of all examples.
+    """
     import torch
 
     from gradbench.checks.case import parts

@@ -1,8 +1,8 @@
 """Piecewise-linear curves (section 4): one problem in four architectures, by conditioning.
 
-The quick preset has n = 30 positions, standard 50, paper the script's 100; quick's convolution has
-15 and 20, where its condition number, of order n^3, tells optimizers apart within the budget. The
-text's data is ten times worse conditioned than the script's.
+The quick preset has n = 30 positions, standard 50, paper the script's 100. Quick's convolution has
+15 and 20: with its condition number, of order n^3, these separate optimizers within the budget.
+The condition number of the text's data is ten times that of the script's.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ MISSED = "mechanism: claim 4.1.1, the kinks are missed after 50,000 iterations"
 DETAILS = "mechanism: claim 4.1.4, details are missed after 50,000 iterations"
 
 # (approach, data, n or None for the preset's): expectation (benchmarks/expectations-*.md) in the
-# quick and the standard preset, None where it has no such case; and what makes optimizers fail
+# quick and the standard preset, None where it has no such case; and why optimizers fail
 LADDER: dict[tuple[str, str, int | None], tuple[Expectation | None, Expectation | None, str]] = {
     ("linear", "text", None): (MAY, MAY, THEOREM),
     ("linear", "script", None): (None, MAY, MISSED),
@@ -45,7 +45,10 @@ PAPER = {
 
 
 def cases(preset: str) -> Iterator[Case]:
-    """Yield each architecture on each of its distributions; at paper size nothing is measured."""
+    """Yield each architecture on each of its distributions.
+
+    All cases at paper size are MAY, since none was measured.
+    """
     for (approach, data, n), (quick, standard, why) in LADDER.items():
         expectation = {"quick": quick, "standard": standard}.get(preset, standard and MAY)
         if expectation is None:
@@ -64,5 +67,5 @@ def cases(preset: str) -> Iterator[Case]:
 
 @pytest.mark.gradbench(cases=cases)
 def test_curves(attempt: Callable[[], Record]) -> None:
-    """The optimizer finds where the curves bend."""
+    """The optimizer finds the curves' changes of slope."""
     attempt()

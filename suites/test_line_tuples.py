@@ -1,11 +1,11 @@
 """Tuples of line images (section 3.1): a product of labels, with and without the labels.
 
-The quick and standard presets have the dense N1, with 64 and 100 tuples a batch, the paper preset
-the convolutional one with the script's start and 200. The paper finds end-to-end at chance from
-k = 3. The dense N1 is there at k = 2, too, within these budgets; that is the budget's doing: it was
-solved at 12,815 batches of 200. A quick trial sees 20,480 images per slot, too few for 0.9 even
-with their labels (0.87 was measured at best), so its target is 0.5: half way from chance, which is
-what tells the two apart.
+The quick and standard presets have the dense N1, with batches of 64 and 100 tuples. The paper
+preset has the convolutional N1 with the script's start and batches of 200. In the paper, end-to-end
+training stays at chance from k = 3. The dense N1 stays at chance at k = 2, too, but only because of
+the budgets here: it was solved after 12,815 batches of 200. A quick trial has 20,480 images per
+slot, too few for a score of 0.9 even with their labels (the best measured was 0.87). Its target is
+therefore 0.5, half way from chance, which separates the two approaches.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ MAY = Expectation.MAY
 CLAIM = "mechanism: claim 3.1, at chance after 20,000 iterations from k = 3"
 PLATEAU = "budget: the dense network left its plateau at 12,815 batches of 200"
 
-# (approach, k): what makes optimizers fail; nothing is must or never (benchmarks/expectations-*.md)
+# (approach, k): why optimizers fail; all cases are may (benchmarks/expectations-*.md)
 LADDER = {
     "quick": {
         ("end-to-end", 1): "open",
@@ -48,7 +48,7 @@ PAPER = {"end-to-end": 20_000, "decomposition": 2_500}
 
 
 def cases(preset: str) -> Iterator[Case]:
-    """Yield the tuples, end-to-end and with decomposition."""
+    """Yield the cases of tuples, end-to-end and with decomposition."""
     for (approach, k), why in LADDER[preset].items():
         yield Case(
             id=f"line-tuples-k{k}-{approach.replace('-', '')}",

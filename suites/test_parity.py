@@ -1,8 +1,8 @@
-"""Random parities (section 2.1): gradients that say nothing about the target.
+"""Random parities (section 2.1): gradients that carry no information about the target.
 
-The ladder climbs in d at |v*| = floor(d/2), with d = 30 at |v*| = 2 as the control that shows that
-size alone is not what makes d = 30 hard. Elimination over GF(2), which follows no gradient, solves
-the hopeless rung from its first batch.
+The ladder increases d at |v*| = floor(d/2), except for d = 14 at |v*| = 4 in the quick preset. The
+control, d = 30 at |v*| = 2, shows that d = 30 is not hard because of its size alone. Elimination
+over GF(2), which uses no gradient, solves the hopeless rung from its first batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,17 +31,18 @@ LADDER = {
         (10, 5): MUST,
         (12, 6): MUST,
         (15, 7): MAY,  # Adam: 96 of 100 seeds
-        (20, 10): MAY,  # not measured over a hundred seeds; the rung below is no must
+        (20, 10): MAY,  # not measured over 100 seeds; d = 15 is not a must
         (30, 15): NEVER,
         (30, 2): MUST,
     },
-    # The four were measured at standard's 20,000 evaluations, which the paper's 50,000 only extend;
-    # the paper's own plain SGD needs 231 and 16,019 (median of 5) and leaves d = 30 at chance.
+    # The four optimizers were measured at standard's 20,000 evaluations; the paper's 50,000 only
+    # extend these. The paper's plain SGD needs 231 and 16,019 evaluations (median of 5 seeds) and
+    # leaves d = 30 at chance.
     "paper": {(5, 2): MUST, (10, 5): MUST, (30, 15): NEVER},
 }
 
 
-# What makes optimizers fail: at d = 12 and 15 SGD solves in standard what it does not in quick.
+# Why optimizers fail: at d = 12 and 15 SGD solves the cases in standard but not in quick.
 WHY = {
     (12, 6): "budget: solved in standard",
     (15, 7): "budget: solved in standard",
@@ -50,10 +51,11 @@ WHY = {
 
 
 def cases(preset: str) -> Iterator[Case]:
-    """Yield the ladder of one preset."""
+    """Yield the ladder of one preset, and elimination at d = 30."""
     for (d, weight), expectation in LADDER[preset].items():
-        # A must needs a margin: at 0.9 a rate at the edge of stability can win momentum's sweep, of
-        # which one seed in a hundred blows up; sign descent's slowest seed takes 1101 evaluations.
+        # A must needs a margin. At a target of 0.9, momentum's sweep can choose a rate at the edge
+        # of stability, at which one seed in a hundred diverges. Sign descent's slowest seed takes
+        # 1101 evaluations.
         margin = preset == "quick" and (d, weight) == (10, 5)
         yield Case(
             id=f"parity-d{d}-weight{weight}",

@@ -1,7 +1,7 @@
 """Linear-periodic functions (theorem 2): gradients that vanish with frequency and dimension.
 
-The ladder climbs in r and d; at r = 1 the wave is slow enough to be learned by all, at r = 6 in 20
-dimensions its gradient is below anything that a run can resolve.
+The ladder increases r and d. At r = 1 the wave is slow enough for all optimizers; at r = 6 in 20
+dimensions the part of the gradient that depends on the wave is too small for a run to resolve.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ THEOREM = "mechanism: theorem 2, the gradient's variance over targets falls expo
 BUDGET = {"quick": 500, "standard": 5000}
 
 # (d, r, wave): expectation in the quick and the standard preset, from
-# benchmarks/expectations-*.md; quick has no case that its budget fails for everybody, nor two that
-# tell the same
+# benchmarks/expectations-*.md; quick leaves out cases that every optimizer fails because of the
+# budget, and cases with the same result as another
 LADDER: dict[tuple[int, int, str], dict[str, Expectation]] = {
     (5, 1, "cosine"): {"quick": MUST, "standard": MUST},
     (5, 2, "cosine"): {"standard": MAY},
@@ -29,7 +29,7 @@ LADDER: dict[tuple[int, int, str], dict[str, Expectation]] = {
 
 
 def cases(preset: str) -> Iterator[Case]:
-    """Yield the ladder; the paper trains nothing here, so it has no preset of its own."""
+    """Yield the ladder; none for the paper preset, since the paper trains nothing here."""
     if preset not in BUDGET:
         return
     for (d, r, wave), expectations in LADDER.items():

@@ -1,10 +1,10 @@
-"""What an optimizer's step itself costs, on parameters of real sizes: `-m step_cost`.
+"""Benchmarks of an optimizer's step alone, on parameters of real sizes: `-m step_cost`.
 
     pytest suites -m step_cost --optimizer=adam --optimizer=adam:fused=True
 
 These are ordinary pytest-benchmark cases, so its options apply (`--benchmark-json=FILE`,
-`--benchmark-compare`): they neither pass nor fail by a time. A step that leaves a parameter where
-it was fails, since it was not measured then.
+`--benchmark-compare`). Times do not make them pass or fail. A step that leaves a parameter
+unchanged fails, since its time is then not that of a full step.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradbench.timing.cost_table import CostTable
 
 ROUNDS, SECONDS = (3, 50), 2.0
-"""Fewest and most steps that are timed, and about how long they may take together."""
+"""Fewest and most timed steps, and their approximate total time in seconds."""
 
 
 @pytest.mark.step_cost
@@ -26,7 +26,7 @@ def test_step_cost(
     benchmark: Any,  # noqa: ANN401
     cost_table: "CostTable",
 ) -> None:
-    """Its steps are timed one by one, each on fresh gradients, on one thread."""
+    """Time an optimizer's steps one by one, each on fresh gradients, on one thread."""
     from gradbench.optimizers.factory import UnsupportedError
     from gradbench.timing.step_cost import SETS, StepCost, told
     from gradbench.torch_state import one_thread
@@ -41,7 +41,7 @@ def test_step_cost(
         cost.refresh()
         cost.step()
         cost.refresh()
-        once = cost.measure()  # a second step: the first makes the state
+        once = cost.measure()  # the second step: the first creates the state
         rounds = int(min(max(SECONDS / once, ROUNDS[0]), ROUNDS[1]))
         benchmark.group = f"step: {parameters}"
         benchmark.pedantic(cost.step, setup=cost.refresh, rounds=rounds)

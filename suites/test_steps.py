@@ -1,6 +1,7 @@
 """Step functions (section 5): a flat activation, and nine ways to train through or around it.
 
-The quick preset has n = 20 inputs, standard and paper the script's 100; paper has its batch of 256.
+The quick preset has n = 20 inputs, standard and paper the script's 100. Batches have 128 examples,
+in paper the script's 256.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,8 +21,8 @@ ZERO = "mechanism: the gradient through u is zero almost everywhere"
 BEYOND = "mechanism: no message comes back from beyond the window, and b* lies there"
 OPEN = "open"
 
-# id: setting, expectation in the quick and the standard preset (benchmarks/expectations-*.md), the
-# paper's iterations
+# id: setting, expectation in the quick and the standard preset (benchmarks/expectations-*.md; None
+# where it has no such case), the paper's iterations, and why optimizers fail
 LADDER: dict[str, tuple[dict[str, object], Expectation | None, Expectation | None, int, str]] = {
     "steps-direct": ({"approach": "direct"}, NEVER, NEVER, 10_000, ZERO),
     "steps-nonflat-start05": ({"approach": "non-flat", "start": 0.5}, MAY, MAY, 10_000, OPEN),
@@ -32,7 +33,7 @@ LADDER: dict[str, tuple[dict[str, object], Expectation | None, Expectation | Non
     "steps-forwardonly": ({"approach": "forward-only"}, MAY, MAY, 5_000, OPEN),
     "steps-forwardonly-standard": (
         {"approach": "forward-only", "inputs": "standard"},
-        MAY,  # Adam: 92 of 100 seeds, at the rate that its sweep settles on
+        MAY,  # Adam: 92 of 100 seeds, at the rate chosen by its sweep
         MAY,
         5_000,
         OPEN,
@@ -65,7 +66,10 @@ LADDER: dict[str, tuple[dict[str, object], Expectation | None, Expectation | Non
 
 
 def cases(preset: str) -> Iterator[Case]:
-    """Yield every approach; at paper size only the direct gradient, which is zero, is never."""
+    """Yield the approaches of a preset.
+
+    At paper size the direct gradient, which is zero, is NEVER, learners are LEARNER, others MAY.
+    """
     for case_id, (setting, quick, standard, iterations, why) in LADDER.items():
         paper = standard if standard in {NEVER, LEARNER} else MAY
         expectation = {"quick": quick, "standard": standard}.get(preset, paper)
@@ -86,5 +90,5 @@ def cases(preset: str) -> Iterator[Case]:
 
 @pytest.mark.gradbench(cases=cases)
 def test_steps(attempt: Callable[[], Record]) -> None:
-    """The optimizer finds the unit, or a network that answers like it."""
+    """The optimizer finds the unit, or a network with the same outputs."""
     attempt()

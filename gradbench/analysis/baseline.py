@@ -1,9 +1,9 @@
-"""Compares a run with a recorded baseline: what got worse beyond the spread of the seeds.
+"""Comparison of a run with a recorded baseline: regressions beyond the spread of the seeds.
 
 Seeds are paired: the same targets and data under the old and the new optimizer. The evidence is
 pooled per family, one one-sided sign-flip test each at `LEVEL` over the number of families, so that
-a run of unchanged behaviour fails at most once in twenty; problems and seeds flip as one over their
-approaches (they share targets and data). Equal trajectories need no statistics.
+a run of unchanged behaviour fails at most once in twenty. The approaches to one problem under one
+seed share targets and data, so their signs flip together. Equal trajectories give p = 1.
 """
 
 import math
@@ -37,7 +37,7 @@ class BaselineError(ValueError):
 
 @dataclass(frozen=True)
 class Baseline:
-    """A recorded run: what decides comparability, and its records."""
+    """A recorded run: its settings (`about`), which decide comparability, and its records."""
 
     about: dict[str, Any]
     records: list[Record]
@@ -52,9 +52,9 @@ class Change:
     """One family under one optimizer, new against old.
 
     `ratio` is the geometric mean over cases and seeds of the new evaluations over the old ones,
-    unsolved at the budget: above 1 is worse. `worse` are the cases that carry it, worst first, with
-    their own ratios. `pairs` counts problems and seeds, `p` is one-sided, for getting worse; 1.0
-    where everything is equal.
+    unsolved at the budget: above 1 is worse. `worse` holds the cases with a ratio above 1, worst
+    first, and their ratios. `pairs` counts pairs of problem and seed. `p` is one-sided, for a
+    regression; 1.0 where everything is equal.
     """
 
     family: str
@@ -90,9 +90,9 @@ def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:
 
 
 def load(path: Path) -> Baseline:
-    """Read a baseline.
+    """Return the baseline that a file holds.
 
-    Raises BaselineError where the file is none.
+    Raises BaselineError where the file is missing, unreadable or not a baseline.
     """
     try:
         data = from_json(path.read_text(encoding="utf-8"))
@@ -137,10 +137,10 @@ def check(about: dict[str, Any], baseline: Baseline) -> None:
 
 
 def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Record]) -> Change:
-    """Hold one family's records against the baseline's, for cases and seeds that both have.
+    """Compare one family's records with the baseline's, over cases and seeds that both have.
 
-    Raises NotComparableError where a case of one name is another problem, or has another budget or
-    target.
+    Raises NotComparableError where two records of one case are not of the same problem (see
+    `check_alike`).
     """
     ours, theirs = usable(new), usable(old)
     shared = [case for case, record in ours.items() if case in theirs and record.family == family]
@@ -179,9 +179,10 @@ def lost(new: Sequence[Record], old: Sequence[Record]) -> list[str]:
 
 
 def merged(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Return what a baseline is to hold, and the items of the run that are not in it.
+    """Return the records of the updated baseline, and the items of the run that are left out of it.
 
-    What crashed is not recorded, nor what is unsupported where it was solved before.
+    A crashed record is left out, and an unsupported one where the old baseline has it solved. Old
+    records without a replacement stay.
     """
     before = {(record.case, record.optimizer): record for record in old}
     left = [
@@ -201,6 +202,6 @@ def merged(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[Record], 
 
 
 def strangers(new: Sequence[Record], old: Sequence[Record]) -> tuple[list[str], list[str]]:
-    """Return the cases that only the run has, and those that only the baseline has."""
+    """Return the items that only the run has, and the items that only the baseline has."""
     ours, theirs = ({f"{r.case}[{r.optimizer}]": None for r in rs} for rs in (new, old))
     return [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]

@@ -1,4 +1,4 @@
-"""Compares two runs, paired by case and seed, case by case and pooled over cases."""
+"""Comparison of two optimizers, paired by case and seed: per case and pooled over cases."""
 
 import math
 from collections.abc import Sequence
@@ -9,25 +9,25 @@ from gradbench.analysis.statistics import geometric_mean, holm, sign_flip
 from gradbench.results.record import Record, Status, differing
 
 SAME = ("protocol", "preset", "tuning", "dtype")
-"""What two runs must share to be comparable, besides the kind of device; the sizes of the cases
-follow from the preset."""
+"""Settings that must be equal in comparable runs, besides the type of device; the sizes of the
+cases follow from the preset."""
 
 LEVEL = 0.05
 
 FLOOR = 1
-"""Evaluations that a ratio counts at the least: a start at the target takes none, and no ratio is
-made of nothing."""
+"""Fewest evaluations that enter a ratio: a trial that starts at the target takes none, and 0 has no
+logarithm."""
 
 
 class NotComparableError(ValueError):
-    """Two runs that say nothing about each other; the message is one line that says why."""
+    """Two runs cannot be compared; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
 class Case:
     """One case under A and B. Ratios are A's evaluations over B's: below 1, A is faster.
 
-    A seed is won by who reaches the target with fewer evaluations, unsolved counting as never.
+    A seed is won by the side that reaches the target with fewer evaluations; unsolved is infinite.
     `ratio` is the geometric mean over the seeds that both solved, None where there are none. `p` is
     that of the sign-flip test on the logarithms of the evaluations (at least `FLOOR`), unsolved at
     the budget; `holm` is adjusted for the number of cases.
@@ -81,7 +81,7 @@ class Comparison:
 
 
 def comparable(a: dict[str, Any], b: dict[str, Any]) -> None:
-    """Raise NotComparableError where two runs' settings differ in what decides their numbers."""
+    """Raise NotComparableError where two runs differ in a setting of `decisive`."""
     ours, theirs = decisive(a), decisive(b)
     for name, value in ours.items():
         if value != theirs[name]:
@@ -91,7 +91,7 @@ def comparable(a: dict[str, Any], b: dict[str, Any]) -> None:
 
 
 def decisive(about: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a run's settings another run must share to be compared with it."""
+    """Return the settings of a run that must be equal in a comparable run."""
     device = about.get("device")
     kind = device.get("type") if isinstance(device, dict) else None
     return {name: about.get(name) for name in SAME} | {"device": kind}
@@ -107,8 +107,8 @@ def compare(
     """Compare two optimizers' records, paired by case and seed.
 
     `timed` says whether their step times may be compared: one machine, one torch.
-    Learners and what was unsupported in either are left out. Raises NotComparableError where no
-    case is left, or the same case has another setting or budget.
+    Learners and items unsupported in either are left out. Raises NotComparableError where no case
+    is left, or where two records of one case are not of the same problem (see `check_alike`).
     """
     ours, theirs = usable(a), usable(b)
     shared = [case for case in ours if case in theirs]
@@ -140,7 +140,7 @@ def compare(
 
 
 def usable(records: Sequence[Record]) -> dict[str, Record]:
-    """Return one optimizer's records by case, without learners and what was unsupported."""
+    """Return one optimizer's records by case, without learners and unsupported records."""
     return {
         record.case: record
         for record in records
@@ -216,9 +216,9 @@ def _step_time(a: Record, b: Record) -> float | None:
 def clusters(
     cases: Sequence[str], logs: dict[str, dict[int, float]], records: dict[str, Record]
 ) -> list[float]:
-    """Return one sum per problem and seed: approaches share targets and data, so they flip as one.
+    """Return the sum of the logarithms of each problem and seed, over the problem's approaches.
 
-    Each case weighs alike.
+    Approaches share targets and data, so their signs flip together. Each case has equal weight.
     """
     sums: dict[tuple[str, str, int], float] = {}
     for case in cases:

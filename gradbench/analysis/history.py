@@ -1,9 +1,9 @@
 """Runs in order of time: where an optimizer's numbers changed, and whether they got worse.
 
-Runs of equal protocol, preset, tuning, seeds, type and device make one history per optimizer. Equal
-seeds on one kind of machine give equal trajectories, so any difference is a change of code or
-versions; whether it is better or worse is for the sign-flip test over all cases. Each case is held
-against the last run before that has it.
+Runs of equal protocol, preset, tuning, seeds, dtype and device type make one history per optimizer.
+Equal seeds on one kind of machine give equal trajectories, so any difference is a change of code or
+versions; the sign-flip test over all cases decides whether it is better or worse. Each case is
+compared with the latest earlier run that has it.
 """
 
 import math
@@ -23,9 +23,10 @@ SETTINGS = ("protocol", "preset", "tuning", "seeds", "dtype", "device")
 class Step:
     """One run within a history, against those before it.
 
-    `held` cases were there before, `changed` are those with other numbers. `ratio` is the geometric
-    mean over the held cases of the evaluations over those before (above 1 is slower), `p` that of
-    the test that they differ; both are None where nothing was held.
+    `held` counts the cases compared with an earlier run, `changed` names the cases among them with
+    other numbers. `ratio` is the geometric mean over the compared cases of the new evaluations over
+    the earlier ones (above 1 is slower), `p` the two-sided p-value of the sign-flip test; both are
+    None where nothing was compared.
     """
 
     run: str
@@ -39,7 +40,7 @@ class Step:
 
     @property
     def verdict(self) -> str:
-        """Say in words what happened to the numbers."""
+        """Change of the numbers against the earlier runs, in a few words."""
         if self.ratio is None or self.p is None:
             return "nothing to compare"
         if not self.changed:
@@ -59,7 +60,7 @@ class History:
 
     @property
     def changing(self) -> list[str]:
-        """The cases whose numbers were not the same in every run, in the cases' order."""
+        """The cases with numbers that changed in some run, in the order of `cases`."""
         moved = {case for step in self.steps for case in step.changed}
         return [case for case in self.cases if case in moved]
 
@@ -70,9 +71,9 @@ class History:
 
 
 def runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """Read every run in a folder, oldest first, and say which could not be read.
+    """Return the runs in a folder, oldest first, and a message for each that could not be read.
 
-    Raises RunError where there is none.
+    Raises RunError where no run has records.
     """
     found, unread = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -135,7 +136,7 @@ def _against(step: Step, before: dict[str, Record]) -> Step:
 
 
 def _numbers(record: Record) -> list[tuple[object, ...]]:
-    """Return what a trial's computation decides, and not the clock."""
+    """Return the fields of each trial that do not depend on timing."""
     names = ("seed", "status", "evaluations_to_target", "final_score")
     return [tuple(trial.get(name) for name in names) for trial in record.trials]
 

@@ -66,7 +66,7 @@ def sign_flip(
 
     Two-sided, or one-sided for a mean above 0 (`greater`).
 
-    Exact over all 2^n flips up to n = 14; beyond, from so many random flips (counting the observed
+    Exact over all 2^n flips up to n = 14; beyond, from `resamples` random flips (and the observed
     one, so that p is never 0). With n pairs a two-sided p is at least 2^(1-n): five pairs never
     reach 0.05.
     Source: R. A. Fisher, The Design of Experiments (1935), section 21.
@@ -78,7 +78,7 @@ def sign_flip(
     def size(sums: np.ndarray) -> np.ndarray:
         return sums if greater else np.abs(sums)
 
-    observed = size(d.sum()) - 1e-9 * np.abs(d).sum()  # what is equal but for rounding counts
+    observed = size(d.sum()) - 1e-9 * np.abs(d).sum()  # sums equal up to rounding count
     if len(d) <= EXACT:
         bits = (np.arange(2 ** len(d))[:, None] >> np.arange(len(d))) & 1
         return float((size((1 - 2 * bits) @ d) >= observed).mean())
@@ -87,7 +87,7 @@ def sign_flip(
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Adjust p-values for being many: the family-wise error stays below the level.
+    """Adjust p-values for multiple testing: the family-wise error stays below the level.
 
     Source: S. Holm, Scand. J. Statist. 6 (1979) 65-70.
     """
@@ -121,7 +121,7 @@ def share_interval(
 ) -> tuple[float, float]:
     """Return a 95 % bootstrap interval of the mean of shares, by resampling them.
 
-    Of cases' solved shares, it says how the mean depends on which cases were asked. The percentiles
+    For cases' solved shares, it shows how the mean depends on the choice of cases. The percentiles
     are widened for few shares, as those of `running_time`. Approximate: where shares are mostly
     0 or 1, as cases' are, it covers 93 to 95 % on average and 91 % at least with 8 to 17 of them,
     and only 82 % with 4.
@@ -135,7 +135,7 @@ def share_interval(
 
 
 def _tail(n: int) -> float:
-    """Return what a bootstrap's 95 % interval of n observations leaves out at either end."""
+    """Return the probability beyond either end of a bootstrap's 95 % interval, n observations."""
     from scipy.special import ndtr, stdtrit
 
     return float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025))) if n > 1 else 0.0
@@ -146,10 +146,11 @@ def running_time(
 ) -> tuple[float, float, float] | None:
     """Return the expected evaluations to target with restarts, and its 95 % bootstrap interval.
 
-    All that the trials spent over how many solved; None where none did. Trials are resampled, and
-    the percentiles widened for few trials: by Student's t and sqrt(n / (n - 1)). The upper end is
-    infinite where so many resamples hold no solved trial. Approximate: over solved shares of 0.3 to
-    1 it covers 93 % on average and 85 % at least with 5 trials, 95 % and 92 % with 12.
+    The total evaluations of all trials over the number solved; None where none is. Trials are
+    resampled, and the percentiles widened for few trials: by Student's t and sqrt(n / (n - 1)). The
+    upper end is infinite where the resamples without a solved trial exceed the upper tail.
+    Approximate: over solved shares of 0.3 to 1 it covers 93 % on average and 85 % at least with 5
+    trials, 95 % and 92 % with 12.
     Sources: N. Hansen et al., COCO: performance assessment (2016), arXiv:1605.03560; T. Hesterberg,
     The American Statistician 69 (2015) 371-386.
     """

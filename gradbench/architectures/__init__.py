@@ -1,1 +1,1 @@
-"""From a spec to a network that replaces a case's own; a gallery of networks."""
+"""Architecture specs, resolved to networks that replace a case's own; a gallery of networks."""

@@ -1,4 +1,4 @@
-"""Resolves an architecture spec to a factory of networks that replace a case's own network."""
+"""Resolution of an architecture spec to a factory of networks that replace a case's own."""
 
 import functools
 import inspect
@@ -15,18 +15,18 @@ from gradbench.scenarios.draws import Draws
 from gradbench.spec import Spec, SpecError, parse
 
 GIVEN = ("input_shape", "output_size")
-"""What every factory is called with, by name."""
+"""Keyword arguments with which every factory is called."""
 
 Factory = Callable[..., nn.Module]
 
 
 class FixedError(Exception):
-    """The case does not leave its network open, or this one does not fit it; says why."""
+    """The case fixes its network, or this one does not fit it; the message says why."""
 
 
 @functools.cache
 def resolve(text: str) -> Factory:
-    """Import what an architecture spec names and check its arguments.
+    """Return the factory of an architecture spec, with its arguments checked and bound.
 
     Raises SpecError, in one line, where the name, the module or an argument is wrong.
     """
@@ -47,7 +47,7 @@ def resolve(text: str) -> Factory:
 
 
 def module(text: str) -> str:
-    """Return the module in which what a spec names is written."""
+    """Return the name of the module that defines a spec's factory."""
     factory: Any = resolve(text)
     return str(factory.func.__module__)
 
@@ -78,7 +78,7 @@ def _is_factory(value: object) -> bool:
 def build(scenario: Scenario, text: str, draws: Draws) -> nn.Module:
     """Build a spec's network for a scenario, initialised from torch's global generator.
 
-    What of the network remains the scenario's is drawn from `draws`.
+    Weights outside the replaced part are drawn from `draws`.
     Raises FixedError where the scenario fixes its network or where this one does not fit it.
     """
     factory = resolve(text)
@@ -100,7 +100,7 @@ def build(scenario: Scenario, text: str, draws: Draws) -> nn.Module:
 
 
 def _check(scenario: Scenario, network: nn.Module, text: str) -> None:
-    """Raise FixedError where the outputs are not shaped as those of the case's own network."""
+    """Raise FixedError where the outputs differ in shape from those of the case's own network."""
     draws = Draws(0)
     inputs, _ = scenario.sample(scenario.draw_target(draws), 2, draws)
     network.eval()

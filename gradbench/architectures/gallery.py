@@ -1,7 +1,7 @@
 """Architectures that can replace a case's own network, by name.
 
-Each takes the shape of one example and the number of outputs, as any architecture of one's own
-does. Inputs of several dimensions (an image) are flattened but by the transformer.
+Each takes the shape of one example and the number of outputs, as a user's own architecture does.
+Inputs of several dimensions (an image) are flattened, except by the transformer.
 """
 
 import math
@@ -62,7 +62,8 @@ def sinusoidal(
     """Return hidden layers sin(frequency (W x + b)) (SIREN: Sitzmann et al., arXiv:2006.09661).
 
     Weights are uniform within sqrt(6 / fan_in) / frequency, in the first layer within
-    sqrt(6 / fan_in) so that standard normal inputs meet phases of that size; b covers a period.
+    sqrt(6 / fan_in), so that standard normal inputs give phases of standard deviation
+    sqrt(2) frequency before b is added. The phases of b cover one period.
     """
     layers: list[nn.Module] = [nn.Flatten()]
     size = math.prod(input_shape)
@@ -85,7 +86,7 @@ def transformer(  # noqa: PLR0913  # its sizes are what it is asked for by
     heads: int = 4,
     patch: int = 7,
 ) -> nn.Module:
-    """Return a pre-norm transformer over bits, or over an image's patches, and its tokens' mean.
+    """Return a pre-norm transformer over bits or image patches, with the mean of its tokens.
 
     Each token is a linear map of its number or patch, and learned positions are added (Vaswani et
     al., arXiv:1706.03762; Dosovitskiy et al., arXiv:2010.11929).

@@ -24,13 +24,13 @@ from gradbench.training.trial import Trial
 
 NULL = "gradbench.checks.case:Null"
 NULL_BUDGET = 3
-"""Evaluations for which the null optimizer runs: what never moves is no better later."""
+"""Budget of the null optimizer, in evaluations: its score never changes."""
 MINIMISED, EXAMPLES, ITERATIONS = 3, 8192, 60
-"""Of the minimiser: number of seeds, of examples and of L-BFGS's iterations."""
+"""The minimiser's number of seeds, of examples and of L-BFGS iterations."""
 
 
 class Null(Optimizer):
-    """Never moves. `lr` is ignored."""
+    """Optimizer that never changes the parameters; `lr` is ignored."""
 
     def __init__(self, params: list[torch.nn.Parameter], lr: float = 1e-3) -> None:
         super().__init__(params, {"lr": lr})
@@ -60,7 +60,7 @@ class Proof:
 
     @property
     def faults(self) -> list[str]:
-        """What is not as it must be, a sentence each; empty where the case is proved."""
+        """The failed conditions, a sentence each; empty where the case is proved."""
         target = self.case.target_score
         said = {
             "an optimizer that never steps passes": self.null is not None and self.null >= target,
@@ -75,7 +75,7 @@ class Proof:
 
 
 def prove(case: Case, preset: str, seeds: int = 10) -> Proof:
-    """Measure what a case must prove, on the targets and held-out sets of its own trials.
+    """Return the scores that prove a case, on the targets and held-out sets of its own trials.
 
     The process's random state stays as it was.
 
@@ -120,7 +120,7 @@ def minimiser(scenario: Scenario, target: Target, draws: Draws) -> nn.Module | N
     """Return the network that minimises the training loss, as found from the known solution.
 
     By L-BFGS with a line search, in float64, on 8,192 examples: it steps only downhill, so that it
-    stays where the known solution is a minimum. None where that solution has no weights.
+    stays where the known solution is a minimum. None where the loss depends on no weights.
     """
     network = copy.deepcopy(scenario.solution(target)).double()
     weights = list(network.parameters())

@@ -1,6 +1,6 @@
-"""Conformance checks of an optimizer, each in seconds: `gradbench check SPEC`.
+"""Conformance checks of an optimizer, each in seconds.
 
-`gradbench check SPEC` prints them; `parametrize_with_checks` has them in a test suite of one's own.
+`gradbench check SPEC` prints them; `parametrize_with_checks` adds them to a user's test suite.
 """
 
 import copy
@@ -34,19 +34,19 @@ BESIDE = 300
 
 
 class CheckError(AssertionError):
-    """What a check found wrong, in one line."""
+    """A check failed; the message is one line that says why."""
 
 
 class NotCheckedError(unittest.SkipTest):
-    """Why a check has nothing to say here."""
+    """A check has no result for this optimizer or machine; the message says why."""
 
 
 Check = Callable[[str], str]
-"""Takes a spec; returns what it saw, raises CheckError or NotCheckedError."""
+"""Takes a spec; returns its finding as text, raises CheckError or NotCheckedError."""
 
 
 def _trial(spec: str, **changes: Any) -> Trial:  # noqa: ANN401
-    """Return a small least-squares problem on a network of one hidden layer."""
+    """Return a trial of a small least-squares problem on a network of one hidden layer."""
     standard: dict[str, Any] = {"budget": STEPS, "batch": 32, "target_score": 2.0}
     scenario = Saturation(approach="dying", n=4, bias=0.0)
     return Trial(scenario=scenario, optimizer=spec, **(standard | changes))
@@ -62,14 +62,14 @@ def _run(spec: str, **changes: Any) -> TrialResult:  # noqa: ANN401
 
 
 def constructs(spec: str) -> str:
-    """Construct it, and see what it asks of the training loop."""
+    """Check that the optimizer can be constructed; return its requirements."""
     requirements = resolve(spec).requirements
     asked = [name for name, value in vars(requirements).items() if value]
     return f"needs {', '.join(asked)}" if asked else "needs gradients and step()"
 
 
 def supports_a_network(spec: str) -> str:
-    """Accept the parameters of a network with matrices and biases."""
+    """Check that it accepts the parameters of a network with matrices and biases."""
     try:
         result = _run(spec, budget=1)
     except NotCheckedError as error:
@@ -79,7 +79,7 @@ def supports_a_network(spec: str) -> str:
 
 
 def moves_parameters(spec: str) -> str:
-    """Change the parameters."""
+    """Check that it changes the parameters."""
     result = _run(spec)
     if "parameters did not move" in result.notes:
         raise CheckError(f"the parameters are where they were after {STEPS} evaluations")
@@ -87,7 +87,7 @@ def moves_parameters(spec: str) -> str:
 
 
 def lowers_a_loss(spec: str) -> str:
-    """Lower the loss of a least-squares problem at the rate that it comes with."""
+    """Check that it lowers the loss of a least-squares problem at its own learning rate."""
     losses = [loss for _, _, loss in _run(spec, budget=10 * STEPS).curve]
     best = min(losses)
     if not best < losses[0]:
@@ -96,7 +96,7 @@ def lowers_a_loss(spec: str) -> str:
 
 
 def counts_evaluations(spec: str) -> str:
-    """Spend what is counted: every pass through the network is in the record."""
+    """Check that every pass through the network is counted as an evaluation."""
     with isolated(_trial(spec)):
         result = TrialResult(0, Status.UNSOLVED)
         try:
@@ -122,7 +122,7 @@ def counts_evaluations(spec: str) -> str:
 
 
 def repeats(spec: str) -> str:
-    """Give the same numbers to the bit when run again."""
+    """Check that two runs of one trial have the same curve, to the bit."""
     first, second = _run(spec), _run(spec)
     if first.curve != second.curve:
         raise CheckError("two runs of one trial differ")
@@ -130,7 +130,7 @@ def repeats(spec: str) -> str:
 
 
 def leaves_nothing_behind(spec: str) -> str:
-    """Leave the process as it was: what is found is put back, where that is possible."""
+    """Check that a trial leaves the process unchanged; undo changes where that is possible."""
     sign, before = train_briefly(), Before()
     trouble: Exception | None = None
     try:
@@ -147,7 +147,7 @@ def leaves_nothing_behind(spec: str) -> str:
 
 
 def resumes(spec: str) -> str:
-    """Go on from its `state_dict` to the same numbers to the bit."""
+    """Check that steps from a restored `state_dict` are the same, to the bit."""
     with isolated(_trial(spec)):
         try:
             results = (TrialResult(0, Status.UNSOLVED) for _ in "ab")
@@ -181,9 +181,9 @@ def resumes(spec: str) -> str:
 
 
 def trains_alike_beside_others(spec: str) -> str:
-    """Train to the same numbers by default, beside other trials, as one trial at a time.
+    """Check that trials trained together, by default, have the losses of one at a time.
 
-    For 300 steps, in float64 where that works: another order of sums is all that may differ.
+    For 300 evaluations, in float64 where that works: only the order of sums may differ.
     """
     for dtype in ("float64", "float32"):
         trials = [_trial(spec, seed=seed, budget=BESIDE, dtype=dtype) for seed in range(3)]
@@ -204,7 +204,7 @@ def trains_alike_beside_others(spec: str) -> str:
 
 
 def options_matter(spec: str) -> str:
-    """Take steps that each option of its constructor changes."""
+    """Check that each option of its constructor changes its steps."""
     dead, tried = without_effect(resolve(spec))
     if dead:
         raise NotCheckedError(f"without effect in {STEPS_TRIED} steps: {', '.join(dead)}")
@@ -212,7 +212,7 @@ def options_matter(spec: str) -> str:
 
 
 def has_nothing_left_to_call(spec: str) -> str:
-    """Have no public method of its own that the training loop does not call."""
+    """Check that the training loop calls every public method that its class adds to torch's."""
     cls = resolve(spec).cls
     own: dict[str, object] = {}
     for base in cls.__mro__:
@@ -247,7 +247,7 @@ def has_nothing_left_to_call(spec: str) -> str:
 
 
 def runs_on_the_device(spec: str) -> str:
-    """Run on the accelerator."""
+    """Check that it trains on the accelerator."""
     if not torch.accelerator.is_available():
         raise NotCheckedError("no accelerator here")
     device = torch.accelerator.current_accelerator()
@@ -272,7 +272,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
-    """Return name, whether it holds (None: not checked) and what was seen, for every check.
+    """Return every check's name, whether it passed (None: not checked), and its finding.
 
     Raises SpecError where the spec cannot be resolved.
     """

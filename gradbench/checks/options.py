@@ -1,4 +1,4 @@
-"""Which options of an optimizer's constructor change its steps."""
+"""Detects the options of an optimizer's constructor that do not change its steps."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,14 +16,15 @@ from gradbench.torch_state import unchanged
 
 STEPS = 40
 WAYS_OF_COMPUTING = {"foreach", "fused", "capturable", "differentiable", "compile", "device"}
-"""Options that say how a step is computed, and not which."""
+"""Options that change how a step is computed, but not its result."""
 
 
 def without_effect(factory: Factory) -> tuple[list[str], int]:
-    """Return the options that change no step, and how many were tried.
+    """Return the options that change no step, and the number of options tried.
 
-    Each is given another value, by itself and beside each other option's other value: some matter
-    only beside another. Numbers, truth values and tuples of numbers are tried.
+    Each option is set to other values, alone and together with another value of each other option,
+    since some options matter only in combination. Options with a number, a boolean or a tuple of
+    numbers as default are tried, except the learning rate and those that the spec sets.
     """
     others = {p.name: values for p in parameters_of(factory.cls) if (values := _others(p))}
     fixed = {*factory.spec.arguments, factory.rate_name, *WAYS_OF_COMPUTING}
@@ -45,12 +46,12 @@ def without_effect(factory: Factory) -> tuple[list[str], int]:
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    """Whether two trainings ended alike; one that was refused shows nothing."""
+    """Whether two trainings ended with equal parameters, or one of them failed."""
     return one is None or other is None or bool(torch.equal(one, other))
 
 
 def _others(parameter: inspect.Parameter) -> list[Any]:
-    """Return other values than an option's default; none where it is no number."""
+    """Return values other than an option's default; empty for a default of another type."""
     value = parameter.default
     if isinstance(value, bool):
         return [not value]

@@ -1,1 +1,1 @@
-"""Where items run: in this process, in worker processes, on Dask, on SLURM."""
+"""Engines that run items: in this process, in worker processes, on Dask, or on SLURM."""

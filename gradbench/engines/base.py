@@ -1,4 +1,4 @@
-"""Engines: where items run, as executors with a `submit` method."""
+"""Engines, executors with a `submit` method that run items, and the choice of one."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -16,23 +16,24 @@ from gradbench.text import first_line
 
 
 class Engine(Protocol):
-    """Where calls run: what `concurrent.futures` calls an executor, of which this much is used.
+    """An executor as in `concurrent.futures`, of which only this part is required.
 
-    A future is asked for `done()` and `result()`, and where it can tell for `running()`. Engines
-    may have `flush()`, called when all that waits is submitted, and `shutdown()`, as executors do.
+    Its futures have `done()` and `result()`; `running()` and `add_done_callback()` are used where
+    they exist. An engine may have `flush()`, called after a series of submissions,
+    `abandon(future)`, which ends one call, and `shutdown()`, as executors do.
     """
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:  # noqa: ANN401
-        """Return a future of what the call returns."""
+        """Submit a call and return the future of its result."""
         ...
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An engine, what it is called in run.json, and what is known of it.
+    """An engine, its name in run.json, and how many calls it runs at once.
 
-    `workers` is how many calls run at once, None where nobody knows; `shared` whether they share a
-    device.
+    `workers()` returns the number of calls that run at once, None where it is unknown. `shared` is
+    whether calls may share a device.
     """
 
     engine: Engine
@@ -70,10 +71,10 @@ def choose(  # noqa: PLR0913  # all that decides where items run
 ) -> Chosen:
     """Return the engine of the option for a number of items on a device.
 
-    `strangers` counts those whose code is neither torch's nor ours.
+    `strangers` is the number of owners that need processes of their own (see `owner`).
 
-    Raises ValueError or ImportError, in one line, where there is none, and where an item's time is
-    to be limited by an engine that cannot end a worker.
+    Raises ValueError or ImportError, in one line, where the engine cannot be used, or where there
+    is a `timeout` and the engine cannot end a worker.
     """
     name, _, arguments = wanted.partition(":")
     if name == "slurm":
@@ -114,14 +115,15 @@ def _places(
 
 
 def strangers(entries: Iterable[Any]) -> int:
-    """Return how many of them need processes that no other has used."""
+    """Return the number of owners that need processes of their own (see `owner`)."""
     return len({owner(each) for each in entries} - {""})
 
 
 def owner(item: Any, *_: object) -> str:  # noqa: ANN401  # an item, or who attempts it
-    """Return whose process an item needs; those of torch's own optimizers may share one.
+    """Return the owner of an item: a process runs the items of one owner only.
 
-    An optimizer of anybody else's, or a network, gets processes that no other has used.
+    The empty string for a learner, `paper` or an optimizer of torch on the case's own network.
+    Every other pair of optimizer and network is an owner, with processes of its own.
     """
     known = item.optimizer in {"paper", "none"} or _is_torchs(item.optimizer)
     return "" if known and item.architecture is None else f"{item.optimizer} {item.architecture}"
@@ -153,19 +155,20 @@ def custom(text: str) -> Engine:
 
 
 ITEMS_EACH = 4
-"""Fewest items per process: starting one takes seconds."""
+"""Minimum number of items per process under `auto`: starting a process takes seconds."""
 
 
 ALONE_EACH = 32
-"""Items of a stranger's optimizer beside which the start of a process is less than 5 %."""
+"""Minimum number of items per owner for a separate process: its start then takes below 5 %."""
 
 
 def workers(engine: str, items: int, device: str, strangers: int = 0) -> list[str]:
     """Return the device of each process; empty where the items run in this one.
 
-    `processes:N` is taken at its word. `auto` and `processes` take one for each core on a CPU, one
-    for each device of an accelerator; auto only as many as have four items each, and one only to
-    keep strangers' code apart, where that is cheap.
+    `processes:N` starts N. `processes` starts one for each core on a CPU, or one for each device
+    of an accelerator. `auto` starts as many, but at most one for every four items. It starts a
+    single process only where `strangers` owners need processes of their own, and only where there
+    are at least 32 items for each of them.
     """
     kind = torch.device(device)
     name, _, count = engine.partition(":")
@@ -212,7 +215,7 @@ def device_name(spec: str) -> str:
 
 
 def environment(device: str, dtype: str) -> dict[str, Any]:
-    """Describe what decides a run's numbers and its timings, for run.json."""
+    """Return the settings that a run's numbers and timings depend on, for run.json."""
     kind = torch.device(device)
     module: Any = None if kind.type == "cpu" else torch.get_device_module(kind)
     name = getattr(module, "get_device_name", lambda _: None)(kind)

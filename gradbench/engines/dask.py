@@ -12,7 +12,7 @@ WAIT = 30
 
 
 SETTINGS = {
-    # a call whose worker died is not tried again by the scheduler: the controller does
+    # after a worker has died, the controller repeats its call, not the scheduler
     "distributed.scheduler.allowed-failures": 0,
     "distributed.worker.profile.enabled": False,
     "distributed.worker.daemon": False,  # optimizers may start processes
@@ -21,10 +21,10 @@ SETTINGS = {
 
 
 def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
-    """Return an executor on Dask, what tells its number of workers, and how many were started here.
+    """Return a Dask executor, a function that counts its workers, and the number started here.
 
     `arguments` is a scheduler's address (`tcp://host:8786`) or `local:N`. Raises ImportError
-    without the extra, and ValueError where no scheduler answers, each in one line.
+    without the extra, ValueError for wrong ones or if no scheduler answers, each in one line.
     """
     try:
         import dask
@@ -63,23 +63,23 @@ def connect(arguments: str) -> tuple[Any, Callable[[], int | None], int]:
 
 
 def prepare() -> None:
-    """Import what cases need, torch above all, while the controller is still at its own."""
+    """Import torch and the modules that run items, while the controller imports its own."""
     import gradbench.protocol.run_item  # noqa: F401
 
 
 class Dask:
-    """A client of a scheduler, which ends what was started with it."""
+    """An executor on a Dask client; `shutdown` also ends a cluster that was started here."""
 
     def __init__(self, client: Any, cluster: Any, ready: list[Any]) -> None:  # noqa: ANN401
         self.client, self.cluster = client, cluster
-        self.ready = ready  # what nobody holds is not run
+        self.ready = ready  # Dask drops a call when its future is released
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:  # noqa: ANN401
         """Submit a call to a worker."""
         return self.client.submit(function, *args, pure=False, retries=0)
 
     def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
-        """Leave the scheduler, which forgets what nobody waits for."""
+        """Close the client, so that the scheduler drops its calls, and the cluster, if any."""
         del wait, cancel_futures
         with contextlib.suppress(Exception):  # the scheduler may be gone
             self.client.close(timeout=5)

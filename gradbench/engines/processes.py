@@ -10,7 +10,7 @@ from typing import Any
 from gradbench.engines.worker_process import Worker
 
 START = 120.0
-"""Seconds that a process may take to start, besides what its first call may take."""
+"""Seconds that a process may take to start, in addition to its first call's timeout."""
 
 
 class WorkerError(Exception):
@@ -18,7 +18,7 @@ class WorkerError(Exception):
 
 
 class Job:
-    """A call that waits or runs: its number in the order of submission, and whose it is."""
+    """A call that waits or runs, its number in the order of submission, and its future."""
 
     def __init__(self, number: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.number, self.function, self.args = number, function, args
@@ -26,13 +26,14 @@ class Job:
 
 
 class Processes:
-    """Runs calls in processes: `submit(function, *args)` returns a future, as an executor's does.
+    """An executor that runs calls in worker processes, one for each entry of `devices`.
 
-    Each process is started at once and afresh, runs one call after another, and is replaced when it
-    dies or when a call takes longer than `timeout` seconds. `devices` names one per process. A
-    process serves the calls of one owner, as `owner(*args)` says, and is replaced for another's: so
-    nothing that a call leaves behind reaches a call of another owner.
-    `tell` is called with a call's position in the order of submission and what it says of itself.
+    Each process starts at once, as a new interpreter, and runs one call after another. It is
+    replaced when it dies, when a call takes longer than `timeout` seconds, or when a call has
+    changed it in a way that cannot be undone. A process runs the calls of one owner, as returned
+    by `owner(*args)`, and is replaced before another owner's call: nothing that a call leaves
+    behind reaches it. `progress` is called with a call's position in the order of submission and
+    its progress text.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Processes:
         return job.future
 
     def abandon(self, future: Future[Any]) -> None:
-        """End a call that nobody waits for any more, with its process."""
+        """Cancel a waiting call; end a running one by killing its process."""
         if not future.cancel():
             place = self._running.get(future)
             worker = None if place is None else self._workers.get(place)
@@ -79,8 +80,8 @@ class Processes:
                 worker.process.kill()
 
     def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
-        """End all processes, also those under way; what waits never runs."""
-        del cancel_futures  # nobody could run them
+        """End all processes, also during a call; waiting calls never run."""
+        del cancel_futures  # no process is left to run them
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -90,10 +91,10 @@ class Processes:
             thread.join(timeout=5)
 
     def _take(self, place: int) -> Job | None:
-        """Return the next call for a process, of its owner where there is one; None at the end.
+        """Return the next call for a process; None after shutdown.
 
-        Where its owner has none left, of the first that no process serves, or else of the one that
-        most calls wait for.
+        It is a call of the process's present owner, if one waits; else of the first owner that no
+        process serves; else of the owner with the most waiting calls.
         """
         with self._changed:
             while not self._closed:
@@ -111,18 +112,18 @@ class Processes:
         return None
 
     def _serve(self, place: int) -> None:
-        """Hand one process its calls, until there are no more."""
-        self._start(place)  # before there is anything to do: it takes seconds
+        """Run calls in one process until shutdown."""
+        self._start(place)  # before the first call: starting takes seconds
         while (job := self._take(place)) is not None:
             if job.future.set_running_or_notify_cancel():
                 self._running[job.future] = place
                 self._run(job, place)
                 self._running.pop(job.future, None)
-        if place in self._workers:  # it may have started when all was being closed
+        if place in self._workers:  # it may have started during shutdown
             self._workers[place].end()
 
     def _start(self, place: int) -> str:
-        """Start a process; return why it cannot be, empty where it was."""
+        """Start a process; return the error as text, empty where it has started."""
         try:
             self._workers[place] = Worker(self.devices[place])
         except OSError as error:
@@ -156,9 +157,10 @@ class Processes:
             job.future.set_exception(WorkerError(f"{type(error).__name__}: {error}"))
 
     def _settle(self, job: Job, worker: Worker) -> None:
-        """Pass on what the process says, until the call has ended.
+        """Handle the process's messages until the call has ended.
 
-        Raises TimeoutError where it takes too long, and EOFError where the process dies.
+        Raises TimeoutError where the call takes too long, EOFError where the process dies, and
+        ValueError where it answers another call.
         """
         grace = 0.0 if worker.ready else START
         ends = None if self.timeout is None else time.monotonic() + self.timeout + grace

@@ -11,7 +11,7 @@ from typing import Any
 from gradbench.text import first_line
 
 MISSING = "the slurm engine needs the slurm extra: pip install 'pytest-gradbench[slurm]'"
-POLL = 1.0  # seconds between two looks at the jobs
+POLL = 1.0  # seconds between two polls of the jobs
 OURS = {"pack": 8, "folder": "gradbench-jobs", "cluster": "slurm"}
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -22,8 +22,8 @@ class Slurm:
 
     `pack` calls go into one job, `folder` takes submitit's files, `cluster` is submitit's (slurm,
     local, debug); all other keys are parameters of submitit's executor, of SLURM where they begin
-    with `slurm_`. A call whose job ends without its answer fails by itself; it is for who submitted
-    it to try again.
+    with `slurm_`. Where a job ends without results, each of its calls fails; the engine does not
+    submit them again.
     """
 
     def __init__(self, arguments: str, timeout: float | None = None) -> None:
@@ -51,7 +51,7 @@ class Slurm:
         self._thread.start()
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:  # noqa: ANN401
-        """Put a call into the next job, which goes out when it is full."""
+        """Add a call to the next job, which is submitted when it is full."""
         future: Future[Any] = Future()
         self._waiting.append((future, (function, args)))
         if len(self._waiting) == self.pack:
@@ -59,7 +59,7 @@ class Slurm:
         return future
 
     def flush(self) -> None:
-        """Have what waits run, in a job that is not full."""
+        """Submit the waiting calls, if any, as a job that is not full."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -121,7 +121,7 @@ def _settle(job: Any, futures: Sequence[Future[Any]]) -> None:  # noqa: ANN401
 
 
 def run_calls(calls: Sequence[Call]) -> list[Any]:
-    """Make each call; return its answer, or the exception that it raised."""
+    """Run the calls one after another; return each one's result or the exception it raised."""
     answers: list[Any] = []
     for function, args in calls:
         try:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from gradbench.isolation.leftovers import Before
 
 Answer = tuple[Record, list[TrialResult], str]
-"""A record, the results from whose blocks its step time comes, and a traceback where the harness,
-not the optimizer, raised."""
+"""A record, the trial results that its step time is computed from, and a traceback where the
+harness, not the optimizer, raised (else an empty string)."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt (malloc.h)."""
@@ -34,15 +34,15 @@ _ONE_AT_A_TIME = threading.Lock()
 class WorkerContext:
     """The engine's state in a worker process: its device and its progress callback.
 
-    None leaves the item's device as it is.
+    A device of None leaves the item's device as it is.
     """
 
     device: str | None = None
     progress: Callable[[str], None] = lambda _: None
     fingerprint: Any = None
-    """What a short trial of SGD came to before the first item; None until then."""
+    """Result of a short trial of SGD before the first item; None until then."""
     spent: str = ""
-    """What an item has left behind that cannot be put back: nothing else may run here."""
+    """Changes by an item that cannot be undone, as text: no further item may run here."""
 
 
 CONTEXT = WorkerContext()
@@ -50,7 +50,7 @@ CONTEXT = WorkerContext()
 
 @dataclass(frozen=True)
 class ControllerState:
-    """What of the controller's process decides what an item means and what its numbers are.
+    """State of the controller's process that an item's meaning and numbers depend on.
 
     `shared` says that other items run on the same device meanwhile, so that timings are contended.
     """
@@ -62,7 +62,7 @@ class ControllerState:
 
     @classmethod
     def of_this_process(cls, *, shared: bool) -> "ControllerState":
-        """Return this process's."""
+        """Return the state of this process."""
         from gradbench.isolation.settings import carried
 
         return cls(tuple(sys.path), str(Path.cwd()), carried(), shared)
@@ -87,7 +87,7 @@ class ControllerState:
 
 @contextlib.contextmanager
 def exits_raised() -> Iterator[None]:
-    """Have `os._exit` raise SystemExit here, as `sys.exit` does; forked children still exit."""
+    """Make `os._exit` raise SystemExit here, as `sys.exit` does; forked children still exit."""
     process = os.getpid()
 
     def leave(status: int = 0) -> None:
@@ -103,10 +103,10 @@ def exits_raised() -> Iterator[None]:
 
 
 def run_in_worker(item: Item, controller: ControllerState) -> Answer:
-    """Run one item; whatever it raises becomes a crashed record.
+    """Run one item; any exception but KeyboardInterrupt becomes a crashed record.
 
-    Items that come to one process at once run one after another: they would share its threads and
-    its random state.
+    Items submitted to one process at the same time run one after another, since they would share
+    its threads and its random state.
     """
     with _ONE_AT_A_TIME, controller.entered(), exits_raised():
         from gradbench.protocol.run_item import crashed, run_item
@@ -140,7 +140,7 @@ def warm_up() -> None:
 
 
 def _before() -> "Before":
-    """Return this process as it is, and see what a short trial comes to where nothing has run."""
+    """Return a snapshot of this process; before the first item, also run the short trial."""
     from gradbench.isolation.canary import train_briefly
     from gradbench.isolation.leftovers import Before
 
@@ -150,7 +150,7 @@ def _before() -> "Before":
 
 
 def _after(before: "Before") -> list[str]:
-    """Put back what an item has left behind; return notes of it, and keep what cannot be."""
+    """Undo the changes that an item left; return notes on them, and keep the rest in CONTEXT."""
     from gradbench.isolation.canary import difference, train_briefly
 
     back, stuck = before.left()
@@ -169,6 +169,6 @@ def keep_memory() -> None:
     """Stop glibc from returning freed memory to the system: re-faulting activations is slow."""
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
-        library.mallopt(M_ARENA_MAX, 1)  # a thread's own would give back what it holds
+        library.mallopt(M_ARENA_MAX, 1)  # a thread's own arena would return its memory
         library.mallopt(M_MMAP_THRESHOLD, 2**25)
         library.mallopt(M_TRIM_THRESHOLD, 2**30)

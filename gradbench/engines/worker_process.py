@@ -1,8 +1,8 @@
 """A worker process and its protocol: calls in, answers out, each with the call's number.
 
 It is an ordinary process, neither a fork nor a child of `multiprocessing`: it does not import the
-controller's main module, and what it runs may start processes of its own. It ends with the
-controller, however that ended.
+controller's main module, and its calls may start processes. It ends when the controller ends, for
+whatever reason.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ BOOT = (
 LEAVE = os._exit  # as it was before any call could change it
 
 LAST = 300
-"""Characters of a worker's last line of output that a message repeats."""
+"""Maximum number of characters that a message quotes of a worker's last line of output."""
 
 
 class Worker:
@@ -57,16 +57,16 @@ class Worker:
         self.pipe = Connection(ours.detach())
         self.ready = False
         self.spent = False
-        """Whether a call has left something behind in it that nothing can put back."""
+        """Whether a call has changed the process in a way that cannot be undone."""
         self.served: object = None
-        """Whose calls it has run; None before its first."""
+        """The owner of the calls that it has run; None before its first."""
 
     def send(self, number: int, function: Any, args: tuple[Any, ...]) -> None:  # noqa: ANN401
         """Send a call. Raises OSError if the process has ended, and what pickling raises."""
         self.pipe.send((number, function, args))
 
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process runs."""
         return self.process.poll() is None
 
     def end(self) -> str:
@@ -96,14 +96,14 @@ class Worker:
 
 
 def serve(pipe: int, alive: int, device: str) -> None:
-    """Run calls that come through a socket, until it is closed; the process is for one device."""
+    """Run the calls received through a socket until it is closed, all on one device."""
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
     connection = Connection(pipe)
     from gradbench.engines import worker
 
     worker.keep_memory()
     worker.CONTEXT.device = device
-    worker.warm_up()  # imports torch and its compiler: seconds that no call has to pay
+    worker.warm_up()  # imports torch and its compiler, which takes seconds, before any call
     mute()
     connection.send(("ready", -1, ""))
     process = os.getpid()
@@ -137,7 +137,7 @@ def _end_with(alive: int) -> None:
 
 
 def mute() -> None:
-    """Keep what optimizers print from the terminal, where it would stand in the table."""
+    """Redirect stdout and stderr to the null device, to discard what optimizers print."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)

@@ -11,7 +11,7 @@ Fingerprint = tuple[str, str, bool]
 
 
 def train_briefly() -> Fingerprint:
-    """Return how the trial ended, its curve to the bit, and whether its clock ran."""
+    """Run the trial; return its status or error, its exact curve, and whether its clock ran."""
     scenario = Parity(d=4, weight=2)
     trial = Trial(scenario=scenario, optimizer="sgd:lr=0.1", budget=STEPS, batch=8)
     result = run_trial(trial)
@@ -20,7 +20,7 @@ def train_briefly() -> Fingerprint:
 
 
 def difference(before: Fingerprint, after: Fingerprint) -> str:
-    """Return what is otherwise than before, in a few words; empty where nothing is."""
+    """Return a short description of the first difference; empty where there is none."""
     if before[0] != after[0]:
         return f"a short training by SGD now ends as {after[0]}"
     if before[1] != after[1]:

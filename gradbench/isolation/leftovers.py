@@ -1,7 +1,7 @@
 """Finds and restores what an optimizer's code left changed in this process.
 
 An optimizer may switch a mode on and not off again, register hooks on all modules, patch a function
-of torch, or start a thread; whatever runs in the same process afterwards would be trained by it.
+of torch, or start a thread; this would affect every later training in the same process.
 """
 
 import builtins
@@ -25,13 +25,13 @@ from torch.nn.modules import module as modules
 from gradbench.isolation.settings import CARRIED, OWN
 
 LIBRARIES = ("torch.", "concurrent.", "multiprocessing.", "tqdm.", "asyncio.", "distributed.")
-"""Threads of these modules serve a library and train nothing."""
+"""Prefixes of modules with library threads, which do not affect training."""
 
 Namespace = ModuleType | type
 
 
 class Before:
-    """A process as it was; `left` tells later what is otherwise."""
+    """Snapshot of the process's state; `left` compares with it later and restores it."""
 
     def __init__(self) -> None:
         self.settings = {name: each.get() for name, each in (OWN | CARRIED).items()}
@@ -42,7 +42,7 @@ class Before:
         self.children = set(multiprocessing.active_children())
 
     def left(self) -> tuple[list[str], list[str]]:
-        """Put back what is not as it was; return what was, and what cannot be."""
+        """Restore the state; return the names of restored changes, and of those that remain."""
         back, stuck = self._settings()
         back += self._patches()
         for name, table, was in self.hooks:
@@ -72,7 +72,7 @@ class Before:
         return back, stuck
 
     def _patches(self) -> list[str]:
-        """Put back what stands in another's place; return the names."""
+        """Restore replaced or overridden functions and constants; return their names."""
         found = []
         for space, was in self.names:
             for name, now in list(vars(space).items()):
@@ -121,10 +121,10 @@ COMPILER = str(Path(TORCH, "_dynamo"))
 
 
 def _is_torchs_wrapper(old: object, new: object) -> bool:
-    """Whether torch has wrapped a function of its own, as it does when it first needs to.
+    """Return whether the change is one that torch makes itself, by wrapping its own functions.
 
-    Each class's `step` when it is first built, and more when torch.compile is first used, which
-    also has its compiler watch how modules are made.
+    It wraps a class's `step` when the first instance is built. The first use of torch.compile wraps
+    more functions, and patches the construction of modules.
     """
     if getattr(getattr(new, "__code__", None), "co_filename", "").startswith(COMPILER):
         return True
@@ -145,14 +145,14 @@ def _hooks() -> Iterator[tuple[str, dict[Any, Any]]]:
 
 
 def _modes() -> tuple[int, int]:
-    """Return how many modes intercept functions and operations, where this torch can tell."""
+    """Return the numbers of active function and dispatch modes; 0 where torch cannot count them."""
     names = ("_len_torch_function_stack", "_len_torch_dispatch_stack")
     functions, operations = (getattr(torch._C, name, lambda: 0)() for name in names)  # noqa: SLF001
     return functions, operations
 
 
 def _threads() -> list[threading.Thread]:
-    """Return the threads that are of no library."""
+    """Return the running threads that do not belong to one of `LIBRARIES`."""
     found = []
     for thread in threading.enumerate():
         target = getattr(thread, "_target", None)

@@ -14,7 +14,7 @@ import torch
 
 
 class Setting(NamedTuple):
-    """How a setting is read, and how it is set; None where nothing can."""
+    """Getter and setter of a process-wide setting; the setter is None where none exists."""
 
     get: Callable[[], Any]
     put: Callable[[Any], object] | None
@@ -37,7 +37,7 @@ def _device() -> str:
 
 
 def _set_device(value: str) -> None:
-    torch.set_default_device(None if value == "cpu" else value)  # None: no mode that says "cpu"
+    torch.set_default_device(None if value == "cpu" else value)  # "cpu" would add a function mode
 
 
 def _anomaly() -> tuple[bool, bool]:
@@ -101,8 +101,9 @@ def _set_import_path(value: list[str]) -> None:
 COMPILER = "TORCHINDUCTOR"
 VENDORED = str(Path("setuptools", "_vendor"))
 COMPILER_DEPTH = 2000
-"""What torch.compile itself leaves at its first use: names in the environment, the libraries within
-setuptools on the import path, and at least this recursion limit. They train nothing."""
+"""Changes that torch.compile itself makes at its first use: names in the environment, setuptools'
+vendored libraries on the import path, and at least this recursion limit. They do not affect
+training and are ignored."""
 
 CUDNN = ("enabled", "benchmark", "deterministic")
 
@@ -117,7 +118,7 @@ CARRIED: dict[str, Setting] = {
     "backends": Setting(_backends, _set_backends),
     "numpy's errors": Setting(np.geterr, lambda value: np.seterr(**value)),
 }
-"""What the controller's process has set decides an item's record wherever the item runs."""
+"""Settings that affect an item's record; workers apply the values of the controller's process."""
 
 OWN: dict[str, Setting] = {
     "default type": Setting(torch.get_default_dtype, torch.set_default_dtype),
@@ -138,7 +139,7 @@ OWN: dict[str, Setting] = {
         lambda value: vars(sys).update(zip(("stdout", "stderr", "stdin"), value, strict=True)),
     ),
 }
-"""What else an item may leave changed in its process."""
+"""Further settings that an item may leave changed in its process."""
 
 
 def carried() -> dict[str, Any]:
@@ -148,7 +149,7 @@ def carried() -> dict[str, Any]:
 
 @contextmanager
 def applied(values: Mapping[str, Any]) -> Iterator[None]:
-    """Have these settings here, Python's usual filters of warnings, and all as before afterwards.
+    """Apply these settings and the warning filter `default`; restore both afterwards.
 
     A filter that turns warnings into errors would otherwise make an optimizer that warns crash in
     one process and train in another.
@@ -169,6 +170,6 @@ def applied(values: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _put(setting: Setting, value: Any) -> None:  # noqa: ANN401
-    with contextlib.suppress(Exception):  # what this machine does not have
+    with contextlib.suppress(Exception):  # not available on this machine
         if setting.put is not None:
             setting.put(value)

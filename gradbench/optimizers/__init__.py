@@ -1,1 +1,1 @@
-"""From a spec to an optimizer factory: requirements, wrappers, schedules, search spaces."""
+"""Optimizer specs, resolved to factories: requirements, wrappers, schedules, search spaces."""

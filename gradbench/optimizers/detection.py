@@ -1,8 +1,8 @@
-"""Detects an optimizer's requirements by building and stepping it on a toy network.
+"""Detection of an optimizer's requirements by building and stepping it on a toy network.
 
-A class may say it itself, in a dictionary `gradbench_needs`. Otherwise its signatures and source
-suggest ways to build and to step it, and the first that works and moves the toy's parameters is
-kept: no error's text decides, and no name of an optimizer occurs here.
+A class may declare them in a dictionary `gradbench_needs`. Otherwise its signatures and source
+suggest ways of building and stepping it, and the first that works and moves the toy's parameters
+is kept. Neither the text of an error nor the name of an optimizer decides.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ FEW = 3
 """Steps on the toy after which its parameters must have moved."""
 
 SEVERAL = 12
-"""Steps on the toy that show whether gradients before the closure matter: LookSAM looks at them in
-every tenth."""
+"""Steps on the toy that show whether gradients before the closure matter: LookSAM uses them in
+every tenth step only."""
 
 Toy = Callable[[], nn.Module]
 Way = tuple[Requirements, Toy]
@@ -41,13 +41,13 @@ Arguments = dict[str, Any]
 def found(
     cls: type[Optimizer], choices: Sequence[Arguments], inner: Requirements | None = None
 ) -> tuple[Callable[[], Requirements], Optimizer, Requirements, Arguments]:
-    """Return what tells what the class needs; one built on a toy, in which way, with what.
+    """Return a requirement detector, a sample built on a toy, and its requirements and arguments.
 
-    The function returned computes the needs at its first call: a step makes torch import its
-    compiler, which takes seconds. `choices` are arguments, of which the first that can be built
-    with are taken. `inner` is what it wraps, whose way of being built is its own. Raises whatever
-    the first way of building it raises, where none works. The global random states are kept, and
-    what it prints is not shown.
+    The detector is lazy and cached: a step makes torch import its compiler, which takes seconds.
+    The first of `choices` (constructor arguments) that can be used for construction is taken.
+    `inner` holds the requirements of the wrapped optimizer, which decide how a wrapper is built.
+    Raises the error of the first attempt where all fail. The global random states are restored, and
+    printed output is discarded.
     """
     with _apart(), _without_compiler():
         said = declared(cls)
@@ -98,24 +98,24 @@ def _ways(cls: type[Optimizer], said: Requirements | None, inner: Requirements |
 
 
 def _with_modes(way: Requirements, sample: Optimizer) -> Requirements:
-    """Return the way with modes where the instance has them, whatever its class has."""
+    """Return the way, with `modes` set also where only the instance has `train` and `eval`."""
     has = [callable(getattr(sample, name, None)) for name in ("train", "eval")]
     return replace(way, modes=way.modes or all(has))
 
 
 def _around(outer: Requirements, inner: Requirements) -> Requirements:
-    """Return what a wrapper needs: built as what it wraps is, stepped as both ask."""
+    """Return a wrapper's requirements: each field is the outer's where set, else the inner's."""
     merged = {
         field.name: getattr(outer, field.name) or getattr(inner, field.name)
         for field in fields(Requirements)
     }
-    merged["elementwise"] = None  # a wrapper may couple what is within
+    merged["elementwise"] = None  # a wrapper may couple the inner one's elements
     return Requirements(**merged)
 
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Quiet, in float32, and whatever the toy draws."""
+    """Run in float32 without output or warnings, and restore the global random states."""
     with unchanged(torch.float32), warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         yield
@@ -123,7 +123,7 @@ def _apart() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what an optimizer prints from the terminal, also below Python's own streams."""
+    """Discard output to stdout and stderr, including writes to file descriptors 1 and 2."""
     kept = []
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
@@ -142,7 +142,7 @@ def quiet() -> Iterator[None]:
 def _without_compiler() -> Iterator[None]:
     """Build optimizers without torch importing its compiler, which takes seconds.
 
-    It does so to mark one method as none that torch.compile should look into.
+    torch imports it to exclude `Optimizer.add_param_group` from compilation.
     """
     marked = Optimizer.add_param_group
     Optimizer.add_param_group = inspect.unwrap(marked)  # type: ignore[method-assign]
@@ -156,9 +156,10 @@ def _without_compiler() -> Iterator[None]:
 def _stepped(
     build: Build, arguments: Arguments, ways: Sequence[Way], *, said: bool
 ) -> Requirements:
-    """Return the needs of the first way whose steps work and move the toy.
+    """Return the requirements of the first way of stepping that moves the toy's parameters.
 
-    Else of the first whose steps work; else of the first. A class that says its needs is believed.
+    Fall back to the first way that steps without an error, then to the first way. Requirements that
+    the class declares (`said`) are returned without a step.
     """
     first = ways[0][0]
     if said:
@@ -171,7 +172,7 @@ def _stepped(
             if after is None:
                 continue
             if not torch.equal(after, _flat(toy())):
-                if way.gradients_first:  # what it wraps says so
+                if way.gradients_first:  # required by the wrapped optimizer
                     return kept
                 return _with_gradients(build, arguments, kept, toy)
             works = works or kept
@@ -179,7 +180,7 @@ def _stepped(
 
 
 def _steps(way: Requirements) -> Iterator[Requirements]:
-    """Yield ways of stepping, the plainest first; those without the modes that it shows last."""
+    """Yield ways of stepping, the simplest first; ways that ignore the optimizer's modes last."""
     if way.fused:
         yield way
         way = replace(way, fused=False)
@@ -195,7 +196,7 @@ def _steps(way: Requirements) -> Iterator[Requirements]:
 def _with_gradients(
     build: Build, arguments: Arguments, requirements: Requirements, toy: Toy
 ) -> Requirements:
-    """Return the needs, with gradients before the closure where those make a difference."""
+    """Return the requirements, with `gradients_first` set where it changes the parameters."""
     if not requirements.closure or requirements.forward_closure:
         return requirements
     first = replace(requirements, gradients_first=True)
@@ -209,7 +210,7 @@ def _with_gradients(
 def _after(
     build: Build, arguments: Arguments, requirements: Requirements, toy: Toy, times: int
 ) -> Tensor | None:
-    """Return the parameters after some steps, flat; None where one fails."""
+    """Return the toy's parameters after `times` steps, flattened; None where a step fails."""
     plain = replace(requirements, matrices=False)
     try:
         return _flat(_step(build, arguments, plain, toy, times))
@@ -240,10 +241,10 @@ def _step(
 
 
 def _toy() -> nn.Module:
-    torch.default_generator.manual_seed(0)  # the CPU's alone
+    torch.default_generator.manual_seed(0)  # seeds only the CPU's generator
     return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
 
 
 def _matrices() -> nn.Module:
-    torch.default_generator.manual_seed(0)  # the CPU's alone
+    torch.default_generator.manual_seed(0)  # seeds only the CPU's generator
     return nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))

@@ -1,7 +1,7 @@
 """Evolution strategies as a torch optimizer: forward evaluations replace gradients.
 
-Where the gradient says nothing (a flat activation), a difference of two losses still may; where
-no local information does (a parity of many bits), it says nothing either. Named `es` in specs.
+A difference of two losses may be informative where the gradient is not (a flat activation). Where
+no local information exists (a parity of many bits), it is not either. Named `es` in specs.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 
 class EvolutionStrategies(Optimizer):
-    """Descends an estimate of the gradient made of losses alone.
+    """Descends an estimate of the gradient that is computed from losses only.
 
     g = 1 / (2 n sigma) sum_i (F(w + sigma e_i) - F(w - sigma e_i)) e_i, with e_i standard normal:
     the gradient of F smoothed by a normal of deviation sigma, without bias. Then w <- w - lr g.

@@ -1,4 +1,4 @@
-"""Resolves an optimizer spec to a factory that builds the optimizer for a network."""
+"""Resolution of an optimizer spec to a factory that builds the optimizer for a network."""
 
 import copy
 import difflib
@@ -27,19 +27,19 @@ from gradbench.text import first_line
 ENTRY_POINTS = "gradbench.optimizers"
 
 DEFAULT_LR = 1e-3
-"""Centre of the sweep for an optimizer whose learning rate has no default."""
+"""Centre of the sweep for an optimizer without a default learning rate."""
 
 RATE = "gradbench_rate"
-"""The attribute by which a class names the constructor's argument that takes its learning rate."""
+"""Class attribute that names the constructor's argument for the learning rate."""
 
 REFUSED = {"SparseAdam": "needs sparse gradients, which no case produces"}
 """Optimizers of torch.optim that no network here can use, with the reason."""
 
 MATRICES_ONLY = {"Muon"}
-"""Optimizers of torch.optim that say in their documentation that they step on matrices only."""
+"""Optimizers of torch.optim that are documented to step on matrices only."""
 
 UNSUPPORTED = "gradbench_unsupported"
-"""The attribute by which a class says why it may refuse a network."""
+"""Class attribute with the reason why the class may refuse a network."""
 
 
 class UnsupportedError(Exception):
@@ -48,37 +48,41 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class Factory:
-    """A resolved spec. `rate` is the learning rate it comes with; None where it has none."""
+    """A resolved spec, which builds optimizers; `rate` is the untuned learning rate, or None."""
 
     spec: Spec
     cls: type[Optimizer]
     arguments: dict[str, Any]
     needed: Callable[[], Requirements]
-    """Tells what it needs; `requirements` asks."""
+    """Returns the requirements, which may be detected at the first call; see `requirements`."""
     rate: float | None
     rate_name: str = "lr"
     """The constructor's argument that takes the rate; empty where its parameter groups bring rates
     of their own, which are then scaled together."""
     rate_like: Tensor | None = None
-    """A rate of the kind that the constructor takes, where that is a tensor."""
+    """The rate's default where that is a tensor: rates are passed in its shape and type."""
     no_rate: str = ""
     """Why it has no rate, where it has none."""
     schedules: Schedules = field(default_factory=Schedules)
     space: tuple[Axis, ...] = ()
-    """What its class declares to be searched, less what the spec fixes."""
+    """The search space that its class declares, without the axes that the spec fixes."""
     modules: tuple[str, ...] = ()
-    """Where its class is written, and what the spec adds to it."""
+    """Modules of its class, and of the wrappers and schedules that the spec adds."""
 
     @property
     def requirements(self) -> Requirements:
-        """What it asks of the training loop; the first time it is stepped on a toy to see."""
+        """Requirements of the optimizer; the first access may step it on a toy to detect them."""
         return self.needed()
 
     @property
+    def of_torch(self) -> bool:
+        """Whether the class is one of torch.optim."""
+        return self.cls.__module__.startswith("torch.optim.")
+
+    @property
     def may_refuse(self) -> bool:
-        """Whether its class, or torch's documentation, says that it is not for every network."""
-        of_torch = self.cls.__module__.startswith("torch.optim.")
-        known = of_torch and self.cls.__name__ in {*REFUSED, *MATRICES_ONLY}
+        """Whether its class declares, or torch documents, that it may not support a network."""
+        known = self.of_torch and self.cls.__name__ in {*REFUSED, *MATRICES_ONLY}
         return known or bool(getattr(self.cls, UNSUPPORTED, ""))
 
     @property
@@ -96,7 +100,7 @@ class Factory:
         return found
 
     def chosen(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of a record's hyperparameters that its sweep may have chosen."""
+        """Return the hyperparameters of a record that its sweep may have chosen."""
         names = ["lr", *(axis.name for axis in self.space)]
         return {name: known[name] for name in names if known.get(name) is not None}
 
@@ -105,10 +109,10 @@ class Factory:
     ) -> Optimizer:
         """Construct the optimizer for a number of training steps and examples.
 
-        Raises UnsupportedError where it refuses this network in a way that is known, else whatever
-        its constructor raises.
+        Raises UnsupportedError where a known limitation excludes this network, and any other error
+        of the constructor.
         """
-        if reason := REFUSED.get(self.cls.__name__):
+        if self.of_torch and (reason := REFUSED.get(self.cls.__name__)):
             raise UnsupportedError(reason)
         # copied: an optimizer may change a list that it was given, and other trials share it
         arguments = copy.deepcopy(self.hyperparameters | dict(overrides))
@@ -128,7 +132,7 @@ class Factory:
 
 @functools.cache
 def resolve(text: str) -> Factory:
-    """Import what a spec names and check its arguments.
+    """Return the factory of a spec: import its class and check its arguments.
 
     Raises SpecError, in one line, where the name, the module or an argument is wrong.
     """
@@ -257,7 +261,7 @@ def _is_optimizer(value: object) -> TypeGuard[type[Optimizer]]:
 
 
 def _check_keywords(spec: Spec, signature: inspect.Signature, *, first: bool = True) -> None:
-    """Refuse an argument that is not taken; with `first`, the first is not the user's to give."""
+    """Raise SpecError for an unknown argument; `first` excludes the callable's first parameter."""
     parameters = list(signature.parameters.values())[int(first) :]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
@@ -270,7 +274,7 @@ def _check_keywords(spec: Spec, signature: inspect.Signature, *, first: bool = T
 
 
 def _named_once(cls: type[Optimizer]) -> list[inspect.Parameter]:
-    """Return the constructor's parameters, in an order that a signature may have."""
+    """Return the constructor's parameters, each once, in an order that is valid in a signature."""
     own = list(inspect.signature(cls).parameters.values())
     if any(p.kind is p.VAR_POSITIONAL for p in own):  # a subclass that hands its arguments on
         names = {p.name for p in own}
@@ -307,9 +311,10 @@ def _tensor_rate(signature: inspect.Signature, name: str) -> Tensor | None:
 
 
 def _choices(spec: Spec, signature: inspect.Signature, name: str) -> list[dict[str, Any]]:
-    """Return the spec's arguments, and those with a rate where the class may need to be given one.
+    """Return the arguments to try: the spec's, and with `DEFAULT_LR` where a rate may be required.
 
-    What has no default is given one at once; what is None or hides in `**` is tried without first.
+    A rate without a default is always passed. Where the default is None, or `**` may accept a rate,
+    construction without it is tried first.
     """
     given = {"lr", name} & set(spec.arguments)
     rate = signature.parameters.get(name)
@@ -330,7 +335,10 @@ def _try_out(
     choices: list[dict[str, Any]],
     inner: Requirements | None = None,
 ) -> tuple[Callable[[], Requirements], Optimizer, Requirements, dict[str, Any]]:
-    """Return what `detect.found` does; what cannot be built here would fail in every case."""
+    """Return the result of `detection.found`; raise SpecError where the optimizer cannot be built.
+
+    An optimizer that cannot be built on the toy would fail in every case.
+    """
     try:
         return detection.found(cls, choices, inner)
     except KeyboardInterrupt:
@@ -344,7 +352,7 @@ def _try_out(
 
 
 def _missing(spec: Spec, cls: type[Optimizer], given: dict[str, Any]) -> str:
-    """Return how to write what a constructor needs that nothing here gives; else how to say it."""
+    """Return a hint for a failed construction: an inner optimizer, arguments or a declaration."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [p for p in parameters_of(cls) if p.kind not in variable][1:]
     lacking = [p.name for p in named if p.default is p.empty and p.name not in given]
@@ -366,8 +374,9 @@ def _rate(
 ) -> tuple[float | None, str, str]:
     """Return the rate of a constructed optimizer, the argument that takes it, and why it has none.
 
-    The rate is what it was given, what its groups or defaults hold, or else the argument's default
-    value. No argument where the parameter groups bring rates of their own.
+    The rate is the first number among the given argument, the optimizer's defaults, its first
+    parameter group and the argument's default value. The argument is empty where the parameter
+    groups set their own rates.
     """
     parameters = signature.parameters
     variable = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

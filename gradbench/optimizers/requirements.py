@@ -8,31 +8,32 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 MATRICES = "use_muon"
-"""The key of parameter groups by which Muon and its kin tell matrices from the rest."""
+"""The parameter-group key by which Muon and similar optimizers mark matrices."""
 
 Build = Callable[..., Optimizer]
 Split = str | tuple[str, Any, Any]
-"""A key of parameter groups: True for matrices and False for the rest, or what it is for either."""
+"""A key of parameter groups, True for matrices and False for the rest; or the key with its values
+for matrices and for the rest."""
 
 
 class RefusedError(ValueError):
-    """The optimizer is not for these parameters; the message says why."""
+    """The optimizer does not support these parameters; the message says why."""
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What an optimizer asks of the training loop beyond gradients and `step()`."""
+    """Requirements of an optimizer for construction and steps, beyond gradients and `step()`."""
 
     closure: bool = False
     """`step` must be given a closure that re-evaluates the loss on the step's batch."""
     closure_name: str = ""
     """The keyword by which `step` takes the closure, where it does not take it by position."""
     forward_closure: bool = False
-    """That closure only returns the loss: the optimizer goes backward by itself."""
+    """The closure only returns the loss: the optimizer runs the backward pass."""
     gradients_first: bool = False
-    """Gradients must exist before `step(closure)`; they count as an evaluation more."""
+    """Gradients must exist before `step(closure)`; computing them counts as an evaluation."""
     create_graph: bool = False
-    """It differentiates the gradients once more."""
+    """Gradients keep their graph, because the optimizer differentiates them again."""
     model: bool = False
     """It is built from the network instead of its parameters."""
     named: bool = False
@@ -40,25 +41,24 @@ class Requirements:
     lists: tuple[str, ...] = ()
     """Two arguments of the constructor: the hidden matrices, and the other parameters."""
     groups: Split = ""
-    """It is built from two parameter groups, told apart by this key: matrices but for the last,
-    and the rest."""
+    """It is built from the two parameter groups of `split`, distinguished by this key."""
     matrices: bool = False
     """It steps on matrices only, so it suits networks that have nothing else."""
     steps: str = ""
     """The constructor's argument that takes the number of training steps."""
     epochs: str = ""
-    """The one that takes the number of epochs: a trial is one."""
+    """The constructor's argument that takes the number of epochs: 1 for a trial."""
     batches: str = ""
-    """The one that takes the number of batches in an epoch."""
+    """The constructor's argument that takes the number of batches in an epoch."""
     examples: str = ""
     """The constructor's argument that takes the number of training examples."""
     modes: bool = False
     """Its `train()` and `eval()` are called around training and evaluation."""
     fused: bool = False
-    """`fused_backward(loss, rate)` takes the place of backward and step."""
+    """`fused_backward(loss, rate)` replaces the backward pass and `step()`."""
     elementwise: bool | None = None
-    """Each number's step depends on that number's own history alone, so that one optimizer can
-    train many networks; only a class that says so, or that gradbench has proven so, does."""
+    """Each parameter element's step depends on that element's history only, so that one optimizer
+    can train many networks. The class declares it; torch's proven classes need no declaration."""
 
     def construct(
         self, build: Build, network: nn.Module, arguments: dict[str, Any], steps: int, examples: int
@@ -85,9 +85,10 @@ class Requirements:
 
 
 def split(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the hidden matrices, and the rest with the last of several matrices.
+    """Return the hidden matrices, and the other parameters.
 
-    The output layer is no hidden matrix; a network of one matrix has no other.
+    A matrix has two or more dimensions. The last of several is the output layer, which is not
+    hidden; a single matrix counts as hidden.
     Source: K. Jordan, Muon (2024), https://kellerjordan.github.io/posts/muon/.
     """
     every = list(parameters)
@@ -97,16 +98,16 @@ def split(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def grouped(parameters: Iterable[Tensor], key: Split) -> list[dict[str, Any]]:
-    """Return two parameter groups, of hidden matrices and of the rest; one, where one is empty."""
+    """Return the parameter groups of hidden matrices and of the rest, without empty groups."""
     name, *values = (key, True, False) if isinstance(key, str) else key
     parts = zip(split(parameters), values, strict=True)
     return [{"params": part, name: value} for part, value in parts if part]
 
 
 def declared(cls: type[Optimizer]) -> Requirements | None:
-    """Return what the class says of itself, None where it says nothing.
+    """Return the requirements that a class declares in `gradbench_needs`; None without it.
 
-    Raises ValueError, with what may be said, where it says anything else.
+    Raises ValueError, with the valid names, where the declaration has others.
     """
     said = getattr(cls, "gradbench_needs", None)
     if said is None:

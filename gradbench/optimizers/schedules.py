@@ -1,8 +1,9 @@
 """Learning-rate schedules in a spec: `adamw+cosine:warmup=0.05`. Without one a rate is constant.
 
-`cosine`, `linear` and `warmup` go by the share of the budget that is spent, so that optimizers
-which evaluate several times a step end where the others do. Any class of torch.optim.lr_scheduler,
-or of one's own, can stand in their place; it is stepped once per optimizer step.
+`cosine`, `linear` and `warmup` depend on the share of the budget that is spent, so that optimizers
+with several evaluations per step end at the same rate as the others. Any class of
+torch.optim.lr_scheduler, or a user's own, can be used instead; it is stepped once per optimizer
+step.
 """
 
 import inspect
@@ -17,12 +18,12 @@ from torch.optim import SGD, Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 Put = Callable[[Optimizer], LRScheduler]
-"""Puts a schedule of torch's kind on an optimizer."""
+"""Attaches a schedule of torch's kind to an optimizer, and returns it."""
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """Rise to the full rate over the first evaluations, a share of the budget, and stay."""
+    """Rise on a line to the full rate over a first share of the budget; constant afterwards."""
 
     warmup: float = 0.05
 
@@ -38,7 +39,7 @@ class Warmup:
         return self.decay((spent - rise) / max(1, budget - rise))
 
     def decay(self, done: float) -> float:  # noqa: ARG002
-        """Return the factor at a share of what comes after the rise."""
+        """Return the factor after a share `done` of the evaluations that follow the warmup."""
         return 1.0
 
 
@@ -55,7 +56,7 @@ class Linear(Warmup):
             raise ValueError(f"end is a share of the rate, from 0 on: {self.end}")
 
     def decay(self, done: float) -> float:
-        """Return the factor at a share of what comes after the rise."""
+        """Return the factor after a share `done` of the evaluations that follow the warmup."""
         return 1 - (1 - self.end) * done
 
 
@@ -64,7 +65,7 @@ class Cosine(Linear):
     """Fall on half a cosine to `end` times the rate (Loshchilov and Hutter, arXiv:1608.03983)."""
 
     def decay(self, done: float) -> float:
-        """Return the factor at a share of what comes after the rise."""
+        """Return the factor after a share `done` of the evaluations that follow the warmup."""
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -80,17 +81,17 @@ def named(name: str) -> object:
 
 
 def is_schedule(value: object) -> bool:
-    """Whether a class is a schedule."""
+    """Return whether a value is a schedule class."""
     return isinstance(value, type) and issubclass(value, LRScheduler | Warmup)
 
 
 def is_own(cls: type) -> bool:
-    """Whether a schedule goes by the budget."""
+    """Return whether a schedule class is of this module's kind, which depends on the budget."""
     return issubclass(cls, Warmup)
 
 
 def built(cls: Any, arguments: Mapping[str, Any]) -> "Warmup | Put":  # noqa: ANN401
-    """Return one of these schedules, or what puts another on an optimizer.
+    """Return a schedule of this module's kind, or a function that attaches another.
 
     Raises ValueError or TypeError for a wrong argument.
     """
@@ -102,7 +103,7 @@ def built(cls: Any, arguments: Mapping[str, Any]) -> "Warmup | Put":  # noqa: AN
 
 @dataclass(frozen=True)
 class Schedules:
-    """Those of a spec: of this module, whose factors multiply, or of torch's kind."""
+    """The schedules of a spec: of this module's kind (factors multiply), or of torch's kind."""
 
     own: tuple[Warmup, ...] = ()
     others: tuple[Put, ...] = ()
@@ -113,7 +114,7 @@ class Schedules:
         return bool(self.own or self.others)
 
     def with_(self, added: "Warmup | Put") -> "Schedules":
-        """Return these and one more; ValueError where two kinds meet, of which each sets rates."""
+        """Return these schedules and one more; raise ValueError where both kinds would mix."""
         if isinstance(added, Warmup):
             found = replace(self, own=(*self.own, added))
         else:
@@ -123,9 +124,9 @@ class Schedules:
         return found
 
     def tried(self, rate: float = 0.1) -> float:
-        """Put them on a toy of this rate and step once; raises whatever they raise.
+        """Return the rate of a toy optimizer of this rate after one step with the schedules.
 
-        Returns the rate afterwards.
+        Raises any error of the schedules.
         """
         toy = SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate, momentum=0.9)
         put = self.put(toy, lambda: 1, 10)
@@ -136,11 +137,11 @@ class Schedules:
 
     @property
     def sets_rates(self) -> bool:
-        """Whether they set rates of their own (OneCycleLR does), whatever the optimizer's is."""
+        """Whether the schedules ignore the optimizer's rate and set their own (as OneCycleLR)."""
         return bool(self.others) and self.tried(0.1) == self.tried(0.2)
 
     def put(self, optimizer: Optimizer, spent: Callable[[], int], budget: int) -> list[LRScheduler]:
-        """Put them on an optimizer; `spent` tells the evaluations of the budget that are gone."""
+        """Attach the schedules to an optimizer; `spent` returns the evaluations spent so far."""
         if self.own:
             return [
                 LambdaLR(optimizer, lambda _: prod(s.factor(spent(), budget) for s in self.own))

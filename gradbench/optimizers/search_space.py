@@ -3,8 +3,9 @@
     class MyOptimizer(torch.optim.Optimizer):
         gradbench_space = {"lr": (1e-4, 1.0, "log"), "momentum": (0.5, 0.99)}
 
-It gets as many points as everyone's sweep has. The first is the optimizer as it comes, the others
-are a scrambled Sobol sequence (Owen 1998), the same for all, of which a smaller budget is a prefix.
+Such a class gets as many points as every other sweep. The first is the optimizer with its defaults.
+The others are a scrambled Sobol sequence (Owen 1998) with a fixed seed; a smaller budget uses a
+prefix of it.
 """
 
 import math
@@ -40,7 +41,7 @@ class Axis:
 def declared(cls: type) -> tuple[Axis, ...]:
     """Return the axes that a class declares, none where it declares nothing.
 
-    Raises ValueError, with what may be declared, where it is anything else.
+    Raises ValueError, with the valid form, where the declaration is invalid or lacks `lr`.
     """
     said = getattr(cls, ATTRIBUTE, {})
     try:
@@ -73,7 +74,7 @@ def points(axes: tuple[Axis, ...], count: int) -> list[dict[str, Any]]:
     """Return a number of points; the first is empty: the optimizer's defaults."""
     from scipy.stats.qmc import Sobol  # a second and more, for the few that declare a space
 
-    with warnings.catch_warnings():  # of a count that is no power of two: a prefix is meant
+    with warnings.catch_warnings():  # that the count is no power of two: intended here
         warnings.simplefilter("ignore")
         shares = Sobol(len(axes), scramble=True, seed=0).random(max(0, count - 1))
     found = [{axis.name: axis.at(s) for axis, s in zip(axes, row, strict=True)} for row in shares]

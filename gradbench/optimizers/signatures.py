@@ -1,6 +1,6 @@
-"""Guesses from an optimizer's signatures and source how it is built and stepped.
+"""Guesses, from an optimizer's signatures and source, of how it is built and stepped.
 
-These are guesses, each of which `detect` tries on a toy before it counts.
+`detection` tries each guess on a toy network before it is used.
 """
 
 import ast
@@ -29,11 +29,11 @@ EXAMPLES = {
 }
 MODELS = {"model", "net", "network", "module"}
 REST = ("adam", "lion", "sgd", "rest", "other", "scalar", "vector", "1d", "aux", "embed", "backup")
-"""Parts of names that stand for the parameters that are no hidden matrices."""
+"""Parts of names that denote the parameters other than hidden matrices."""
 
 
 def parameters_of(cls: type[Optimizer]) -> list[inspect.Parameter]:
-    """Return the constructor's parameters; of `*args`, those of the class that names them."""
+    """Return the constructor's parameters, from the first class of the MRO that names any."""
     for base in cls.__mro__:
         if "__init__" in vars(base) and base is not Optimizer:
             found = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
@@ -63,14 +63,14 @@ def counts(parameters: list[inspect.Parameter]) -> dict[str, Any]:
 
 
 def counts_by_default_none(cls: type[Optimizer]) -> dict[str, Any]:
-    """Return which parameters take the length of the training, those whose default is None too."""
+    """Return `counts` of the constructor's parameters without a default or with default None."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [p for p in parameters_of(cls) if p.kind not in variable][1:]
     return counts([p for p in named if p.default is p.empty or p.default is None])
 
 
 def seen(cls: type[Optimizer]) -> Requirements:
-    """Return what the signatures of the constructor and of `step` show."""
+    """Return the requirements suggested by the class's signatures and by its method names."""
     parameters = parameters_of(cls)
     given = _required(parameters)
     first = given[0].name if given else ""
@@ -88,7 +88,7 @@ def seen(cls: type[Optimizer]) -> Requirements:
 
 
 def _closure_name(cls: type[Optimizer]) -> str:
-    """Return the keyword by which `step` must be given its closure; empty where a position does."""
+    """Return the keyword by which `step` takes its closure; empty where it takes it by position."""
     parameters = list(inspect.signature(cls.step).parameters.values())[1:]
     if not parameters:
         return ""
@@ -103,7 +103,7 @@ def _closure_name(cls: type[Optimizer]) -> str:
 
 
 def _lists(parameters: list[inspect.Parameter]) -> tuple[str, ...]:
-    """Return two arguments that take parameters, matrices' first; none where there are not two."""
+    """Return the two arguments that take parameters, matrices first; empty unless there are two."""
     found = [
         p.name
         for p in parameters
@@ -121,10 +121,10 @@ def _is_rest(value: object) -> bool:
 
 
 def splits(cls: type[Optimizer]) -> list[Split]:
-    """Return the keys by which the class's source tells parameter groups apart.
+    """Return the keys by which the class's source distinguishes parameter groups.
 
-    A key that is compared with two strings takes them, one that is tested is boolean; options of
-    the constructor are none.
+    A key that is compared with two or more strings has two of them as values, for matrices and for
+    the rest; a key that is only tested for truth is boolean. Constructor options are excluded.
     """
     options = {p.name for p in parameters_of(cls)}
     tested: dict[str, None] = {}

@@ -54,7 +54,7 @@ def step(optimizer: Optimizer, requirements: Requirements, loss: Callable[[], Te
 
 
 def hooked(instance: Optimizer) -> bool:
-    """Whether functions are registered that a step calls: on it, or on every optimizer."""
+    """Return whether step hooks are registered, on this optimizer or on all optimizers."""
     return bool(
         instance._optimizer_step_pre_hooks  # noqa: SLF001
         or instance._optimizer_step_post_hooks  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Third-party optimizer collections whose members have bare names: the extra `zoo`."""
+"""The third-party collection of optimizers that specs name without a module: the extra `zoo`."""
 
 import importlib
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ COLLECTION = "pytorch_optimizer"
 
 
 def installed() -> bool:
-    """Whether the collection is there; it is not imported."""
+    """Return whether the collection is installed, without importing it."""
     return find_spec(COLLECTION) is not None
 
 
@@ -21,9 +21,9 @@ def names() -> list[str]:
 
 
 def load(name: str) -> object:
-    """Return the class of that name, whatever the case; None where there is none.
+    """Return the collection's member of a name in any letter case; None where there is none.
 
-    The collection's own list lacks its wrappers (SAM, Lookahead ...), which are its attributes.
+    The collection's own list lacks its wrappers (SAM, Lookahead ...): they are found as attributes.
     """
     if not installed():
         return None

@@ -1,8 +1,8 @@
-"""Optimizers made of optimizers, as `adamw+sam` or `sgd+lookahead` in a spec.
+"""Optimizers that wrap another optimizer, as `adamw+sam` or `sgd+lookahead` in a spec.
 
 Two conventions are in use: a wrapper takes a built optimizer (`Lookahead(optimizer)`), or the
-parameters and the class to build (`SAM(params, base_optimizer=AdamW, lr=...)`). Its constructor's
-argument names suggest which; where that cannot be built, the other is tried.
+parameters and the class to build (`SAM(params, base_optimizer=AdamW, lr=...)`). The names
+of its constructor's arguments suggest which; where construction fails, the other is tried.
 """
 
 import copy
@@ -19,10 +19,10 @@ INNER = (
     *("optimizer", "base_optimizer", "inner_optimizer", "optimizer_cls", "optimizer_class"),
     *("base_optimizer_cls", "base", "base_opt", "inner", "opt"),
 )
-"""Usual names of the argument that takes what is wrapped, an instance or a class."""
+"""Usual names of the argument that takes the wrapped optimizer, an instance or a class."""
 
 INSTANCES = ("optimizer", "inner", "inner_optimizer", "base", "base_opt", "opt")
-"""Those of them that are tried with an instance first."""
+"""Names of `INNER` for which an instance is tried before a class."""
 
 MODEL = "model"
 
@@ -34,12 +34,12 @@ def wrapped(
     given: Mapping[str, Any],
     within: Iterable[str],
 ) -> list[type[Optimizer]]:
-    """Return classes that are built as the inner one is, and wrap it in the outer one.
+    """Return classes that wrap the inner optimizer in the outer one and are built like the inner.
 
     One per convention that the outer one may follow, the likelier first. `given` are the outer
     one's arguments, `within` the names of the inner one's. Raises ValueError where the outer one
-    wraps nothing, where one name would be an argument of both, or where the inner one has methods
-    that a wrapper would hide.
+    takes no optimizer, where an argument may belong to either, or where the wrapper would hide
+    methods of the inner one.
     """
     names = takes(outer)
     slot = next((name for name in INNER if name in names), None)
@@ -72,7 +72,7 @@ def _made(
     *,
     by_class: bool,
 ) -> type[Optimizer]:
-    """Return the class that gives the outer one the inner class, or an instance of it."""
+    """Return a class that passes the inner class (`by_class`) or an instance to the outer one."""
     names = takes(outer)
 
     def build(self: Optimizer, params: Any, **arguments: Any) -> None:  # noqa: ANN401
@@ -99,12 +99,12 @@ def _holder(names: list[str], slot: str) -> str | None:
 
 
 def takes_model(outer: type[Optimizer]) -> bool:
-    """Whether a wrapper wants the network too."""
+    """Return whether a wrapper's constructor takes the network too."""
     return MODEL in takes(outer)
 
 
 def is_inner(name: str) -> bool:
-    """Whether an argument of this name takes what is wrapped."""
+    """Return whether an argument of this name takes the wrapped optimizer."""
     return name in INNER
 
 

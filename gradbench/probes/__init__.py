@@ -1,7 +1,9 @@
-"""How informative gradients are: the paper's central quantities, with their own errors.
+"""Probes: measures of how informative gradients are, from the paper, each with its own error.
 
-Each probe looks at a copy of the network in float64 and returns a `Reading`, or the record that the
-reading was taken from. `docs/probes.md` says what each can and cannot tell.
+A probe evaluates a float64 copy of the network and returns a `Reading`, or the record from which
+a reading is made (`Flatness`, `ParityProfile`, `Spectrum`). `condition_number`, of a matrix, and
+`published_signal_to_noise` return a plain number. `docs/probes.md` describes the range and the
+limits of each probe.
 """
 
 from gradbench.probes.alignment import (

@@ -1,12 +1,12 @@
-"""Alignment: whether a step points at a known solution.
+"""Alignment: the cosine between a step and the direction to a known solution.
 
-In parameter space, the cosine of a step with (solution - weights): it means little where a network
-has many equal solutions, since the known one is only one of them. In function space, the cosine
-of what a step changes in the outputs, J step, with (solution's outputs - outputs): it knows no
-names of weights, and any answer that is code will do as a solution.
+In parameter space it is the cosine of the step with (solution - weights). This means little where a
+network has many equal solutions, since the known one is only one of them. In function space it is
+the cosine of the step's change of the outputs, J step, with (solution's outputs - outputs). This
+does not depend on the parametrisation, so the solution may be any module with such outputs.
 
-Errors come from each example's influence on the cosine (the delta method): in function space, over
-the inputs on which a given step is seen; in parameters, over the batches that made the gradient.
+Errors come from each example's influence on the cosine (the delta method): in function space over
+the inputs on which the step is evaluated, in parameters over the batches that give the gradient.
 """
 
 import copy
@@ -26,7 +26,10 @@ EDGE = 1e-15
 
 
 def alignment_in_parameters(network: nn.Module, solution: nn.Module, step: Tensor) -> Reading:
-    """Return the cosine of a step, shape `(P,)`, with the way to a solution of the same shapes."""
+    """Return the cosine of a step, shape `(P,)`, with (solution - weights).
+
+    The reading has no value where the solution's parameters have other shapes.
+    """
     way = _way(network, solution)
     if way is None:
         return nothing(IN_PARAMETERS, "the known solution is another network")
@@ -36,7 +39,11 @@ def alignment_in_parameters(network: nn.Module, solution: nn.Module, step: Tenso
 def alignment_in_function(
     network: nn.Module, loss: Loss, solution: nn.Module, batch: Batch, step: Tensor
 ) -> Reading:
-    """Return the cosine of the outputs' first-order change with the way to a solution's outputs."""
+    """Return the cosine of a step's change of the outputs with (solution's outputs - outputs).
+
+    The change is of first order in the step. The reading has no value where the solution's outputs
+    have another shape.
+    """
     view = _View(float64_copy(network, loss), batch)
     way = view.way(solution)
     if way is None:
@@ -51,9 +58,10 @@ def gradient_alignment(
 ) -> tuple[Reading, Reading]:
     """Return the alignment of a batch's negative gradient, in function space and in parameters.
 
-    The gradient is that of the batch's first half. Function space looks on the second half, since
-    a gradient looks aligned on what made it: the reading is of this one step, and its interval is
-    over inputs. The interval in parameters is over batches as large as the half.
+    The gradient is that of the batch's first half. In function space it is evaluated on the second
+    half, since the alignment is too high on the examples that gave the gradient; the reading is of
+    this one step, and its interval is over inputs. The interval in parameters is over batches of
+    the size of the half.
 
     Raises ValueError for fewer than four examples.
     """
@@ -77,7 +85,7 @@ def gradient_alignment(
 
 
 class _View:
-    """A network's outputs on a batch and the loss's derivative by them."""
+    """A network's outputs on a batch, the loss's derivative by them, and the negative gradient."""
 
     def __init__(self, of: NetworkCopy, batch: Batch) -> None:
         self.of = of
@@ -97,7 +105,7 @@ class _View:
         return -(self.slope * self.forward(direction)).flatten(1).sum(dim=1)
 
     def way(self, solution: nn.Module) -> Tensor | None:
-        """Return the solution's outputs less these, shape `(n, k)`; None if of another shape."""
+        """Return (solution's outputs - outputs), shape `(n, k)`; None if their shapes differ."""
         with torch.no_grad():
             wanted = copy.deepcopy(solution).to(self.inputs.device).double()(self.inputs)
         if wanted.shape != self.outputs.shape:
@@ -133,7 +141,7 @@ def _influences(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _with(found: Reading, influences: Tensor) -> Reading:
-    """Return a cosine with the error that the examples' influences, shape `(n,)`, imply."""
+    """Return a cosine with the error and interval from examples' influences, shape `(n,)`."""
     value, error = 0.0 if found.value is None else found.value, mean_error(influences)
     middle = math.atanh(max(-1 + EDGE, min(1 - EDGE, value)))  # Fisher's transform
     half = Z95 * error / max(EDGE, 1 - value**2)

@@ -1,12 +1,13 @@
-"""Conditioning (section 4): the Gauss-Newton spectrum as the gradient sees it.
+"""Conditioning (section 4): the Gauss-Newton spectrum, weighted by the gradient's energy.
 
-Lanczos, begun at the gradient, gives nodes theta_i (eigenvalues, the outer ones first) and weights
-tau_i (the gradient's energy at them, summing to 1). If the loss is a quadratic with this curvature,
-gradient descent at rate 1 / theta_max has after t steps an excess loss of
+Lanczos, started at the gradient, gives nodes theta_i (eigenvalues; the outer ones converge first)
+and weights tau_i (the gradient's energy at the nodes, summing to 1). If the loss is a quadratic
+with this curvature, gradient descent at rate 1 / theta_max has after t steps an excess loss of
 
     ||g||^2 / 2 sum_i tau_i / theta_i (1 - theta_i / theta_max)^(2 t)
 
-which for a quadratic is exact once the nodes are as many as the distinct eigenvalues that g meets.
+which for a quadratic is exact once there is a node for each distinct eigenvalue to which g has a
+component.
 """
 
 import math
@@ -23,27 +24,28 @@ from gradbench.scenarios.base import Batch
 
 NAME = "effective condition number"
 FRACTION = 0.01
-"""Excess loss, as a share of the excess at the start, to which steps are counted."""
+"""Target of the count of steps: excess loss as a share of the excess at the start."""
 
 LIMIT = 10**15
 NEGATIVE = 0.01
-"""Share of the gradient in negative curvature above which no quadratic stands for the loss."""
+"""Share of the gradient's energy in negative curvature above which no spectrum is returned."""
 
 GROUPS = 16
-"""Groups of examples that are left out in turn for the error."""
+"""Groups of examples, left out one after another in the jackknife for the error."""
 
 SYMMETRIC = 1e-5
-"""Largest difference across the diagonal, of the largest entry, that is float32's rounding."""
+"""Largest asymmetry, relative to the largest entry, that is accepted as float32 rounding."""
 
 ROUNDING = 1e-12
-"""Nodes below this share of the largest are rounding, not curvature."""
+"""Nodes below this share of the largest node are rounding errors and are dropped."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
     """Nodes and weights of the gradient's energy over the curvature, largest node first.
 
-    `rounded` is true where Lanczos ended by itself: the nodes are then all that the gradient meets.
+    `products` is the number of products with the matrix. `rounded` is true where Lanczos converged
+    to rounding: the nodes are then all eigenvalues to which the gradient has a component.
     """
 
     nodes: tuple[float, ...]
@@ -53,22 +55,23 @@ class Spectrum:
 
     @property
     def condition_number(self) -> float:
-        """Largest node over the smallest: kappa, once every eigenvalue is a node."""
+        """Largest node over the smallest; equal to kappa once every eigenvalue is a node."""
         return self.nodes[0] / self.nodes[-1]
 
     def excess(self, steps: float) -> float:
-        """Return the predicted excess loss after steps of gradient descent, 1 before."""
+        """Return the predicted excess loss after steps of gradient descent; it starts at 1."""
         theta, tau = np.array(self.nodes), np.array(self.weights)
         shrink = np.log1p(-np.minimum(theta / theta[0], 1 - 1e-16))
         energy = tau / theta
         return float((energy * np.exp(2 * steps * shrink)).sum() / energy.sum())
 
     def steps_to(self, fraction: float = FRACTION) -> float:
-        """Return the steps of gradient descent, at rate 1 / largest, that leave so much excess.
+        """Return the number of steps of gradient descent until this fraction of the excess is left.
 
-        It predicts plain gradient descent on a loss that stays as curved as here. It does not
-        predict adaptive or momentum methods, the noise of batches, what a network learns later when
-        its features move, nor directions that the gradient does not meet now.
+        The rate is 1 / largest node. It predicts plain gradient descent on a loss of constant
+        curvature. It does not predict adaptive or momentum methods, the noise of batches, later
+        learning once a network's features change, or directions in which the gradient has no
+        component now.
 
         Raises ValueError for a fraction outside (0, 1).
         """
@@ -84,7 +87,7 @@ class Spectrum:
 
     @property
     def effective(self) -> float:
-        """The condition number of the two-valued problem that takes as many steps: at least 1.
+        """Condition number of a problem of two eigenvalues that takes as many steps; at least 1.
 
         A component with theta_max / theta = kappa keeps (1 - 1/kappa)^(2t) of its excess.
         """
@@ -95,10 +98,12 @@ class Spectrum:
 def spectrum(network: nn.Module, loss: Loss, batch: Batch, *, products: int = 40) -> Spectrum:
     """Return the gradient's energy over the Gauss-Newton spectrum of the mean loss on a batch.
 
-    In float64 with full reorthogonalisation; at most `products` products with the Gauss-Newton
-    matrix, each about three gradient evaluations, by reverse mode alone so that any network works.
+    Computed in float64 with full reorthogonalisation. At most `products` products with the
+    Gauss-Newton matrix are taken, each at the cost of about three gradients; they use reverse mode
+    only, which any network supports.
 
-    Raises ValueError where the gradient or the curvature is zero (a hinge has none).
+    Raises ValueError where the gradient or the curvature is zero (a hinge loss has no curvature),
+    and where too much of the gradient lies in negative curvature.
     """
     return GaussNewton(float64_copy(network, loss), batch).spectrum(products)
 
@@ -106,13 +111,15 @@ def spectrum(network: nn.Module, loss: Loss, batch: Batch, *, products: int = 40
 def effective_condition_number(
     network: nn.Module, loss: Loss, batch: Batch, *, products: int = 40
 ) -> Reading:
-    """Return `Spectrum.effective` with the steps it stands for in the note.
+    """Return `Spectrum.effective`, with the corresponding number of steps in the note.
 
-    The error is that over batches of this many examples. It says nothing of another size: few
-    examples lack the smallest eigenvalues. With too few products the number is too small. Where
-    the interval holds 1, the least that there is, the reading is not resolved: a bound. Nor is it
-    where the batch has fewer outputs than the network has parameters: such a batch cannot show all
-    eigenvalues, and its number may be some thirty times too small; its interval has no upper end.
+    The error is that over batches of this size; it does not hold for other sizes, since few
+    examples lack the smallest eigenvalues. With too few products the value is too small.
+
+    The reading is not resolved in two cases. Where the interval holds 1, the smallest possible
+    value, it is an upper bound. Where the batch has fewer outputs than the network has parameters,
+    it cannot show all eigenvalues: the value may be about thirty times too small, and the interval
+    has no upper end.
     """
     curvature = GaussNewton(float64_copy(network, loss), batch)
     try:
@@ -135,7 +142,10 @@ def effective_condition_number(
 
 
 class GaussNewton:
-    """J^T H J of a batch's mean loss: J of the outputs, H the loss's second derivative."""
+    """Gauss-Newton matrix J^T H J of a batch's mean loss.
+
+    J is the Jacobian of the outputs, H the loss's second derivative by the outputs.
+    """
 
     def __init__(self, of: NetworkCopy, batch: Batch) -> None:
         self.of = of
@@ -148,7 +158,7 @@ class GaussNewton:
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def product(self, v: Tensor) -> Tensor:
-        """Return J^T H J v, shape `(P,)`, and keep each example's share of it."""
+        """Return J^T H J v, shape `(P,)`; each example's terms are stored for `relative_error`."""
         forward = self.forward(v)
         bent = derivatives(self.slope, [self.leaf], [forward], retain=True)
         self.seen.append((forward.flatten(1), bent[0].flatten(1)))
@@ -156,19 +166,22 @@ class GaussNewton:
         return joined(back) / len(forward)
 
     def spectrum(self, products: int) -> Spectrum:
-        """Return the spectrum as seen from the batch's gradient; ValueError where it has none."""
+        """Return the spectrum weighted by the energy of the batch's gradient.
+
+        Raises ValueError where there is none: see the function `spectrum`.
+        """
         slope = self.slope[0].detach() / len(self.outputs)
         gradient = joined(derivatives([self.outputs], self.of.tensors, [slope], retain=True))
         return lanczos(self.product, gradient, products)
 
     def relative_error(self) -> float:
-        """Return the standard error of the logarithm of `Spectrum.effective` over such batches.
+        """Return the standard error of log `Spectrum.effective` over batches of this size.
 
-        A jackknife over sixteen groups of examples, each one's curvature and gradient taken in the
-        space that Lanczos has spanned: a small change of either moves g^T f(G) g, for any
-        polynomial f that Lanczos knows, through its projection alone. Nothing is claimed to be
-        closer than half the error of one eigenvalue of n normal examples, (2 / n)^0.5: where the
-        number is nearly 1 the jackknife by itself is too short.
+        It comes from a jackknife over sixteen groups of examples, with curvature and gradient
+        projected onto the space that Lanczos has spanned. The projection is enough: a small change
+        of either affects g^T f(G) g, for any polynomial f of the degrees that Lanczos reproduces,
+        only through it. The result is at least half of (2 / n)^0.5, the error of one eigenvalue of
+        n normal examples, because the jackknife alone is too small where the value is nearly 1.
         """
         forward, bent = (torch.stack(parts, dim=1) for parts in zip(*self.seen, strict=True))
         slope = self.slope[0].detach().flatten(1)
@@ -186,9 +199,12 @@ class GaussNewton:
 
 
 def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, products: int) -> Spectrum:
-    """Return the spectrum of a symmetric positive matrix as seen from a vector.
+    """Return the spectrum of a symmetric positive matrix, weighted by a vector's energy.
 
-    Raises ValueError where the vector or the matrix is zero, and for fewer than one product.
+    `product` multiplies by the matrix, `start` is the vector, `products` the most products.
+
+    Raises ValueError where the vector is zero or not finite, where the matrix has no positive
+    eigenvalue or too much negative curvature, and for fewer than one product.
     """
     if products < 1:
         raise ValueError(f"need at least one product: {products}")
@@ -222,7 +238,8 @@ Numbers = tuple[float, ...]
 def ritz(matrix: np.ndarray, start: np.ndarray) -> tuple[Numbers, Numbers]:
     """Return a small matrix's eigenvalues, largest first, and a vector's energy at them.
 
-    Raises ValueError where there is no positive one, or where the vector's energy is elsewhere.
+    Raises ValueError where no eigenvalue is positive, or where more than 1 % of the energy belongs
+    to negative eigenvalues.
     """
     values, vectors = np.linalg.eigh(matrix)
     top = values[-1]
@@ -238,13 +255,14 @@ def ritz(matrix: np.ndarray, start: np.ndarray) -> tuple[Numbers, Numbers]:
 
 
 def condition_number(matrix: Tensor) -> float:
-    """Exact kappa of a symmetric positive definite matrix, in float64: largest over smallest.
+    """Return the condition number kappa of a symmetric positive definite matrix, in float64.
 
-    For a linear model x -> M x under the square loss it is that of E[x x^T], whatever M. Not to be
-    formed from a product W W^T where W is known: kappa(W)^2 keeps twice the digits. Infinite where
-    the smallest eigenvalue is not positive.
+    It is the largest eigenvalue over the smallest, and infinite where the smallest is not positive.
+    The conditioning of a linear model x -> M x under the square loss is the kappa of E[x x^T], for
+    any M. Where a factor W of a matrix W W^T is known, compute kappa(W)^2 instead: it keeps twice
+    as many digits.
 
-    Raises ValueError for what is not a square, finite and symmetric matrix.
+    Raises ValueError if the matrix is not square, finite and symmetric.
     """
     m = matrix.double()
     if m.ndim != 2 or m.shape[0] != m.shape[1] or not bool(m.isfinite().all()):

@@ -1,15 +1,16 @@
-"""Directions drawn where waves move a network's gradient, and what each then counts for.
+"""Importance sampling of wave directions: directions near a network's units, and their weights.
 
-By `waves`, a direction v on the sphere of radius r moves the gradient by about
-exp(-r^2 (1 - t^2) / 2) through the unit to which it has the cosine t: at high r and d, uniform
-directions, of which hardly one has a large t, miss nearly all of the variance. So a part is drawn
-near the units. With k normal numbers along a unit instead of one, t^2 is Beta(k / 2, (d - 1) / 2),
-of density
+By `waves`, a direction v on the sphere of radius r contributes about exp(-r^2 (1 - t^2) / 2) to the
+gradient through a unit, with t the cosine between v and the unit. At high r and d hardly any
+uniform direction has a large t, so uniform directions miss nearly all of the variance. A part of
+the directions is therefore drawn near the units. With k normal numbers along a unit instead of one,
+t^2 is Beta(k / 2, (d - 1) / 2), of density
 
     t^(k-1) B(1/2, (d-1)/2) / B(k/2, (d-1)/2)
 
 against the uniform one (k = 1). The integrand exp(-r^2 (1 - t^2)) (1 - t^2)^((d-3)/2) peaks
-where 1 - t^2 = (d - 3) / (2 r^2), which sets the largest k; smaller ones cover what lies between.
+where 1 - t^2 = (d - 3) / (2 r^2), which determines the largest k. Smaller k cover the range between
+this peak and the uniform distribution.
 """
 
 import math
@@ -25,19 +26,19 @@ SHARES = (0, 1 / 2, 3 / 4, 1)
 """Equal parts of the directions are drawn with these shares of the largest exponent k - 1."""
 
 LEAST = 2
-"""Least of half the largest exponent: at low r, too, more depends on what lies along a unit."""
+"""Lower limit of half the largest exponent: directions along a unit matter more at low r, too."""
 
 
 def towards_units(of: Layers, r: float, count: int, draws: Draws) -> tuple[Tensor, Tensor]:
     """Return `count` directions of length r, shape `(count, d)`, and weights, shape `(count,)`.
 
-    The weighted mean of a function over them has its mean over the sphere as expectation; it must
-    be even, since directions against a unit are not drawn.
+    The weighted mean of an even function over them has the mean over the sphere as its expectation.
+    Odd parts are biased: each direction has a positive cosine to the unit near which it is drawn.
     """
     weight, _, out = of
     norm = weight.norm(dim=1)
     units, d = weight / norm[:, None], weight.shape[1]
-    chances = norm.square() + out.square()  # of the unit's share in the gradient's square
+    chances = norm.square() + out.square()  # proportional to the unit's share in ||g||^2
     chances = chances / chances.sum()
     peak = 1 - (d - 3) / (2 * r * r)
     most = max(LEAST, r * r * peak) if d > 1 else 0
@@ -61,7 +62,7 @@ def towards_units(of: Layers, r: float, count: int, draws: Draws) -> tuple[Tenso
 
 
 def _mean_power(d: int, exponent: int) -> float:
-    """E |t|^exponent for the cosine t of uniform directions in d dimensions."""
+    """Return E |t|^exponent for the cosine t of uniform directions in d dimensions."""
     if exponent == 0:
         return 1.0
     betaln = scipy.special.betaln
@@ -69,10 +70,11 @@ def _mean_power(d: int, exponent: int) -> float:
 
 
 def weighted_variance(found: Tensor, weights: Tensor) -> tuple[float, Tensor]:
-    """Return E || g - E g ||^2 from rows g, shape `(n, P)`, and how each row moves it, `(n,)`.
+    """Return E || g - E g ||^2 from rows g, shape `(n, P)`, and each row's term, shape `(n,)`.
 
-    The standard error is the latter's standard deviation over sqrt(n). Unbiased for rows around a
-    fixed point; they are taken around their own mean, which costs a few parts in n^2.
+    The standard error is the standard deviation of the terms over sqrt(n). The estimate is unbiased
+    for rows around a fixed point. The rows' own mean is used instead, at the cost of a few parts in
+    n^2.
     """
     n = len(weights)
     rows = found - (weights @ found) / weights.sum()  # so their weighted sum is zero

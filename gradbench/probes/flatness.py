@@ -1,7 +1,7 @@
-"""Flatness (section 5): how much of the backward signal arrives at each layer.
+"""Flatness (section 5): the size of the backward signal at each layer.
 
-No single number tells a hopeless start from a good one: a tiny but consistent gradient has a
-perfect SNR. What tells is how much of the residual arrives at the first layer.
+The SNR does not separate a hopeless start from a good one: a tiny but consistent gradient has a
+perfect SNR. The size of the signal at the first layer, relative to the residual, does.
 """
 
 import math
@@ -17,19 +17,22 @@ from gradbench.scenarios.base import Batch
 NAME = "gain of the backward message"
 
 Residual = Loss
-"""Outputs and labels of n examples to what each would send back were nothing flat, `(n,)`."""
+"""Function of the outputs and labels of n examples that returns the length of each backward
+message for a loss without flat activations, shape `(n,)`."""
 
 
 @dataclass(frozen=True)
 class Flatness:
-    """What comes back on a batch.
+    """Measures of the backward pass of one batch.
+
+    A message is the derivative of an example's loss by the outputs of a layer.
 
     `zero_gradients`: share of the entries of the mean gradient that are exactly zero.
-    `zero_messages`: share of the examples whose loss does not depend on the outputs at all.
-    `gain`: rms over examples of the message at the first layer's sums, over the residual's rms,
-    with its standard error over examples.
-    `norms`: length of the mean gradient per parameter. `dead`: share of the first to the last
-    layers' units that no example moves, per layer.
+    `zero_messages`: share of the examples with a message of exactly zero at the network's outputs.
+    `gain`: rms over examples of the message at the first layer, over the residual's rms;
+    `gain_error` is its standard error over examples.
+    `norms`: length of the mean gradient of each parameter.
+    `dead`: for each layer, first to last, the share of units with zero message on every example.
     """
 
     zero_gradients: float
@@ -44,7 +47,7 @@ class Flatness:
 def _with_outputs_of(
     layers: dict[str, nn.Module], network: nn.Module, inputs: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the network's outputs, and those of its layers by their names."""
+    """Return the network's outputs, and the outputs of these layers by name."""
     sums: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, object, object], None]:
@@ -64,10 +67,10 @@ def _with_outputs_of(
 def flatness(
     network: nn.Module, loss: Loss, batch: Batch, *, residual: Residual | None = None
 ) -> Flatness:
-    """Measure what comes back through a network's layers on a batch, by one backward pass.
+    """Measure the backward signal at a network's layers on a batch, by one backward pass.
 
-    `residual` defaults to the length of the loss's derivative by the outputs, which misses what
-    the loss itself flattens.
+    `residual` defaults to the length of the loss's derivative by the outputs, which does not show
+    flat regions within the loss itself.
 
     Raises ValueError for a network without a layer that has parameters.
     """
@@ -103,7 +106,8 @@ def flatness(
 def _ratio(arrived: Tensor, left: Tensor) -> tuple[float, float]:
     """Return the root of the ratio of two means over the examples, and its standard error.
 
-    To first order, sqrt(A / B) errs by half of the relative errors of A and B. NaN where B is 0.
+    To first order, the relative error of sqrt(A / B) is half of that of A / B. The ratio is NaN
+    where B is 0.
     """
     n, top, bottom = len(arrived), arrived.mean().item(), left.mean().item()
     if bottom <= 0:
@@ -116,7 +120,7 @@ def _ratio(arrived: Tensor, left: Tensor) -> tuple[float, float]:
 
 
 def _dead(message: Tensor) -> float:
-    """Return the share of a layer's units (features or channels) that no example moves."""
+    """Return the share of units (features or channels) with zero message on every example."""
     units = message.transpose(0, 1).flatten(1) if message.ndim > 1 else message[None]
     return (units == 0).all(dim=1).double().mean().item()
 
@@ -124,7 +128,10 @@ def _dead(message: Tensor) -> float:
 def gain(
     network: nn.Module, loss: Loss, batch: Batch, *, residual: Residual | None = None
 ) -> Reading:
-    """Return the gain of the backward message, with its error over examples."""
+    """Return the gain of the backward message, with its error over examples.
+
+    The reading has no value where the residual is zero or no layer has parameters.
+    """
     try:
         found = flatness(network, loss, batch, residual=residual)
     except ValueError as error:

@@ -12,21 +12,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gradbench.scenarios.base import Batch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs and labels of n examples to their n losses."""
+"""Function of the outputs and labels of n examples that returns their losses, shape `(n,)`."""
 
 ROWWISE = (nn.Linear, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU)
-"""Modules that treat each example by itself and hold no other parameters than dense layers'."""
+"""Modules that process each example independently; only the dense layer has parameters."""
 
 CHUNK = 2**22
-"""Entries of per-example gradients that are held at once, unless all are asked for."""
+"""Most entries of per-example gradients in memory at once, if only their norms are needed."""
 
 
 @dataclass(frozen=True)
 class NetworkCopy:
-    """A copy of a network in float64, with the loss and the parameters that a probe looks at.
+    """A float64 copy of a network, with its loss and the parameters to differentiate by.
 
-    On a device without float64 the copy lives on the CPU. `parameters` are pairs of name and
-    parameter, all that require a gradient unless a prefix chose among them.
+    The copy of a network on a device without float64 is on the CPU. `parameters` are pairs of name
+    and parameter: all that require a gradient, or those selected by a prefix of their names.
     """
 
     network: nn.Module
@@ -64,9 +64,10 @@ class NetworkCopy:
         return joined(derivatives([value], self.tensors, retain=retain))
 
     def jacobian(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return v -> J v, in the outputs' shape, for v of shape `(P,)`.
+        """Return the function v -> J v; v has shape `(P,)`, the result that of the outputs.
 
-        J v is the derivative of J^T u by u: two reverse passes, which every network can do.
+        It uses two reverse passes, which any network supports: J^T u is linear in u, and its
+        derivative by u, applied to v, is J v.
         """
         dummy = torch.zeros_like(outputs, requires_grad=True)
         back = derivatives([outputs], self.tensors, [dummy], create=True)
@@ -88,7 +89,10 @@ def derivatives(
     retain: bool = False,
     create: bool = False,
 ) -> list[Tensor]:
-    """Return the derivative by each tensor of what is given; zero where nothing depends on it."""
+    """Return the derivatives of `of`, weighted by `vectors`, by each tensor of `by`.
+
+    They are zero for a tensor on which nothing in `of` depends.
+    """
     live = [i for i, t in enumerate(of) if t.requires_grad]
     if not live:
         return [torch.zeros_like(t) for t in by]
@@ -104,15 +108,15 @@ def derivatives(
 
 
 def joined(tensors: Iterable[Tensor]) -> Tensor:
-    """Return the tensors in one, flat."""
+    """Return the tensors flattened and concatenated."""
     return torch.cat([t.flatten() for t in tensors])
 
 
 def float64_copy(network: nn.Module, loss: Loss, prefix: str = "") -> NetworkCopy:
-    """Copy a network for probing; `prefix` chooses the parameters whose names begin with it.
+    """Return a float64 copy of a network; `prefix` selects parameters by the start of their names.
 
-    Raises ValueError where no parameter is left, and for batch norm in training mode, under which
-    an example has no gradient of its own.
+    Raises ValueError where no parameter is left, and for batch norm in training mode or without
+    running statistics: an example then has no gradient of its own.
     """
     for module in network.modules():
         batched = isinstance(module, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001
@@ -126,7 +130,7 @@ def float64_copy(network: nn.Module, loss: Loss, prefix: str = "") -> NetworkCop
         copied = copied.cpu()
     copied = copied.double()
     for module in copied.modules():
-        if getattr(module, "inplace", False):  # it would overwrite the sums that hooks keep
+        if getattr(module, "inplace", False):  # else overwrites outputs kept by hooks
             module.inplace = False  # type: ignore[assignment]
     named = tuple(
         (n, p) for n, p in copied.named_parameters() if n.startswith(prefix) and p.requires_grad
@@ -138,10 +142,10 @@ def float64_copy(network: nn.Module, loss: Loss, prefix: str = "") -> NetworkCop
 
 
 def _plain(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a network's forward pass by attention that can be differentiated twice.
+    """Return a network's forward pass with attention kernels that have a second derivative.
 
-    Torch's fused kernels of attention have no second derivative. Outputs of any shape but `(n, k)`
-    and beyond are refused.
+    Torch's fused attention kernels have none. The returned function raises TypeError where the
+    outputs are not one tensor, ValueError where they have fewer than two dimensions.
     """
 
     def plain(*inputs: Tensor) -> Tensor:
@@ -158,7 +162,11 @@ def _plain(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _checked(loss: Loss) -> Loss:
-    """Return the loss, refusing one that is reduced or that broadcasts."""
+    """Return the loss with a check of its shape.
+
+    The returned function raises ValueError where the loss is reduced or broadcast, so that it
+    does not have one value per example.
+    """
 
     def one_each(outputs: Tensor, labels: Tensor) -> Tensor:
         found = loss(outputs, labels)
@@ -175,8 +183,8 @@ def _checked(loss: Loss) -> Loss:
 def each_gradient(of: NetworkCopy, batch: Batch) -> tuple[Tensor, str]:
     """Return the gradient of every example's loss, shape `(n, P)`, and the path taken.
 
-    By vmap; where that is refused (batch norm in training, random modules, in-place writes), one
-    backward pass per example through one forward pass of the batch ("loop").
+    The gradients are computed by vmap. Where vmap fails (random modules, in-place writes), each
+    example gets its own backward pass through one forward pass of the batch ("loop").
     """
     inputs, labels = of.place(batch)
     try:
@@ -205,10 +213,10 @@ def _vmapped(of: NetworkCopy, inputs: Tensor, labels: Tensor) -> Tensor:
 def squared_norms(of: NetworkCopy, batch: Batch) -> tuple[Tensor, str]:
     """Return the squared norm of every example's gradient, shape `(n,)`, and the path taken.
 
-    Where dense layers and activations are all that the network has, by one backward pass: an
-    example's gradient of a layer is the outer product of its message and its input, so its length
-    is the product of theirs ("layers"; I. Goodfellow, arXiv:1510.01799). Else from the gradients
-    of a few examples at a time.
+    A network of dense layers and activations needs one backward pass: an example's gradient of a
+    layer is the outer product of the layer's message and its input, so its length is the product
+    of their lengths ("layers"; I. Goodfellow, arXiv:1510.01799). Other networks use per-example
+    gradients, a few examples at a time.
     """
     shared = len({id(p) for p in _all(of.network)}) < len(_all(of.network))
     if _rowwise(of.network) and batch[0].ndim == 2 and not shared:
@@ -223,12 +231,12 @@ def squared_norms(of: NetworkCopy, batch: Batch) -> tuple[Tensor, str]:
 
 
 def _all(network: nn.Module) -> list[nn.Parameter]:
-    """Return every module's own parameters, one that is shared as often as it is held."""
+    """Return every module's own parameters; a shared one is repeated for each of its modules."""
     return [p for module in network.modules() for p in module.parameters(recurse=False)]
 
 
 def _rowwise(network: nn.Module) -> bool:
-    """Whether a network is a sequence of dense layers and activations, each used once."""
+    """Return whether a network is a sequence of dense layers and activations, each used once."""
     if isinstance(network, nn.Sequential):
         parts = list(network)
         return len({id(part) for part in parts}) == len(parts) and all(map(_rowwise, parts))

@@ -11,11 +11,14 @@ from gradbench.probes.reading import Reading, positive
 
 NAME = "variance over targets"
 LARGEST = 16
-"""Above this d the gradients on all 2^d inputs are not held at once."""
+"""Largest d for which the gradients on all 2^d inputs are computed."""
 
 
 def every_input(d: int) -> Tensor:
-    """Return all of {-1, +1}^d, shape `(2^d, d)`; row i holds -1 where bit j of i is set."""
+    """Return all of {-1, +1}^d, shape `(2^d, d)`; entry (i, j) is -1 where bit j of i is set.
+
+    Raises ValueError for d > 16.
+    """
     if d > LARGEST:
         raise ValueError(f"2^{d} inputs are too many: d is at most {LARGEST}")
     counter = torch.arange(2**d)
@@ -23,10 +26,10 @@ def every_input(d: int) -> Tensor:
 
 
 def half_gap(loss: Loss, outputs: Tensor) -> Tensor:
-    """Half the difference of the loss's derivatives by the output at the labels +1 and -1.
+    """Return half the difference of the loss's derivatives by the output at labels +1 and -1.
 
     grad F_h = E[(l'(p, 1) + l'(p, -1))/2 dp/dw] + E[h (l'(p, 1) - l'(p, -1))/2 dp/dw]: only the
-    second term knows h. For (p - y)^2/2 the half gap is -1; for r(p y) it is (r'(p) + r'(-p))/2.
+    second term contains h. For (p - y)^2/2 the half gap is -1; for r(p y) it is (r'(p) + r'(-p))/2.
     (The paper's A.1 has the two coefficients swapped.)
     """
     with torch.enable_grad():
@@ -39,7 +42,7 @@ def half_gap(loss: Loss, outputs: Tensor) -> Tensor:
 
 
 def one_output(of: NetworkCopy, d: int) -> None:
-    """Raise ValueError where a network of d inputs has any but one output."""
+    """Raise ValueError unless a network of d inputs has exactly one output."""
     shape = tuple(of.network(of.place((torch.ones(2, d), torch.ones(2)))[0]).shape)
     if shape != (2, 1):
         sizes = ", ".join(map(str, shape[1:]))
@@ -57,7 +60,7 @@ def _informative(of: NetworkCopy, inputs: Tensor) -> tuple[Tensor, Tensor, str]:
 def parity_variance(
     network: nn.Module, loss: Loss, inputs: Tensor, *, sampled: bool = True
 ) -> Reading:
-    """Var / G^2 over all 2^d parities by Parseval: Var = E||g||^2 / 2^d - ||g(x0)||^2 / 4^d.
+    """Return Var / G^2 over all 2^d parities: Var = E||g||^2 / 2^d - ||g(x0)||^2 / 4^d (Parseval).
 
     g is as in `half_gap`, x0 the input on which every parity is +1. `inputs`, shape `(n, d)` in
     {-1, +1}, are a uniform sample, or all inputs (`sampled=False`: the value is exact). The
@@ -88,10 +91,11 @@ def parity_variance(
 
 @dataclass(frozen=True)
 class ParityProfile:
-    """The gradient's variance over all 2^d parities, exactly, and where it comes from.
+    """The gradient's exact variance over all 2^d parities, and its parts by weight.
 
-    `energies[k]` is the mean over the parities v of weight k of ||E[h_v g]||^2, the squared length
-    of what the gradient tells of v. `variance` and `scale` are Var and G^2; `bound` is G^2 / 2^d.
+    `energies[k]` is the mean of ||E[h_v g]||^2 over the parities v of weight k: the squared length
+    of the part of the gradient that depends on v. `variance` and `scale` are Var and G^2; `bound`
+    is G^2 / 2^d.
     """
 
     variance: float
@@ -100,7 +104,7 @@ class ParityProfile:
 
     @property
     def bound(self) -> float:
-        """Theorem 1: G^2 / |H|."""
+        """The bound of theorem 1 on the variance: G^2 / |H|."""
         return self.scale * 0.5 ** (len(self.energies) - 1)
 
 

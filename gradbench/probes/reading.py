@@ -12,14 +12,14 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Reading:
-    """One probe's answer.
+    """Result of one probe: a value with its error.
 
-    `error` is one standard error, 0 for an exact value. `resolved` is false where the 95 %
-    interval holds 0: then `bound` is what can be said of the quantity's size. `signed` is true of
-    what can be negative.
-    `limits` are that interval where it is not value +- 1.96 errors.
-    `cost` is the number of examples whose gradient was taken, `path` how ("vmap", "loop",
-    "batches", ...); `value` is None where the question has no answer, and `note` says why.
+    `value` is None where the quantity is not defined or not finite; `note` then gives the reason.
+    `error` is one standard error, 0 for an exact value. `limits` are the 95 % interval where it is
+    not value +- 1.96 errors. `resolved` is false without a value and where the interval holds 0 (1
+    for a condition number); `bound` is then an upper bound of the quantity's size. `signed` is true
+    for quantities that can be negative. `cost` is the number of examples for which gradients were
+    computed, `path` the method ("vmap", "loop", "batches", ...).
     """
 
     probe: str
@@ -43,7 +43,7 @@ class Reading:
 
     @property
     def bound(self) -> float:
-        """The 95 % upper bound of the size, whatever the estimate is."""
+        """The 95 % upper bound of the quantity's absolute value, valid for any estimate."""
         low, high = self.interval
         return (
             max(-low, high)
@@ -60,13 +60,13 @@ class Reading:
         return f">{low:.2g}" if high == math.inf else f"<{self.bound:.2g}"
 
     def _known_bound(self) -> float | None:
-        """Return the bound where that is what is known of the value."""
+        """Return the bound of an unresolved value; None if resolved, missing or without a bound."""
         if self.value is None or self.resolved or math.isinf(self.bound):
             return None
         return self.bound
 
     def plain(self, evaluations: int) -> dict[str, Any]:
-        """Return the entry of a record's `informativeness`."""
+        """Return this reading as an entry of a record's `informativeness`, in plain data."""
         return {
             "probe": self.probe,
             "evaluations": evaluations,
@@ -83,19 +83,22 @@ class Reading:
 def mean_error(values: Tensor) -> float:
     """Return the standard error of the mean of `values`, shape `(n,)`.
 
-    Widened by Student's quantile, so that value +- 1.96 errors is the usual interval at any n.
+    It is multiplied by `student(n)`, so that value +- 1.96 errors is the 95 % interval at any n.
     """
     n = len(values)
     return student(n) * values.std().item() / math.sqrt(n)
 
 
 def student(n: int) -> float:
-    """Return what widens a standard error from n values, so that 1.96 of it are the interval."""
+    """Return the factor for a standard error from n values: Student's 97.5 % quantile over 1.96.
+
+    Value +- 1.96 of the multiplied errors is then the 95 % interval.
+    """
     return float(scipy.special.stdtrit(n - 1, 0.975)) / Z95
 
 
 def nothing(probe: str, why: str) -> Reading:
-    """Return the reading of a question that has no answer here."""
+    """Return a reading without a value, with the reason in its note."""
     return Reading(probe, None, resolved=False, note=why)
 
 
@@ -109,7 +112,10 @@ def positive(
     cost: int = 0,
     path: str = "",
 ) -> Reading:
-    """Return the reading of a quantity that cannot be negative."""
+    """Return the reading of a quantity that cannot be negative.
+
+    It has no value where `value` or `error` is not finite.
+    """
     if not (math.isfinite(value) and math.isfinite(error)):
         return nothing(probe, "not finite")
     resolved = value > Z95 * error if limits is None else limits[0] > 0

@@ -1,4 +1,4 @@
-"""The registry of probes: which each family records, and their measurement during training."""
+"""The registry of probes: the selection for each family, and measurement during training."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -27,25 +27,25 @@ from gradbench.scenarios.draws import Draws
 from gradbench.text import error_line
 
 BATCH = 256
-"""Most examples of the batch on which curvature, flatness and alignment look."""
+"""Largest batch on which flatness and alignment are measured."""
 
 PRODUCTS = 24
-"""Products with the Gauss-Newton matrix at one look."""
+"""Most products with the Gauss-Newton matrix at one evaluation."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a probe may look at: one network at one moment of one trial."""
+    """Input of a probe: one network at one evaluation of one trial, with its scenario and data."""
 
     scenario: Scenario
     target: Target
     network: nn.Module
     batch: Batch
     examples: int
-    """Examples whose gradient one probe may take."""
+    """Number of examples for which one probe may compute gradients."""
     seed: int
     update: Tensor | None
-    """The parameters' last change, flat, shape `(P,)`; None before the first step."""
+    """The last change of the parameters, flat, shape `(P,)`; None before the first step."""
 
 
 def _variance(view: View) -> list[Reading]:
@@ -113,11 +113,14 @@ HEADLINE = {
     "conditioning": CONDITION,
     "flatness": GAIN,
 }
-"""The probe of each family that the tables show; recorded first."""
+"""The probe that the tables show for each family; it is recorded first."""
 
 
 def chosen(which: str, family: str) -> list[str]:
-    """Return the names of the probes to look with, the family's own first."""
+    """Return the names of the probes to measure, the family's own first.
+
+    `which` is "none", "all", or any other value for the family's own probe and alignment.
+    """
     if which == "none":
         return []
     own = [HEADLINE[family]] if family in HEADLINE else []
@@ -135,13 +138,14 @@ def look(
     seed: int,
     update: Tensor | None = None,
 ) -> list[Reading]:
-    """Look once with these probes, which together take about so many examples' gradients.
+    """Return the readings of these probes for one network at one evaluation.
 
-    What fails is a reading without a value that says why; the network is left as it is.
+    Together they compute the gradients of about `examples` examples. A probe that fails gives a
+    reading without a value, with the error in its note. The network is not changed.
     """
     names = list(names)
     draws = Draws(seed)
-    # alignment takes ten gradients' worth of the batch; the other probes share what is left
+    # alignment costs ten gradients per example of the batch; the other probes share the rest
     size = max(4, min(BATCH, examples // 32))
     batch = scenario.sample(target, size, draws)
     share = max(size, (examples - 10 * size * ("alignment" in names)) // max(1, len(names) - 1))

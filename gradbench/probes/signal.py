@@ -1,10 +1,10 @@
 """Signal-to-noise ratio of the stochastic gradient (section 3.3): ||E g||^2 / E ||g - E g||^2.
 
-g is the gradient on one example (a tuple is one example). By micro-batches: the M mean gradients
-of M independent batches of n examples and their M x M matrix of inner products K hold everything.
-Off the diagonal E K_ij = ||E g||^2, on it E K_ii = ||E g||^2 + E ||g - E g||^2 / n. No gradient of
-a single example is formed. (The authors' script subtracts the square of an already squared norm
-when it forms the noise.)
+g is the gradient on one example (a tuple is one example). The ratio is computed from the matrix K,
+shape (M, M), of inner products of the mean gradients of M independent batches of n examples. Off
+the diagonal E K_ij = ||E g||^2; on it E K_ii = ||E g||^2 + E ||g - E g||^2 / n. No gradient of a
+single example is computed. (The authors' script subtracts the square of an already squared norm
+from the noise.)
 """
 
 import math
@@ -25,14 +25,16 @@ NAME = "signal-to-noise ratio"
 GROUPS = 16
 EXAMPLES = 1024
 LEAST = 16
-"""Fewest batches whose spread says how far they may be off: the 95 % interval of 16 or 32 holds the
-truth in 90 to 99 % of 1,000 repetitions over five noises (the least where one direction has half of
-a strong gradient's variance, the most where a weak gradient lies across the noise's main ones)."""
+"""Fewest batches for a valid interval. With 16 or 32 the 95 % interval held the true value in 90 to
+99 % of 1,000 repetitions, over five kinds of noise: least often where one direction has half of a
+strong gradient's variance, most often where a weak gradient is orthogonal to the noise's main
+directions."""
 
 
 SHARE = 0.75
-"""Least share of the variance along the rows' mean that counts as the mean's own: below it few
-dimensions are covered too seldom, above it many dimensions too often."""
+"""Smallest share of the variance along the rows' mean that is attributed to the mean itself. With a
+smaller share the interval covers the true value too seldom in few dimensions, with a larger one
+too often in many dimensions."""
 
 
 @singledispatch
@@ -45,9 +47,10 @@ def signal_to_noise(
     seed: int = 0,
     prefix: str = "",
 ) -> Reading:
-    """SNR per example on a scenario's own data, for one target: drawn from the seed if not given.
+    """Return the SNR per example on a scenario's own data, for one target.
 
-    `prefix` chooses the parameters whose names begin with it; by default the whole network.
+    The target is drawn from the seed if not given. `prefix` selects the parameters by the
+    beginning of their names; by default all are used.
     """
     draws = Draws(seed)
     if target is None:
@@ -60,7 +63,7 @@ def signal_to_noise(
 def batches_signal_to_noise(
     network: nn.Module, loss: Loss, batches: Iterable[Batch], *, prefix: str = ""
 ) -> Reading:
-    """SNR per example from independent batches of one size, at least sixteen.
+    """Return the SNR per example from at least sixteen independent batches of one size.
 
     >>> import torch
     >>> network = torch.nn.Linear(5, 1)
@@ -81,10 +84,11 @@ def batches_signal_to_noise(
 
 
 def ratio(products: Tensor, size: int) -> Reading:
-    """SNR from the inner products, shape `(M, M)`, of mean gradients over `size` examples each.
+    """Return the SNR from the inner products, shape `(M, M)`, of M batches' mean gradients.
 
-    The interval is the signal's, widened by the noise's own error (from the spread of the
-    batches' distances to their mean).
+    Each batch has `size` examples. The interval is that of the signal, widened by the error of the
+    noise, which comes from the spread of the batches' distances to their mean. The reading has no
+    value where all gradients are zero or equal.
     """
     count = len(products)
     if not products.diagonal().any():
@@ -101,7 +105,7 @@ def ratio(products: Tensor, size: int) -> Reading:
 
 @dataclass(frozen=True)
 class SquaredMean:
-    """An estimate of ||E g||^2 without bias, and its 95 % interval."""
+    """An unbiased estimate of ||E g||^2 and its 95 % interval."""
 
     value: float
     low: float
@@ -110,9 +114,9 @@ class SquaredMean:
     def over(
         self, noise: float, off: float, *, note: str, cost: int, path: str, probe: str = NAME
     ) -> Reading:
-        """Return the reading of its ratio to `noise`, whose relative standard error is `off`.
+        """Return the reading of the ratio to `noise`, which has the relative standard error `off`.
 
-        E[1 / noise] is about (1 + off^2) / E noise, which is taken out.
+        E[1 / noise] is about (1 + off^2) / E noise; the ratio is corrected for this bias.
         """
         noise *= 1 + off**2
         value = self.value / noise
@@ -126,12 +130,14 @@ class SquaredMean:
 def squared_mean(products: Tensor) -> SquaredMean:
     """Return ||E g||^2 from the inner products, shape `(M, M)`, of M independent rows g.
 
-    The value is the mean off the diagonal. Its variance grows with what it estimates: for normal
-    rows of covariance S about a mean m it is 2 tr S^2 / (M (M - 1)) + 4 m' S m / M. So the interval
-    holds every theta >= 0 for which the value lies within t standard deviations, those that theta
-    itself implies (as Wilson's for a share does), m' S m being theta times the variance along the
-    rows' mean, less the noise's own part of it (tr S^2 / M, but at most 1 - SHARE), and t Student's
-    quantile of M - 1 degrees of freedom. tr S^2 is estimated without bias for normal rows.
+    The value is the mean off the diagonal. Its variance grows with ||E g||^2: for normal rows of
+    covariance S about a mean m it is 2 tr S^2 / (M (M - 1)) + 4 m' S m / M. So the interval holds
+    every theta for which the value lies within t of the standard deviations that theta implies (as
+    Wilson's interval for a share does); t is Student's quantile of M - 1 degrees of freedom.
+
+    Here m' S m is theta times the variance along the direction of the rows' mean. The part of that
+    variance that comes from noise in the mean (from tr S^2 / M) is subtracted, up to a share of
+    1 - SHARE. tr S^2 is estimated without bias for normal rows.
     """
     count = len(products)
     value = (products.sum() - products.trace()).item() / (count * (count - 1))
@@ -153,7 +159,7 @@ def squared_mean(products: Tensor) -> SquaredMean:
 
 
 def centred(products: Tensor) -> Tensor:
-    """Return the inner products of the rows less their mean, shape `(M, M)`."""
+    """Return the inner products of the centred rows (rows minus their mean), shape `(M, M)`."""
     row = products.mean(dim=1)
     return products - row[:, None] - row[None, :] + row.mean()
 
@@ -166,9 +172,10 @@ def second_moment(
     examples: int = 4096,
     seed: int = 0,
 ) -> Reading:
-    """E ||g||^2 per example (equations 2 and 3: end-to-end about k times that of decomposition).
+    """Return the second moment E ||g||^2 of the gradient of one example.
 
-    From the gradients of at most 1024 examples, each by itself.
+    By equations 2 and 3 it is about k times larger end-to-end than under decomposition. It is the
+    mean over at most 1024 examples.
     """
     draws = Draws(seed)
     if target is None:

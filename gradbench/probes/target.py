@@ -1,9 +1,10 @@
 """The part of the gradient that depends on the target, for one target of a class.
 
 For target h at fixed weights, || grad F_h - E_h' grad F_h' ||^2 / G^2 with G^2 = E || dp/dw ||^2.
-Its mean over all targets is the variance of theorem 1 (`variance`). Over all 2^d parities that mean
-is an identity that hardly depends on the network; the part of one target does: at d = 30 a parity
-of weight 2 has far more than one of weight 15, and training makes a target's own part grow.
+Its mean over all targets is the variance of theorem 1 (`variance`). For all 2^d parities this mean
+is given by an identity and hardly depends on the network. The part of one target does depend on it:
+at d = 30 it is far larger for a parity of weight 2 than for one of weight 15, and training on a
+target makes its part grow.
 """
 
 import math
@@ -25,7 +26,7 @@ from gradbench.scenarios.periodic import Periodic
 
 NAME = "signal of the target"
 OTHERS = 4
-"""Fewest other waves whose mean is taken off."""
+"""Fewest other waves that form the subtracted mean gradient."""
 
 
 @singledispatch
@@ -37,15 +38,16 @@ def target_signal(
     examples: int = 4096,
     seed: int = 0,
 ) -> Reading:
-    """Return the target's part of the gradient over G^2; the target is drawn if not given.
+    """Return the squared length of the target's part of the gradient, over G^2.
 
-    From sixteen pairs of batches, the second of each labelled by another random target: the
-    differences of their gradients are independent and have the target's part as their mean, whose
-    squared length is estimated without bias (see `signal.squared_mean`).
+    The target is drawn from the seed if not given. Sixteen pairs of batches are drawn, the second
+    of each labelled by another random target. The differences of their gradients are independent
+    and their mean is the target's part, so its squared length is estimated without bias (see
+    `signal.squared_mean`).
 
-    For parities the gradient's known coefficient is averaged over inputs, over all of them up to as
-    many as `examples` (then it is exact); for linear-periodic functions and one ReLU layer it is a
-    closed form.
+    For parities the known coefficient of the gradient is averaged over inputs: over all 2^d inputs
+    up to d = 16 and `examples`, which is exact, else over a sample. Linear-periodic functions with
+    one ReLU layer use a closed form.
     """
     draws = Draws(seed)
     target = scenario.draw_target(draws) if target is None else target
@@ -65,7 +67,7 @@ def target_signal(
 
 
 def _sampled(rows: Tensor, of: NetworkCopy, batch: Batch, note: str, cost: int) -> Reading:
-    """Return the reading of independent rows, shape `(M, P)`, whose mean is the target's part.
+    """Return the reading from independent rows, shape `(M, P)`, with the target's part as mean.
 
     G^2 comes from `batch`.
     """
@@ -82,7 +84,10 @@ def _parity(
     examples: int = 4096,
     seed: int = 0,
 ) -> Reading:
-    """E[h(x) g(x)] less the mean of all parities, g(x0) / 2^d: g as in `parities.half_gap`."""
+    """Return the reading from E[h(x) g(x)] minus the mean over all parities, g(x0) / 2^d.
+
+    g is as in `parities.half_gap`. `inputs="bits"` uses the general estimate.
+    """
     if scenario.inputs != "signs":
         general = target_signal.dispatch(Scenario)
         return general(scenario, network, target=target, examples=examples, seed=seed)
@@ -107,7 +112,7 @@ def _parity(
 
 
 def _labelled(loss: Loss) -> Loss:
-    """Return the function of outputs and labels whose mean gradient is E[h g]."""
+    """Return a function of outputs and labels; the gradient of its mean is E[h g]."""
 
     def labelled(outputs: Tensor, labels: Tensor) -> Tensor:
         return labels * half_gap(loss, outputs)[:, 0].detach() * outputs[:, 0]
@@ -124,7 +129,10 @@ def _periodic(
     examples: int = 4096,
     seed: int = 0,
 ) -> Reading:
-    """In closed form over inputs (see `waves`), less the mean of other waves."""
+    """Return the reading from the closed form over inputs, minus the mean of other waves.
+
+    The form is in `waves`. A network that is not one ReLU layer uses the general estimate.
+    """
     draws = Draws(seed)
     target = scenario.draw_target(draws) if target is None else target
     layers = waves.layers(network)
@@ -141,7 +149,7 @@ def _periodic(
     of = float64_copy(network, scenario.loss)
     scale, off, _ = scale_of(of, (inputs, torch.zeros(len(inputs))))
     part = own - rest.mean(dim=0)
-    # less what the noise of the others' mean adds to the square
+    # minus the bias that the noise of the others' mean adds to the square
     value = (part.square().sum() - rest.var(dim=0).sum() / count).item() / scale
     along = 2 * mean_error(rest @ part) / scale
     spent = len(inputs) + (count + 1) * cost

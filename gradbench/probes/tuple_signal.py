@@ -22,11 +22,12 @@ def _tuples(
     seed: int = 0,
     prefix: str = "",
 ) -> Reading:
-    """By pools of images where that has a closed form (see `tuples`); else as any scenario.
+    """Return the SNR from pools of images (see `tuples`), or from batches without a closed form.
 
-    By default the quantity of the paper's figure 5, as its script has it: of N1's last weights
-    without their bias, and under decomposition of the first image's hinge loss alone, which does
-    not depend on k. With a prefix, the gradient is that of the training loss.
+    Without a prefix it is the quantity of the paper's figure 5, as computed by the script: the
+    gradient is taken by N1's last weights without their bias. Under decomposition the loss is the
+    hinge loss of the first image alone, which does not depend on k. With a prefix, the gradient is
+    that of the training loss.
     """
     if not prefix and (name := last_weights(network)):
         if scenario.approach == "decomposition":
@@ -43,7 +44,7 @@ def _tuples(
 
 
 def _pooled(of: NetworkCopy, scenario: LineTuples, examples: int, seed: int) -> Reading:
-    """Measure by pools of images: the signal over them, the noise from single tuples."""
+    """Return the SNR with the signal from pools of images and the noise from single tuples."""
     share = 3 * examples // 4  # the rest is for the noise
     groups = min(GROUPS, max(GROUPS // 2, share // (2 * tuples.COST)))
     half = max(2, (share // groups - tuples.COST) // 3)
@@ -53,7 +54,7 @@ def _pooled(of: NetworkCopy, scenario: LineTuples, examples: int, seed: int) -> 
     if not rows.any():
         return nothing(NAME, f"nothing is seen by {note}")
     signal = squared_mean(rows @ rows.T)
-    # the noise from tuples one by one: a few directions hold nearly all of it
+    # noise from the gradients of single tuples, since a few directions have nearly all of it
     count = max(2, min(examples // 10, 4 * EXAMPLES))
     drawn = scenario.sample({}, count, Draws(seed))
     norms, _ = squared_norms(of, drawn)
@@ -63,10 +64,11 @@ def _pooled(of: NetworkCopy, scenario: LineTuples, examples: int, seed: int) -> 
 
 
 def _first_image(scenario: LineTuples, of: NetworkCopy, examples: int, seed: int) -> Reading:
-    """SNR of a loss of the first image alone, from pools with as many images of either label.
+    """Return the SNR of a loss of the first image alone, from pools of images.
 
-    What does not know the label cancels exactly in such a pool: its mean gradient is known several
-    times closer than that of random images. An image costs 1/k of a tuple.
+    A pool has equal numbers of images of both labels. Terms that do not depend on the label cancel
+    exactly in it, so its mean gradient is several times more accurate than that of random images.
+    An image costs 1/k of a tuple.
     """
     half = max(2, 3 * examples * scenario.k // (8 * GROUPS))
     n1, rows = of.network.get_submodule("n1"), []
@@ -74,7 +76,7 @@ def _first_image(scenario: LineTuples, of: NetworkCopy, examples: int, seed: int
         total = torch.zeros(sum(p.numel() for p in of.tensors), dtype=torch.float64)
         for chunk in tuples.Pools(seed * GROUPS + group, 1, half).chunks(0):
             images, y = of.place(chunk)
-            # beyond k = 1 the loss reads the image's score alone
+            # for k > 1 the loss depends only on the image's score
             one = scenario.k == 1
             outputs = of.network(images[:, None]) if one else n1(images).expand(-1, 2)
             losses = of.loss(outputs, y[:, None].expand(-1, 2))
@@ -93,7 +95,7 @@ def _first_image(scenario: LineTuples, of: NetworkCopy, examples: int, seed: int
 
 
 def last_weights(network: nn.Module) -> str:
-    """Return the name of the weights of N1's last layer in a network for tuples; else ''."""
+    """Return the name of the weights of N1's last layer; '' for a network without an `n1`."""
     names = [n for n, p in network.named_parameters() if n.startswith("n1.") and p.ndim > 1]
     return names[-1] if names else ""
 
@@ -106,11 +108,11 @@ def first_hinge(outputs: Tensor, labels: Tensor) -> Tensor:
 def published_signal_to_noise(
     scenario: LineTuples, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> float:
-    """Figure 5 as its script computes it, from the gradients g of single tuples.
+    """Return the SNR of figure 5 as its script computes it, from the gradients g of single tuples.
 
-    ||mean g||^2 / (mean ||g||^2 - ||mean g||^4): the mean of a sample stands for the expectation,
-    so that n examples without any signal give about 1/n, and the square of an already squared norm
-    is subtracted from the noise.
+    It is ||mean g||^2 / (mean ||g||^2 - ||mean g||^4), with two flaws. The expectation is replaced
+    by the mean of a sample, so n examples without any signal give about 1/n. The square of an
+    already squared norm is subtracted from the noise.
     """
     loss = first_hinge if scenario.approach == "decomposition" else scenario.loss
     of = float64_copy(network, loss, last_weights(network))

@@ -1,16 +1,17 @@
-"""The end-to-end gradient of tuples of images, averaged over all tuples that pools of images make.
+"""The end-to-end gradient for tuples of images, averaged over all tuples from pools of images.
 
 A tuple's gradient is a product of k weak correlations, far below the noise of any affordable
 number of random tuples. But where every hinge is active (at the start: |N2| < 1) the loss is
-1 - prod y_j N2(sigma_1 .. sigma_k), and its mean over the product of k independent pools needs no
-product of images. With mu_j the pool's distribution of sigma_j, each point weighted by its label,
-slot i's scores are pulled by
+1 - prod y_j N2(sigma_1 .. sigma_k), and its mean over all tuples of k independent pools can be
+computed without forming the tuples. Let mu_j be the distribution of sigma_j in its pool, each point
+weighted by its label, and mu the product of the mu_j, j != i. The derivative by sigma_i of
+prod y_j N2, averaged over the images of the other slots, is y_i times
 
     A_i(sigma) = sum_h a_h w_hi mu{ w_hi sigma + sum_(j != i) w_hj sigma_j + b_h > 0 }
 
 and the distribution of a sum is a convolution: one FFT per slot and unit, on bins over which each
-point is spread linearly. Pools hold as many images of either label, so what does not know
-the label of some slot cancels exactly.
+point is spread linearly. A pool has equal numbers of images of both labels, so a term that does not
+depend on the label of some slot cancels exactly.
 """
 
 from dataclasses import dataclass
@@ -25,28 +26,28 @@ from gradbench.scenarios.line_tuples import LineTuples, TupleNetwork, lines
 
 BINS = 2**14
 PER_POINT = 8
-"""Bins for each point of a pool, and how many there are at most: finer than a pool's own noise."""
+"""Bins per point of a pool, up to `BINS` in all: their error is below the noise of a pool."""
 
 ENTRIES = 2**21
-"""Entries of the tensors over units and images that are held at once."""
+"""Most entries, over units and images, of the tensors that are in memory at once."""
 
 COST = 200
-"""About what one pool's measure costs, in examples' gradients, beside its images."""
+"""Approximate cost of a pool's gradient without its images, in gradients of single examples."""
 
 CHUNK = 4096
-"""Images drawn and scored at once."""
+"""Most images that are drawn and scored at once."""
 
 
 @dataclass(frozen=True)
 class Pools:
-    """One pool of 2 `half` images per slot, drawn from its own seeds again whenever needed."""
+    """One pool of 2 `half` images per slot; images are drawn again from its seed when needed."""
 
     seed: int
     slots: int
     half: int
 
     def chunks(self, slot: int) -> list[Batch]:
-        """Return the slot's images, shape `(n, 784)`, and labels: the first `half` of either."""
+        """Return chunks of the slot's images, `(n, 784)`, and labels, with `half` of each label."""
         draws = Draws((self.seed * 1009 + slot) % 2**63)
         wanted, found = {1.0: self.half, -1.0: self.half}, []
         while any(wanted.values()):
@@ -61,7 +62,10 @@ class Pools:
 
 
 def applies(scenario: Scenario, network: nn.Module) -> bool:
-    """Whether the mean over pools has its closed form: N2 one ReLU layer, every hinge active."""
+    """Return whether the mean over pools has a closed form.
+
+    It has one where N2 is one ReLU layer and every hinge is active on 500 sampled tuples.
+    """
     if not (isinstance(scenario, LineTuples) and isinstance(network, TupleNetwork)):
         return False
     if [type(layer) for layer in network.n2.children()] != [nn.Linear, nn.ReLU, nn.Linear]:
@@ -74,9 +78,12 @@ def applies(scenario: Scenario, network: nn.Module) -> bool:
 
 
 def pooled_gradient(of: NetworkCopy, scenario: LineTuples, pools: Pools) -> Tensor:
-    """Return the gradient of the mean loss over all tuples that the pools make, flat, `(P,)`.
+    """Return the gradient of the mean loss over all tuples from the pools, flat, `(P,)`.
 
-    Only through N1: N2's own parameters get none. `applies` says where it may be used.
+    Only N1's parameters have a gradient; that of N2's parameters is zero. It is valid only where
+    `applies` returns true.
+
+    Raises TypeError for a network that is not a `TupleNetwork`.
     """
     network = of.network
     if not isinstance(network, TupleNetwork):
@@ -104,7 +111,7 @@ def pooled_gradient(of: NetworkCopy, scenario: LineTuples, pools: Pools) -> Tens
 
 
 def pull_on(network: TupleNetwork, slot: int, sigma: list[Tensor], labels: list[Tensor]) -> Tensor:
-    """Return A_slot at each of its pool's sigmas, shape `(n,)`, on the CPU."""
+    """Return A_slot (see the module) at each sigma of the slot's pool, shape `(n,)`, on the CPU."""
     weight, bias, last = (p.detach().cpu() for p in list(network.n2.parameters())[:3])
     others = [j for j in range(len(sigma)) if j != slot]
     pull = torch.zeros_like(sigma[slot])
@@ -120,9 +127,9 @@ def pull_on(network: TupleNetwork, slot: int, sigma: list[Tensor], labels: list[
 def exceed(points: list[Tensor], weights: list[Tensor], thresholds: Tensor) -> Tensor:
     """Return the signed measure of {sum of independent variables > threshold}, per row.
 
-    Each variable has its points in the rows of a tensor `(rows, n)` and their signed weights, the
-    same for all rows, in one `(n,)`; thresholds and answer have shape `(rows, m)`. One variable is
-    exact, several are binned.
+    `points` has a tensor `(rows, n)` for each variable, `weights` its signed weights `(n,)`, which
+    are the same for all rows. `thresholds` and the result have shape `(rows, m)`. The result is
+    exact for one variable; several are binned.
     """
     if not points:
         return (thresholds < 0).to(thresholds)
@@ -167,7 +174,7 @@ def _binned(points: list[Tensor], weights: list[Tensor], thresholds: Tensor, low
     density = torch.fft.irfft(spectrum, size)[:, :length]
     above = density.flip(1).cumsum(1).flip(1)
     above = torch.cat((above, above.new_zeros(rows, 1)), dim=1)
-    # a bin's mass counts by the share of its triangle beyond the threshold: linear between bins
+    # count the share of a bin's mass beyond the threshold, by linear interpolation between bins
     place = ((thresholds - low) / step + 0.5).clamp(0, length - 1)
     left = place.long()
     return torch.lerp(above.gather(1, left), above.gather(1, left + 1), place - left)

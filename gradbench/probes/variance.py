@@ -1,8 +1,8 @@
 """Variance of the gradient over targets (theorem 1): how much it depends on the target.
 
 Var = E_h || grad F_h - E_h' grad F_h' ||^2 at fixed weights. Readings are Var / G^2 with
-G^2 = E || dp/dw ||^2, the theorem's measure of scale: for members orthonormal as functions it is
-at most 1 / |H|. A gradient whose norm is large says nothing by that.
+G^2 = E || dp/dw ||^2, the theorem's measure of scale: for a class H of orthonormal functions the
+ratio is at most 1 / |H|. A large norm of the gradient does not show that it depends on the target.
 """
 
 import math
@@ -23,29 +23,29 @@ from gradbench.scenarios.periodic import Periodic
 
 TARGETS = 16
 INPUTS = 1024
-"""Most inputs of a sample for parities: the value is then known to about a percent."""
+"""Most sampled inputs for parities: the value is then accurate to about one percent."""
 
 FEW = 4
-"""Most outputs whose gradients are computed one by one."""
+"""Most outputs for which gradients are computed separately."""
 
 SIGNS = 16
 LEAST = 16
-"""Fewest directions of waves."""
+"""Fewest directions of waves that are drawn."""
 
 
 @singledispatch
 def variance_over_targets(
     scenario: Scenario, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> Reading:
-    """Var / G^2 by independent batches and targets, without bias.
+    """Return Var / G^2, with Var estimated without bias from independent targets and batches.
 
-    With targets t and two independent batches each, A and B: sum_t <a_t - mean a, b_t - mean b>
-    / (T - 1), where a_t and b_t are the mean gradients; noise of the batches is independent and
-    cancels. `examples` are shared among 16 targets. The error is that over targets.
+    With T = 16 targets t and two independent batches for each, of mean gradients a_t and b_t, Var
+    is sum_t <a_t - mean a, b_t - mean b> / (T - 1): the noise of the batches is independent and
+    cancels on average. `examples` are shared among the targets. The error is that over targets.
 
-    For parities the closed identity holds (see `parity_variance`), for linear-periodic functions
-    the expectation over inputs is exact (see `waves`): values far below any sample's noise are
-    known, parities' to a percent, waves' to a few or ten.
+    Parities use a closed identity (see `parity_variance`). Linear-periodic functions use the
+    exact expectation over inputs (see `waves`). Values far below any sample's noise are then
+    resolved: to about 1 % for parities, to between a few and ten percent for waves.
     """
     draws = Draws(seed)
     targets = [scenario.draw_target(draws) for _ in range(TARGETS)]
@@ -72,7 +72,12 @@ def variance_over_targets(
 def _parity(
     scenario: Parity, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> Reading:
-    """By the identity, on all inputs where they are no more than `examples`."""
+    """Return the value by the identity: on all 2^d inputs, or on a sample if they are too many.
+
+    They are too many for d > 16 and for 2^d > `examples`.
+
+    `inputs="bits"` uses the general estimate.
+    """
     if scenario.inputs != "signs":
         general = variance_over_targets.dispatch(Scenario)
         return general(scenario, network, examples=examples, seed=seed)
@@ -90,7 +95,10 @@ def _parity(
 def _periodic(
     scenario: Periodic, network: nn.Module, *, examples: int = 4096, seed: int = 0
 ) -> Reading:
-    """Exact over inputs, by as many targets as examples allow."""
+    """Return the value from the exact expectation over inputs, with at least 16 sampled targets.
+
+    A network that is not one ReLU layer uses the general estimate.
+    """
     draws = Draws(seed)
     layers = waves.layers(network)
     if layers is None:
@@ -115,8 +123,9 @@ def _periodic(
 def scale_of(of: NetworkCopy, batch: Batch) -> tuple[float, float, str]:
     """Return G^2 = E || dp/dw ||^2 over all outputs, its relative error, and the path taken.
 
-    Up to four outputs one by one; of more, sums under random signs, whose squared gradient has the
-    sum over outputs as its mean over signs: each sign vector meets its own part of the batch.
+    Up to four outputs are computed separately. More are summed under random signs: the mean over
+    signs of the sum's squared gradient is the sum of the outputs' squared gradients. Each sign
+    vector is applied to its own part of the batch.
     """
     width = of.network(of.place(batch)[0][:1])[0].numel()
     if width <= FEW:

@@ -1,4 +1,4 @@
-"""E[h(x) dp/dw] in closed form, for waves h of a direction and one ReLU layer on normal inputs.
+"""Closed form of E[h(x) dp/dw] for waves h of one direction and one ReLU layer on normal inputs.
 
 p(x) = sum_j a_j relu(<w_j, x> + b_j) + c, h(x) = cos<v, x>, x ~ N(0, I). With beta = b / |w|,
 e = w / |w| and z = beta + i <v, e>, completing the square gives
@@ -6,8 +6,8 @@ e = w / |w| and z = beta + i <v, e>, completing the square gives
     f  = E[exp(i<v, x>) 1(<w, x> + b > 0)] = exp(-|v|^2 / 2) Phi(z)
     E[exp(i<v, x>) x 1(...)] = -i grad_v f = i v f + exp(-|v|^2 / 2) phi(z) e
 
-with Phi, phi the normal distribution and density at a complex argument. So nothing is sampled over
-x, and a value far below any sample's noise is still resolved. A square wave is its Fourier series.
+with Phi, phi the normal distribution and density at a complex argument. No x is sampled, so values
+far below any sample's noise are resolved. A square wave is replaced by its Fourier series.
 """
 
 import math
@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 HARMONICS = 8
-"""Odd harmonics of a square wave; the n-th is of size exp(-n^2 r^2 / 2) along directions that no
-unit has, and at most 1 / n."""
+"""Number of odd harmonics in the series of a square wave. The n-th is at most of size 1 / n, and of
+size exp(-n^2 r^2 / 2) in directions orthogonal to all units."""
 
 COST = 64
-"""About what one direction costs, in examples' gradients."""
+"""Approximate cost of one direction, in gradients of single examples."""
 
 Layers = tuple[Tensor, Tensor, Tensor]
 
@@ -30,7 +30,7 @@ Layers = tuple[Tensor, Tensor, Tensor]
 def layers(network: nn.Module) -> Layers | None:
     """Return weights `(m, d)`, biases `(m,)` and output weights `(m,)` of a one-layer ReLU network.
 
-    None where the network is no such one.
+    None for any other network.
     """
     modules = list(network.children())
     if not isinstance(network, nn.Sequential) or [type(m) for m in modules[1:2]] != [nn.ReLU]:
@@ -49,7 +49,7 @@ def layers(network: nn.Module) -> Layers | None:
 def expected(of: Layers, directions: Tensor, *, square: bool = False) -> Tensor:
     """Return E[h_v(x) dp/dw] for every direction v, shape `(T, P)`, in the parameters' order.
 
-    `directions` has shape `(T, d)`, `square` takes the sign of the cosine.
+    `directions` has shape `(T, d)`. h is the cosine, or its sign if `square`.
     """
     if not square:
         return _cosine(of, directions)

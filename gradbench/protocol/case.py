@@ -22,13 +22,12 @@ _ID = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 class Case:
     """A scenario in one setting, with a budget, a target score and an expectation.
 
-    `scenario` is `"module:Class"`, so that a suite can be collected without torch, of an installed
-    module or one in the working folder; `setting` holds that class's fields. `budget` counts
+    `scenario` is `"module:Class"`, in an installed module or one in the working folder; as text, it
+    lets a suite be collected without torch. `setting` holds that class's fields. `budget` counts
     gradient evaluations of `batch` examples each. `target_score` is normalised: 0 is chance, 1 the
-    best attainable. `id` is made of letters,
-    digits and hyphens and is the same in all presets.
+    best attainable. `id` consists of letters, digits and hyphens and is the same in all presets.
 
-    `why` says what makes optimizers fail: `mechanism: ...` (theory says so, or a claim of the paper
+    `why` is the reason why optimizers fail: `mechanism: ...` (by theory, or by a claim of the paper
     up to its own iterations), `budget: ...` (more evaluations solve it) or `open`.
     """
 
@@ -55,7 +54,7 @@ class Case:
 
     @property
     def takes_optimizer(self) -> bool:
-        """Whether an optimizer attempts the case; else its approach learns by itself."""
+        """Whether the case is run with an optimizer; otherwise its approach takes none."""
         return self.expectation is not Expectation.LEARNER
 
     def build(self) -> "Scenario":

@@ -13,7 +13,7 @@ from gradbench.training.runner import run_trial
 from gradbench.training.trial import Trial
 
 ESTIMATE = 40
-"""Evaluations run to estimate what one costs."""
+"""Number of evaluations in the run that measures the seconds of one."""
 
 
 def dry_run(items: Sequence[tuple[str, Item]], write: Callable[[str], None]) -> None:
@@ -33,8 +33,8 @@ def dry_run(items: Sequence[tuple[str, Item]], write: Callable[[str], None]) -> 
 
 
 def estimate(item: Item) -> tuple[int, float, str | None]:
-    """Return the most gradient evaluations that the item may take, about how many seconds, and
-    what is wrong where it cannot run.
+    """Return the most gradient evaluations that the item may take, the estimated seconds, and the
+    reason where it cannot run, else None.
 
     The seconds are measured: a few steps are run here.
     """  # noqa: D205

@@ -8,12 +8,12 @@ from gradbench.scenarios.base import Scenario
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A case and who attempts it, as plain data that can travel to another process.
+    """A case and its optimizer, as plain data that can be sent to another process.
 
     `optimizer` is a spec, `paper` for the one the paper trained with, or `none` where the approach
-    takes none. `architecture` is the spec of a network in the place of the case's own, or None.
-    `tuning` is the number of points of the sweep; 0 takes the optimizer as it comes.
-    `probes` (none, default, all) look at the first evaluation trial.
+    takes none. `architecture` is the spec of a network that replaces the case's own, or None.
+    `tuning` is the number of points of the sweep; 0 keeps the optimizer's own hyperparameters.
+    `probes` (none, default, all) are measured in the first evaluation trial.
     """
 
     case: Case
@@ -27,13 +27,13 @@ class Item:
     stack: str = "auto"
     architecture: str | None = None
     problem: str = ""
-    """Digest of the problem that the case poses; empty where nobody has taken it."""
+    """Digest of the case's problem (see `problem_digest`); empty where it was not computed."""
     key: str = ""
-    """What a finished item is recognised by when its run is continued; empty where it is not."""
+    """Key that identifies a finished item when its run is continued; empty where there is none."""
 
 
 def optimizer_of(item: Item, scenario: Scenario) -> str | None:
-    """Return the spec of the optimizer that attempts the item.
+    """Return the spec of the item's optimizer.
 
     None where the approach takes none, and where the paper trained nothing.
     """

@@ -17,8 +17,8 @@ DIGITS = 16
 def digest(scenario: Scenario, preset: str, batch: int, seed: int = 0) -> str:
     """Return 16 hexadecimal digits of a trial's target, initial weights and first batch.
 
-    Drawn on the CPU in float32, whatever the run's device and type: two runs of equal digests met
-    the same problem.
+    They are drawn on the CPU in float32, whatever the run's device and dtype: two runs with equal
+    digests had the same problem.
     """
     trial = Trial(scenario=scenario, optimizer=None, seed=seed, preset=preset)
     before = torch.get_default_dtype()
@@ -37,7 +37,7 @@ def digest(scenario: Scenario, preset: str, batch: int, seed: int = 0) -> str:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    """Return a tensor's shape and numbers, in the order of bytes that all machines agree on."""
+    """Return a tensor's dtype, shape and little-endian values, equal on every machine."""
     array = tensor.detach().contiguous().numpy()
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return f"{tensor.dtype}{tuple(tensor.shape)}".encode() + array.tobytes()

@@ -18,10 +18,10 @@ from gradbench.results.weights import carried
 
 
 def key(item: Item, machine: Mapping[str, Any]) -> str:
-    """Return what stands for all that decides an item's numbers, as 64 hexadecimal digits.
+    """Return a hash of everything that an item's results depend on, as 64 hexadecimal digits.
 
-    Its settings, the sources of scenario, optimizer and architecture with what they import outside
-    site-packages, the protocol, and of the machine what `machine` says: versions, device, flags.
+    It covers the protocol, the item's settings, the sources of scenario, optimizer and architecture
+    with their imports outside site-packages, and `machine`: versions, device, flags.
     """
     scenario = item.case.build()
     modules = [type(scenario).__module__]
@@ -40,13 +40,13 @@ def _digest(modules: tuple[str, ...]) -> str:
 
 
 def forget() -> None:
-    """Look at all files anew."""
+    """Clear the caches of source digests, so that files are read again."""
     for cached in (_digest, *CACHED):
         cached.cache_clear()
 
 
 def is_of(record: Record, item: Item) -> bool:
-    """Whether a record says that it is of this item, besides carrying its key."""
+    """Return whether a record's fields match the item; its key is compared elsewhere."""
     said = (record.case, record.optimizer, record.architecture, record.problem, record.budget)
     case = item.case
     return said == (case.id, item.optimizer, item.architecture, item.problem, case.budget)
@@ -55,7 +55,7 @@ def is_of(record: Record, item: Item) -> bool:
 def finished(folder: Path) -> dict[str, Record]:
     """Return a run's records that a continued run may take over, by their keys.
 
-    Lines that hold no record, such as the last one of a run that was killed, are passed over.
+    Lines that hold no record, such as the last one of a run that was killed, are skipped.
     Raises RunError where there is no run.
     """
     if not (folder / "run.json").is_file():

@@ -25,7 +25,7 @@ NOTHING_PUBLISHED = "the paper trained nothing here"
 DECLARE = "its class says why in gradbench_unsupported"
 
 OWN_CORE = 0.9
-"""Share of the wall time that a process computes when it has its core to itself, at the least."""
+"""Least CPU time per wall time of a process that does not share its core."""
 
 
 def run_item(
@@ -33,7 +33,7 @@ def run_item(
 ) -> tuple[Record, list[TrialResult]]:
     """Run an item's sweep and its evaluation seeds.
 
-    Return the record, and the results of the trials from whose blocks its step time comes.
+    Return the record, and the results of the trials from which its step time was computed.
     """
     scenario = item.case.build()
     seeds = list(range(item.seeds))
@@ -67,7 +67,7 @@ def run_item(
         | swept.hyperparameters,
         notes=notes,
     )
-    return record, [replace(result, weights=None) for result in timed]  # they need not travel
+    return record, [replace(result, weights=None) for result in timed]  # weights are not sent
 
 
 def _record(
@@ -135,9 +135,9 @@ def _refusal_as_crash(result: TrialResult) -> TrialResult:
 def _timed_by(
     single: TrialResult, results: Sequence[TrialResult], cost: dict[str, Any]
 ) -> tuple[list[TrialResult], dict[str, Any]]:
-    """Return trials and sweep with the seconds that they would take with steps like these.
+    """Return results and sweep cost with their seconds computed from the step time of `single`.
 
-    Trials that trained together have no times of their own.
+    Stacked trials have no times of their own. Without a step time both are unchanged.
     """
     each = single.evaluation_seconds
     if each is None:
@@ -165,9 +165,9 @@ def crashed(item: Item, error: BaseException, tries: int = 1) -> tuple[Record, l
 
 
 def retimed(item: Item, record: Record) -> Record:
-    """Return the record with the step time of one trial that runs alone, here and now.
+    """Return the record with the step time of one unstacked trial, which is run here.
 
-    As it is, where that trial takes no step.
+    The record is unchanged where that trial takes no step.
     """
     scenario = item.case.build()
     spec = optimizer_of(item, scenario)
@@ -199,7 +199,7 @@ def _spent(entry: dict[str, Any]) -> int:
 
 
 def refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
-    """Return why the item need not be tried; None where it is to be."""
+    """Return the reason why the item cannot run; None where it can."""
     if spec is None and item.case.takes_optimizer:
         return NOTHING_PUBLISHED
     if item.architecture is None:
@@ -232,7 +232,7 @@ def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
 
 
 def _contended(results: Sequence[TrialResult]) -> bool | None:
-    """Return whether others had this process's core; None where the clock cannot tell."""
+    """Return whether other processes used this process's core; None where it was not measured."""
     shares = [result.timed.get("cpu_share") for result in results]
     known = [share for share in shares if share is not None]
     return min(known) < OWN_CORE if known else None
@@ -244,5 +244,5 @@ def _all(answers: Iterable[bool | None]) -> bool | None:
 
 
 def _expectation(item: Item) -> Expectation:
-    """Return what is asked: of a network that nobody has measured, nothing."""
+    """Return the case's expectation; `MAY` where another network replaces the case's own."""
     return item.case.expectation if item.architecture is None else Expectation.MAY

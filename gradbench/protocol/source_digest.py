@@ -11,16 +11,16 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 LONGEST = 256
-"""Characters of a string that may still be a file's name."""
+"""Strings of this many characters or more are not considered as file names."""
 
 
 def digest(modules: Iterable[str]) -> str:
-    """Return a digest of the files of these modules and of all that they import, in any depth.
+    """Return a digest of the files of these modules and of all their imports, recursively.
 
-    Compiled extensions too, and files that a source names in a string, from its own folder or the
-    working folder (weights, libraries, settings). What is installed imports what is installed: of
-    the standard library and of site-packages only the modules themselves are looked at. What is
-    imported or opened by a computed name is not found.
+    It includes compiled extensions, and files that a source names in a string, relative to its own
+    folder or the working folder (weights, libraries, settings). Of the standard library and
+    site-packages it includes only modules that are passed in, without their imports. Files that are
+    imported or opened by a computed name are not found.
     """
     waiting = list(dict.fromkeys(modules))
     files = {name: path for name in waiting if (path := _file(name)) is not None}
@@ -67,7 +67,7 @@ def _spec(name: str) -> ModuleSpec | None:
 
 @cache
 def _own(path: Path | None) -> Path | None:
-    """Return the path where it is a module's file, of whatever kind, that nobody installed."""
+    """Return the resolved path; None for files of the standard library or site-packages."""
     if path is None:
         return None
     path = path.resolve()
@@ -77,7 +77,7 @@ def _own(path: Path | None) -> Path | None:
 
 
 def _mentioned(path: Path, strings: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """Yield the files that a source's strings name, as it names them."""
+    """Yield each of a source's strings that names a file, with the path of that file."""
     for text in strings:
         for folder in (path.parent, Path.cwd()):
             with contextlib.suppress(OSError, ValueError):
@@ -133,4 +133,4 @@ def _hash(path: Path) -> str:
 
 
 CACHED = (_spec, _own, _parsed)
-"""What remembers files; `cache_clear` of each has them looked at again."""
+"""Functions that cache files; call `cache_clear` on each so that files are read again."""

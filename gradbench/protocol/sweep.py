@@ -18,10 +18,10 @@ COSTS = ("gradient_evaluations", "forward_evaluations", "seconds")
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep tried and chose; empty where there was no choice.
+    """The trials of a sweep and its choice; empty where there was no choice.
 
     `hyperparameters` override the optimizer's spec. `entries` has a row per trial, in the record's
-    form; `cost` sums what they took.
+    form; `cost` is the total cost of the trials.
     """
 
     hyperparameters: Values = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Sweep:
 
 
 def sweep(runner: TrialRunner, factory: Factory | None) -> Sweep:
-    """Try the rates on the tuning seeds, and choose the best one where there is a choice."""
+    """Run the sweep on the tuning seeds and return its choice; empty where nothing is tuned."""
     item = runner.item
     if factory is None or item.tuning == 0 or item.optimizer == "paper":
         return Sweep()
@@ -63,7 +63,7 @@ def _cost(search: "Search", budget: int) -> dict[str, Any]:
 
 
 def _entry(hyperparameters: Values, result: TrialResult) -> dict[str, Any]:
-    """Return one trial of the sweep as the record keeps it."""
+    """Return one trial of the sweep in the record's form."""
     return {
         "lr": hyperparameters["lr"],
         "hyperparameters": hyperparameters,
@@ -77,7 +77,7 @@ def _entry(hyperparameters: Values, result: TrialResult) -> dict[str, Any]:
 
 
 def _try_rates(search: "Search", default: float) -> tuple[tuning.Point | None, list[str]]:
-    """Try everyone's rates, then further ones while the best lies on the sweep's edge."""
+    """Try the rates common to all optimizers, then further ones while the best is on the edge."""
 
     def rates(offsets: Sequence[float]) -> dict[float, Values]:
         return {offset: {"lr": tuning.rate(default, offset)} for offset in offsets}
@@ -95,7 +95,7 @@ def _try_rates(search: "Search", default: float) -> tuple[tuning.Point | None, l
 
 
 def _try_space(search: "Search", axes: tuple[Axis, ...]) -> tuple[tuning.Point | None, list[str]]:
-    """Try points of the space that the optimizer's class declares, as many as the rates."""
+    """Try as many points of the class's declared search space as a sweep has rates."""
     search.extend(dict(enumerate(points(axes, search.runner.item.tuning))))
     names = ", ".join(axis.name for axis in axes)
     return search.settle(), [f"searched the space that its class declares: {names}"]
@@ -117,7 +117,10 @@ class Search:
         self.points += self._tried(values, tuning.seeds(self.runner.item.preset))
 
     def settle(self) -> tuning.Point | None:
-        """Try the two best points on more seeds; return the one that solves most of them."""
+        """Try the two best points on more seeds; return the better one on all of its seeds.
+
+        Without such finalists return the best point, None where every point failed.
+        """
         finalists = tuning.finalists(self.points)
         if not finalists:
             return tuning.best(self.points)

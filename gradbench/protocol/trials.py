@@ -11,7 +11,7 @@ from gradbench.training.runner import run, time_trial
 from gradbench.training.trial import Trial
 
 ProgressCallback = Callable[[str], None]
-"""Called with a short text on what is being done."""
+"""Called with a short description of the current activity."""
 
 Planned = tuple[dict[str, float], int]
 """Hyperparameters and a seed."""
@@ -24,7 +24,7 @@ PROBE_SHARE = 10
 class TrialRunner:
     """Runs trials of an item, all along the same execution path.
 
-    `stack` is the path asked for in the next call, `notes` why a faster one was left.
+    `stack` is the mode of the next call (see `runner.run`), `notes` holds reasons for fallbacks.
     """
 
     item: Item
@@ -41,8 +41,8 @@ class TrialRunner:
     ) -> list[TrialResult]:
         """Run trials of these hyperparameters and seeds, and return their results.
 
-        The first is probed. Once a trial ran alone all later ones do, so that a record has one
-        path.
+        The first trial is probed. Once a trial has run unstacked and unrecorded, all later ones
+        do, so that a record has one path.
         """
         budget = self.item.case.budget
         trials = [
@@ -92,5 +92,5 @@ class TrialRunner:
         return self.run(planned, f"{len(seeds)} seeds{rates}", self.item.probes)
 
     def time(self, hyperparameters: dict[str, float]) -> TrialResult:
-        """Run the first steps of one trial by itself, and return a result with their times."""
+        """Run the first steps of one unstacked trial, and return a result with their times."""
         return time_trial(self.trial(hyperparameters, 0))

@@ -1,4 +1,4 @@
-"""The learning-rate sweep that every optimizer gets: the same points, the same choice."""
+"""Points and choice of a learning-rate sweep, by the same rules for every optimizer."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ SEEDS = {"quick": 1, "standard": 3, "paper": 3}
 
 
 FURTHER = 4
-"""Most points, a decade apart, by which a sweep goes on while the best lies on its edge."""
+"""Most points, a decade apart, that a sweep adds while the best point is on its edge."""
 FINALISTS, MORE_SEEDS = 2, 2
 """Number of best points of a sweep that are tried again, and number of further seeds for each."""
 
@@ -25,9 +25,9 @@ def more_seeds(preset: str) -> list[int]:
 
 
 def offsets(points: int) -> list[float]:
-    """Decades from the default rate: 0, +1, -1, +2, -2, then half decades outward.
+    """Return decades from the default rate: 0, +1, -1, +2, -2, then half decades outward.
 
-    A smaller budget is a prefix of a larger one.
+    The list for fewer points is a prefix of the list for more.
 
     >>> offsets(7)
     [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5]
@@ -40,13 +40,13 @@ def offsets(points: int) -> list[float]:
 
 
 def rate(default: float, offset: float) -> float:
-    """Return the default moved by a number of decades, free of binary dust (0.01, not 0.00999)."""
+    """Return the default times 10^offset, rounded to six digits (0.01, not 0.00999...)."""
     return float(f"{default * 10**offset:.6g}")
 
 
 @dataclass(frozen=True)
 class Point:
-    """What the tuning seeds did at one rate; `evaluations` counts the budget where unsolved."""
+    """Results of the tuning seeds at one point; `evaluations` counts the budget where unsolved."""
 
     offset: float
     solved: int
@@ -77,7 +77,7 @@ def best(points: Sequence[Point]) -> Point | None:
 def finalists(points: Sequence[Point]) -> list[Point]:
     """Return the points to be tried on more seeds; none where there is no choice.
 
-    Where the best solved no seed, no rate is known to work: more seeds would tell nothing.
+    Where the best solved no seed, no point is known to work, and more seeds would not help.
     """
     first = ranked(points)[:FINALISTS]
     return first if len(first) == FINALISTS and first[0].solved > 0 else []

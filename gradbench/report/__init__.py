@@ -1,1 +1,1 @@
-"""Records to what people read. Knows records and statistics only."""
+"""Reports of records: terminal, Markdown, HTML, figures. Imports records and statistics only."""

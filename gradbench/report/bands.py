@@ -10,8 +10,8 @@ from gradbench.results.record import Status, or_zero
 def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
     """Return evaluations `x` and the seeds' median, lowest and highest score at each of them.
 
-    A trial that ended keeps its last score, one that diverged counts from there as its lowest.
-    None where no trial has a curve.
+    A trial that ended early keeps its last score. A diverged trial has its lowest score from its
+    end on. None where no trial has a curve.
     """
     curves = [_curve(trial) for trial in trials]
     curves = [(x, y) for x, y in curves if len(x)]
@@ -28,7 +28,7 @@ def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
 
 
 def _curve(trial: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a trial's looks whose score was a number."""
+    """Return the steps and scores of a trial's evaluations, without missing scores."""
     evaluation_steps = [look for look in trial.get("curve") or [] if None not in look[:2]]
     x, y = (np.array([look[i] for look in evaluation_steps], dtype=float) for i in range(2))
     if trial["status"] == Status.DIVERGED and len(y):
@@ -37,7 +37,7 @@ def _curve(trial: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spent(trial: dict[str, Any]) -> int:
-    """Return the evaluations that a trial took, of either kind: what the budget counts."""
+    """Return the number of gradient and forward evaluations that a trial took."""
     return sum(int(or_zero(trial.get(f"{kind}_evaluations"))) for kind in ("gradient", "forward"))
 
 

@@ -76,7 +76,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def conclusions(found: Comparison) -> list[str]:
-    """Say in words what can and what cannot be concluded."""
+    """Return the conclusions on single cases and on all cases, a sentence each."""
     said = []
     if found.tuned[0] != found.tuned[1]:
         tuned, given = (found.a, found.b) if found.tuned[0] else (found.b, found.a)

@@ -1,6 +1,7 @@
 """The paper's figures 1, 3, 4, 5, 6 and 7, redrawn from a run's own records, and a profile.
 
-Each figure is drawn where the run has its cases, for one optimizer; the profile for all of them.
+A figure shows one optimizer and is drawn where the run has the figure's cases. The profile shows
+all optimizers.
 """
 
 import textwrap
@@ -38,7 +39,7 @@ SAYS = {
     "figure7-steps": "seed 0; solved seeds with the Wilson 95 % interval; ",
     "profile": "n trials; the last share's 95 % interval is over the cases; ",
 }
-PER_INCH = 20  # letters of what is said under a figure
+PER_INCH = 20  # characters per inch of a figure's caption
 
 
 class FiguresError(ValueError):
@@ -49,7 +50,7 @@ Draw = Callable[[list[Record]], "Figure | None"]
 
 
 def _drawn() -> dict[str, Draw]:
-    """Return what draws each of the paper's figures."""
+    """Return the functions that draw the paper's figures, by the figures' names."""
     return {
         "figure1-parities": lambda r: by_difficulty(r, "parity", "accuracy"),
         "figure3-line-tuples": lambda r: by_difficulty(r, "line-tuples", "accuracy"),
@@ -63,10 +64,10 @@ def _drawn() -> dict[str, Draw]:
 def write(
     folder: Path, records: Sequence[Record], every: Sequence[Record], kind: str, told: str
 ) -> list[Path]:
-    """Write what can be drawn of one optimizer's `records`, and the profile of `every` record.
+    """Write the figures of one optimizer's `records` and the profile of `every` record.
 
-    `told` says under each figure what was run. Raises FiguresError without matplotlib, and where
-    the records hold nothing of the paper's.
+    Return the paths. `told` describes the run in each caption. Raises FiguresError without
+    matplotlib, and where nothing can be drawn.
     """
     if find_spec("matplotlib") is None:
         raise FiguresError(HINT)
@@ -116,7 +117,7 @@ def panels(count: int) -> tuple["Figure", list["Axes"]]:
 
 
 def span(record: Record) -> tuple[float, float]:
-    """Return what the scores 0 and 1 stand for, in the units of the paper's axis."""
+    """Return the values of the paper's axis at the normalised scores 0 and 1."""
     k = record.setting.get("k", 1)
     if record.scenario == "allocation":  # -loss is the mean of p_y
         return 1 / k, 1.0
@@ -198,7 +199,7 @@ def signal_to_noise(records: list[Record]) -> "Figure | None":
 
 
 def curves(records: list[Record]) -> "Figure | None":
-    """Draw figure 6: a held-out curve and what each approach made of it, above its score."""
+    """Draw figure 6: a held-out curve with each approach's answer, above the approach's score."""
     group = [r for r in records if r.scenario == "curves" and _kept(r, "curve")]
     if not group:
         return None
@@ -227,7 +228,7 @@ def _two_rows(columns: int) -> tuple["Figure", list["Axes"]]:
 
 
 def steps(records: list[Record]) -> "Figure | None":
-    """Draw figure 7: the level that each approach answers against the true one."""
+    """Draw figure 7: each approach's answered level against the true level."""
     group = [r for r in records if r.scenario == "steps" and _kept(r, "answers")]
     if not group:
         return None
@@ -248,7 +249,7 @@ def steps(records: list[Record]) -> "Figure | None":
 
 
 def _kept(record: Record, name: str) -> Any:  # noqa: ANN401
-    """Return what the first trial's details hold under a name; None where it is not whole."""
+    """Return a table of the first trial's details; None unless it is 2-D and finite."""
     value = (record.trials[0].get("details") or {}).get(name) if record.trials else None
     try:
         numbers = np.array(value, dtype=float)

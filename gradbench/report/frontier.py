@@ -10,10 +10,11 @@ from gradbench.results.record import Expectation, Record
 
 @dataclass(frozen=True)
 class Ladder:
-    """Cases that differ only in what makes them harder, and how far each optimizer came.
+    """Cases that differ only in difficulty, and the hardest of them that each optimizer solves.
 
-    `hardest` names per optimizer the solved rungs that no other solved rung is harder than in
-    every respect; `theory` those that theory says are never solved.
+    `hardest` names, per optimizer, the solved rungs for which no other solved rung is at least as
+    hard on every axis and harder on one. `theory` names the rungs that are expected never to be
+    solved.
     """
 
     family: str
@@ -24,7 +25,7 @@ class Ladder:
 
 
 def ladders(records: Iterable[Record]) -> list[Ladder]:
-    """Return every ladder of two rungs or more; a rung counts as solved by most of the seeds."""
+    """Return every ladder of two rungs or more; a rung is solved on more than half of its seeds."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     kept = [r for r in records if r.ladder and r.expectation != Expectation.LEARNER]
     differ = varying(kept)
@@ -36,7 +37,10 @@ def ladders(records: Iterable[Record]) -> list[Ladder]:
 
 
 def _apart(record: Record, differ: set[str]) -> tuple[str, ...]:
-    """Return what must be equal on one ladder; its name holds what differs in the run."""
+    """Return the key of a record's ladder: family, name and other settings.
+
+    The name holds the settings that differ within the run.
+    """
     rest = {name: v for name, v in record.setting.items() if name not in record.ladder}
     words = [f"{name}={value}" for name, value in rest.items() if name in differ]
     other = [f"{name}={value}" for name, value in rest.items() if name not in differ]

@@ -8,7 +8,7 @@ from gradbench.analysis.history import History, Step, result
 from gradbench.report.terminal import CASE, shorten
 
 SHOWN = 5
-"""Most runs whose results stand side by side in the terminal."""
+"""Most runs shown side by side in the terminal's table of cases."""
 
 
 def text(found: Sequence[History]) -> str:
@@ -60,7 +60,7 @@ def _solved(step: Step) -> str:
 
 
 def page(found: Sequence[History]) -> str:
-    """Return the histories as one HTML page without scripts; it escapes what came from files."""
+    """Return the histories as one HTML page without scripts; text from files is escaped."""
     from gradbench.report.html import environment, style
 
     return (

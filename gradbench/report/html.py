@@ -1,4 +1,4 @@
-"""report.html: a run, or several, as one page beside one script, that needs no network."""
+"""report.html: one or several runs as one page with one script file; it needs no network."""
 
 from collections.abc import Sequence
 from importlib.resources import as_file, files
@@ -21,7 +21,7 @@ HINT = "for report.html, with figures: pip install 'pytest-gradbench[report]'"
 
 
 def available() -> bool:
-    """Whether the library that draws is installed; it is the extra `report`."""
+    """Return whether plotly, which draws the page's plots, is installed (the extra `report`)."""
     return find_spec("plotly") is not None
 
 
@@ -48,9 +48,10 @@ def page(
     damaged: Sequence[str] = (),
     held: Sequence[str] = (),
 ) -> str:
-    """Return the page. Whatever came from a record is escaped.
+    """Return the page; text from records is escaped.
 
-    `damaged` says what could not be read, `held` how the run did against what was before.
+    `damaged` lists the records that could not be read, `held` the results of comparisons with a
+    baseline or an older version.
     """
     seen = view(list(records))
     names = [optimizer["name"] for optimizer in seen["optimizers"]]
@@ -75,7 +76,7 @@ def page(
 
 
 def environment() -> "Environment":
-    """Return what fills templates; it escapes whatever it is given."""
+    """Return the jinja2 environment of the report's templates, with automatic escaping."""
     from jinja2 import Environment, PackageLoader
 
     made = Environment(loader=PackageLoader("gradbench.report"), autoescape=True, trim_blocks=True)

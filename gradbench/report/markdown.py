@@ -1,4 +1,4 @@
-"""report.md: a run as a page that reads well in a pull request."""
+"""report.md: one or several runs as a Markdown page, suited to a pull request."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from gradbench.text import printable
 
 
 def _tuning(records: Sequence[Record]) -> list[str]:
-    """Return the part on the sweeps; empty where there were none."""
+    """Return the section on the sweeps; empty where there were none."""
     rates = [_sweep(record) for record in records if record.tuning]
     if not rates:
         return []
@@ -29,7 +29,7 @@ def page(
 ) -> str:
     """Return the whole report as Markdown: of one run, or of several as one.
 
-    `baseline` are the lines that say what changed against one.
+    `baseline` holds the results of comparisons with a baseline or an older version, a line each.
     """
     specs = dict.fromkeys(spec for run in runs for spec in _specs(run))
     title = f"# gradbench: {', '.join(_code(spec) for spec in specs)}"
@@ -64,7 +64,7 @@ def _specs(run: dict[str, Any]) -> list[str]:
 
 
 def ran_on(run: dict[str, Any]) -> str:
-    """Say in one paragraph what was run, and on what; `?` for what is not known."""
+    """Return a paragraph on a run's settings, device and versions; `?` for unknown values."""
 
     def known(*path: str) -> str:
         found: Any = run
@@ -112,7 +112,7 @@ def _sweep(record: Record) -> list[str]:
 
 
 def _tracks(record: Record) -> list[list[str]]:
-    """Return a row per probe that had anything to say."""
+    """Return a row per probe that has at least one value."""
     by_probe: dict[str, list[dict[str, Any]]] = {}
     for entry in record.informativeness:
         if entry["value"] is not None:

@@ -21,7 +21,7 @@ def shown(optimizer: str) -> str:
 
 
 def distinct(optimizers: Sequence[str]) -> dict[str, str]:
-    """Return what each spec is shown as: in short, but in whole where two would look alike."""
+    """Return each spec's displayed name: without folders, unless two would then be equal."""
     short = {spec: shown(spec) for spec in optimizers}
     names = list(short.values())
     return {spec: name if names.count(name) == 1 else spec for spec, name in short.items()}
@@ -41,17 +41,17 @@ def varying(records: Iterable[Record]) -> dict[str, set[str]]:
 
 
 def ran(record: Record) -> int:
-    """Return how many evaluation trials could be run at all."""
+    """Return the number of evaluation trials that were not unsupported."""
     return len(record.trials) - record.statuses.count(Status.UNSUPPORTED)
 
 
 def solved(record: Record) -> str:
-    """Return how many of the seeds were solved; `-` where none could be run."""
+    """Return the seeds solved and all seeds, as `3/5`; `-` where no trial could be run."""
     return f"{record.solved}/{record.seeds}" if ran(record) else "-"
 
 
 def to_target(record: Record) -> str:
-    """Return the median evaluations to target, or that it lies beyond the budget."""
+    """Return the median evaluations to target; `>` and the budget where the median exceeds it."""
     if ran(record) == 0:
         return "-"
     times = [trial["evaluations_to_target"] for trial in record.trials]
@@ -60,14 +60,14 @@ def to_target(record: Record) -> str:
 
 
 def milliseconds(record: Record) -> str:
-    """Return the median step in milliseconds, with ~ where others had the device too."""
+    """Return the median step in milliseconds, with ~ where the device or core was shared."""
     seconds = (record.timing.get("seconds_per_step") or {}).get("median")
     beside = "~" if record.timing.get("contended") else ""
     return "-" if seconds is None else f"{beside}{seconds * 1000:.3g}"
 
 
 def reading(entry: dict[str, Any]) -> str:
-    """Return a probe's value, or what bounds it, or `-`."""
+    """Return a probe's value; its bound, with `<` or `>`, where it is not resolved; else `-`."""
     value, bound = entry.get("value"), entry.get("bound")
     if value is None:
         return "-"
@@ -80,12 +80,12 @@ def reading(entry: dict[str, Any]) -> str:
 
 
 def signal(record: Record) -> str:
-    """Return the family's own probe at the start; it is recorded first."""
+    """Return the reading of the family's own probe at the start, which is recorded first."""
     return reading(record.informativeness[0]) if record.informativeness else "-"
 
 
 def verdict(record: Record) -> str:
-    """Return the outcome and what was expected; what calls for a look is in capitals."""
+    """Return the outcome and the expectation; news and failures are in capitals."""
     if record.expectation == Expectation.LEARNER:
         return record.outcome
     loud = record.outcome in (Outcome.NEWS, Outcome.FAILED)
@@ -94,7 +94,7 @@ def verdict(record: Record) -> str:
 
 
 def remarks(record: Record) -> list[str]:
-    """Return what the cells cannot say: trials that ended oddly, and the record's notes."""
+    """Return the remarks beside the cells: unusual statuses, notes, launch-bound, known causes."""
     odd = [s for s in record.statuses if s not in (Status.SOLVED, Status.UNSOLVED)]
     ends = [f"{odd.count(kind)} {kind}" for kind in dict.fromkeys(odd)]
     why = f": {record.reason}" if record.reason else ""
@@ -105,7 +105,7 @@ def remarks(record: Record) -> list[str]:
 
 
 def failing(record: Record) -> list[str]:
-    """Return what makes optimizers fail the case, where this one failed and the suite states it."""
+    """Return the suite's stated cause of failure, where this optimizer left the case unsolved."""
     asked = record.expectation in {Expectation.MAY, Expectation.NEVER}
     told = asked and record.outcome == Outcome.XFAILED and record.why not in {"", "open"}
     return [FAILS_BY + record.why] if told else []
@@ -127,7 +127,7 @@ def cells(record: Record) -> list[str]:
 
 
 def legend(records: list[Record]) -> str:
-    """Return what the columns mean."""
+    """Return the explanation of the table's columns."""
     clocks = ", ".join(
         sorted({record.timing["clock"] for record in records if record.timing.get("clock")})
     )
@@ -154,7 +154,7 @@ def verification(record: Record) -> str:
 
 
 def news(records: list[Record]) -> list[str]:
-    """Return one line per record that solved what was thought never to be solved."""
+    """Return one line per record that solved a case expected never to be solved."""
     return [
         f"{shown(record.optimizer)} solved {record.case} on {record.solved} of {record.seeds} "
         f"seeds (expected: never; section {record.section}); {verification(record)}"

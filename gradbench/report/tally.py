@@ -1,4 +1,4 @@
-"""Runs of very many records as one row per optimizer and family."""
+"""Summary of runs of more than 10,000 records: one row per optimizer and family."""
 
 from collections import Counter
 

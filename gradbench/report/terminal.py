@@ -23,7 +23,7 @@ WIDTH = 100
 CASE, OPTIMIZER = 31, 13
 GAP = 2  # between two columns
 NAMED = 12
-"""Most items that a remark names; report.md has each record's own."""
+"""Most items named after one remark; report.md lists the remarks of each record."""
 
 
 def shorten(text: str, width: int) -> str:
@@ -49,7 +49,7 @@ def line(record: Record) -> str:
 
 
 def table(records: list[Record]) -> str:
-    """Return the final table: a row per record, what its columns mean, and what they leave out."""
+    """Return the final table: a row per record, then the legend of its columns and the remarks."""
     rows = [list(HEADERS), *([printable(cell) for cell in cells(record)] for record in records)]
     for row in rows:
         row[0] = shorten(row[0], CASE)
@@ -66,7 +66,7 @@ def table(records: list[Record]) -> str:
 
 
 def _said(records: list[Record]) -> list[str]:
-    """Return each remark once, with the item that it is about or how many there are."""
+    """Return the lines of all remarks, each remark once, with the items that have it."""
     about: dict[str, list[str]] = {}
     for record in records:
         for remark in remarks(record):
@@ -75,7 +75,7 @@ def _said(records: list[Record]) -> list[str]:
 
 
 def _named(remark: str, names: list[str]) -> list[str]:
-    """Return a remark with the items that it is about."""
+    """Return the lines of a remark and of the items that have it, `NAMED` of them at most."""
     if len(names) == 1 and not remark.startswith(FAILS_BY):
         return [shorten(f"{names[0]}: {remark}", WIDTH)]
     more = len(names) - NAMED

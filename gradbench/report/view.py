@@ -14,7 +14,7 @@ MIB = 2**20
 
 
 def view(records: list[Record]) -> dict[str, Any]:
-    """Return `optimizers`, `families` and per case what every optimizer did, as plain data."""
+    """Return `optimizers`, `families` and `cases` with every optimizer's results, as plain data."""
     specs = list(dict.fromkeys(r.optimizer for r in records if not is_learner(r)))
     by_case: dict[str, list[Record]] = {}
     for record in records:
@@ -33,7 +33,7 @@ def view(records: list[Record]) -> dict[str, Any]:
 
 
 def is_learner(record: Record) -> bool:
-    """Whether the record is of an approach that takes no optimizer."""
+    """Return whether the record is of an approach that takes no optimizer."""
     return record.expectation == Expectation.LEARNER
 
 
@@ -58,7 +58,7 @@ def _case(found: list[Record], shown: Callable[[Record], dict[str, Any]]) -> dic
 
 
 def cell(record: Record) -> dict[str, Any]:
-    """Return what the table of verdicts shows of a record."""
+    """Return a record's cell in the table of verdicts, as plain data."""
     statuses = record.statuses
     low, high = wilson(record.solved, record.seeds) if record.seeds > 0 else (0.0, 1.0)
     return {
@@ -79,7 +79,7 @@ def cell(record: Record) -> dict[str, Any]:
 
 
 def result(record: Record) -> dict[str, Any]:
-    """Return what one optimizer did on one case."""
+    """Return one optimizer's result on one case, with the data of its plots."""
     statuses, count = record.statuses, ran(record)
     arrived = [status == Status.SOLVED for status in statuses]
     times = [t["evaluations_to_target"] for t in record.trials]
@@ -138,8 +138,9 @@ def _tracks(record: Record) -> dict[str, list[dict[str, Any]]]:
 def arrivals(records: list[Record]) -> dict[str, Any]:
     """Return per optimizer the share of all trials that have reached the target, in both units.
 
-    What never reached it counts in the denominator throughout; a case's trials end at its budget,
-    so beyond the `least` budget the share is a lower bound. `interval` is of the last share.
+    Trials that never reach it count in the denominator throughout; a case's trials end at its
+    budget, so beyond the `least` budget the share is a lower bound. `interval` is the 95 % interval
+    of the last share, over cases.
     """
     found: dict[str, Any] = {}
     for spec in dict.fromkeys(r.optimizer for r in records if not is_learner(r)):
@@ -149,7 +150,7 @@ def arrivals(records: list[Record]) -> dict[str, Any]:
             continue
         shares = [r.solved / r.seeds for r in own]
         low, high = share_interval(shares)
-        if low == high:  # all alike: resampling knows no spread
+        if low == high:  # equal shares: resampling has no spread
             low, high = wilson(round(sum(shares)), len(shares))
         found[spec] = {
             "n": len(trials),

@@ -10,8 +10,10 @@ EXPECTATIONS = {expectation.value for expectation in Expectation}
 def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
     """Return the outcome of an item.
 
-    A must is met when every seed is solved, a may when at least half are, and a learner is shown
-    likewise; a never that any seed solves is news.
+    A crashed trial fails the item; an unsupported one skips it. A must passes when every seed is
+    solved, a may or a learner when at least half are. A never that any seed solves is news.
+
+    Raises ValueError for no trials.
     """
     if not statuses:
         raise ValueError("an item without evaluation trials has no outcome")
@@ -28,7 +30,7 @@ def outcome(expectation: str, statuses: Sequence[str]) -> Outcome:
 
 
 def contradicted(record: Record) -> str:
-    """Return what a record's trials say against its outcome; empty where they agree."""
+    """Return how a record's outcome contradicts its trials, as text; empty where they agree."""
     if not record.outcome or not record.trials or record.expectation not in EXPECTATIONS:
         return ""
     due = outcome(record.expectation, record.statuses)

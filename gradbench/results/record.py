@@ -20,7 +20,7 @@ PROTOCOL = 5
 
 
 class Sentence(StrEnum):
-    """A string enum whose members carry, as `.sentence`, what they tell a reader."""
+    """A string enum with an explanation of each member for readers, as `.sentence`."""
 
     sentence: str
 
@@ -45,7 +45,7 @@ STATUSES = frozenset(status.value for status in Status)
 
 
 class Expectation(Sentence):
-    """What a case asks of an optimizer, set by what four standard optimizers did."""
+    """Expected result of a case, set by the results of four standard optimizers."""
 
     MUST = "must", "every standard optimizer solved it on every seed"
     MAY = "may", "standard optimizers or seeds disagree: this is where optimizers differ"
@@ -54,7 +54,7 @@ class Expectation(Sentence):
 
 
 class Outcome(Sentence):
-    """What an item's evaluation trials amount to, given the case's expectation."""
+    """Result of an item: its evaluation trials compared with the case's expectation."""
 
     PASSED = "passed", "it solved what was asked"
     FAILED = "failed", "it left a must unsolved, or crashed"
@@ -67,13 +67,14 @@ class Outcome(Sentence):
 class TrialResult:
     """One training run as it ended.
 
-    `curve` holds `(gradient evaluations, score, loss)` per look, on the held-out set.
+    `curve` holds `(evaluations spent, score, loss)` on the held-out set, a row per evaluation step.
     `informativeness` holds the probes' readings, where the trial was probed; the record keeps them.
     `path` is alone, recorded (alone, its steps recorded and replayed by an accelerator), stacked
     (beside other trials, one optimizer for all) or `stacked, recorded`; in older records also
     stacked apart, and with `, compile` or `, graph` behind it.
-    `fallback` says why a faster way was left. `blocks` holds `(seconds, steps)` per timed stretch
-    of the training loop and `timed` what else the clock saw; records keep only their summary.
+    `fallback` is the reason why a faster path was not used. `blocks` holds `(seconds, steps)` per
+    timed block of the training loop, `timed` the clock's other measurements; records keep only
+    their summary.
     """
 
     seed: int
@@ -126,11 +127,12 @@ class TrialResult:
 class Record:
     """One case attempted by one optimizer: a line of `records.jsonl`.
 
-    `verification` says of what is news whether it was `verified`, and what was found (`said`).
-    `why` says what makes optimizers fail the case, as its suite states; empty in older records.
+    `verification` holds, for news, whether it was `verified`, and the findings as text (`said`).
+    `why` is the suite's reason why optimizers fail the case; empty in older records, and on another
+    architecture than the case's own.
     `problem` is a digest of target, initial weights and first batch, empty in older records.
-    `key` stands for all that decides its numbers, by which a continued run knows it; it is empty
-    where the item was not finished.
+    `key` is a digest of everything that the record's numbers depend on, by which a resumed run
+    finds it; empty where the item was not finished.
     """
 
     case: str
@@ -165,7 +167,7 @@ class Record:
 
     @property
     def entry(self) -> str:
-        """Who attempts the case: the optimizer, on an architecture where one was named."""
+        """Name in comparisons: the optimizer, with its architecture where one was named."""
         return entry(self.optimizer, self.architecture)
 
     @property
@@ -193,13 +195,13 @@ FIELDS = {f.name: _required(f) for f in fields(Record)}
 
 
 def entry(optimizer: str, architecture: str | None) -> str:
-    """Return what an optimizer is compared as: with its architecture, where one was named."""
+    """Return an optimizer's name in comparisons, with its architecture where one was named."""
     on = f" on {architecture}"
     return optimizer if architecture is None or optimizer.endswith(on) else optimizer + on
 
 
 def entries(records: Iterable[Record]) -> list[Record]:
-    """Return the records with each entry in the optimizer's place, to be compared by."""
+    """Return copies of the records with `optimizer` replaced by `entry`, for comparisons."""
     return [replace(record, optimizer=record.entry) for record in records]
 
 
@@ -242,7 +244,7 @@ def append(path: Path, record: Record) -> None:
         end = file.tell()
         if end > 0:
             file.seek(end - 1)
-            line = line if file.read(1) == b"\n" else b"\n" + line  # half a line stands alone
+            line = line if file.read(1) == b"\n" else b"\n" + line  # ends a line that was cut off
         left = memoryview(line)
         try:
             while left:
@@ -283,7 +285,7 @@ def from_data(data: Any) -> Record:  # noqa: ANN401
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """Yield a file's lines, whatever bytes and separators of Unicode they hold."""
+    """Yield a file's lines, split at newlines only, with invalid UTF-8 replaced."""
     with path.open(encoding="utf-8", errors="replace", newline="\n") as text:
         yield from text
 
@@ -325,7 +327,7 @@ def read(path: Path) -> list[Record]:
 
 
 def differing(a: Record, b: Record) -> str:
-    """Return the first thing in which two records of one case are not of the same problem."""
+    """Return the first field by which two records of one case pose different problems, or empty."""
     names = ["setting", "approach", "budget", "batch", "target_score"]
     if a.problem and b.problem:
         names.append("problem")

@@ -27,7 +27,7 @@ from gradbench.results.weights import to_file
 from gradbench.text import write_whole
 
 HELD = "held.json"
-"""Its lines say how a run did against a baseline or an older version, where it was held."""
+"""Name of the file with the lines of a run's comparison with a baseline or an older version."""
 
 
 class RunFolder:
@@ -36,11 +36,11 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[Record] = []
-        """What has been recorded, with each entry in the optimizer's place."""
+        """The records so far, with `optimizer` replaced by `entry`."""
         self.trouble: str | None = None
-        """Why something could not be written, the first time."""
+        """The first error in writing, as text; None where there was none."""
         self.restored = ""
-        """That the records had to be written again, where another has changed their file."""
+        """Message that the records were written again, where another has changed their file."""
         self._whole: list[Record] = []
         self._written = 0
 
@@ -64,22 +64,22 @@ class RunFolder:
             return cls(path)
 
     def describe(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Write run.json, what was run, when and on what, and return what it holds."""
+        """Write run.json: data with schema, protocol and start time; return its content."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
         everything = {"schema": SCHEMA, "protocol": PROTOCOL, "started": started, **data}
         self.write("run.json", to_json(everything, indent=2) + "\n")
         return everything
 
     def point_latest(self) -> None:
-        """Have `latest` beside the folder point to it."""
+        """Point the link `latest`, beside the folder, to it."""
         _point_latest(self.path.parent, self.path)
 
     def add(self, record: Record) -> None:
-        """Append a record; it is on its way to the disk when this returns.
+        """Append a record to records.jsonl, without buffering in this process.
 
-        Where it cannot be written it is kept, to be tried again with the next one; see `trouble`.
+        A record that cannot be written is tried again with the next one; see `trouble`.
         """
-        with self.kept_going(), suppress(ValueError):  # what is no such text is dropped
+        with self.kept_going(), suppress(ValueError):  # text that is not base64 is dropped
             self._keep_weights(record)
         self._whole.append(record)
         self.records += entries([record])
@@ -89,7 +89,7 @@ class RunFolder:
                 self._written += 1
 
     def _keep_weights(self, record: Record) -> None:
-        """Have final weights that came with a record be files of their own, which it names."""
+        """Write a record's final weights to files; replace them in it by the files' names."""
         for trial in record.trials:
             if packed := trial.pop("weights", None):
                 stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{record.case}-{record.entry}")[:100]
@@ -108,7 +108,7 @@ class RunFolder:
             self._written = len(records)
 
     def settle(self, about: dict[str, Any]) -> None:
-        """Sort the records by case, and rewrite the file with each of them."""
+        """Sort the records by case; rewrite the file if it is in another order or was changed."""
         ordered, file = in_order(self._whole, about), self.path / "records.jsonl"
         with self.kept_going():
             lines = sum(1 for _ in lines_of(file)) if file.exists() else 0
@@ -132,7 +132,7 @@ class RunFolder:
 
     @contextmanager
     def kept_going(self) -> Iterator[None]:
-        """Have what cannot be written end nothing; `trouble` says so."""
+        """Catch OSError, so that the run continues; `trouble` keeps the first."""
         try:
             yield
         except OSError as error:
@@ -140,7 +140,7 @@ class RunFolder:
 
     @property
     def unwritten(self) -> int:
-        """How many records are not on the disk."""
+        """The number of records that have not been written."""
         return len(self._whole) - self._written
 
 
@@ -149,7 +149,7 @@ def _point_latest(reports: Path, path: Path) -> None:
     try:
         new.unlink(missing_ok=True)
         new.symlink_to(path.name, target_is_directory=True)
-        new.replace(link)  # at no moment is there none
+        new.replace(link)  # atomic: the link always exists
     except OSError:  # a file system without links, or a folder of that name: a convenience only
         with suppress(OSError):
             new.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Runs on the disk, read back: a folder, its records file, or one optimizer of several."""
+"""Reads runs from the disk: a folder, its records file, or one optimizer of several."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,27 +20,27 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """One run: what run.json says, its records, and what in its files could not be read."""
+    """One run: the content of run.json, its records, and messages on lines left out."""
 
     path: Path
     about: dict[str, Any]
     records: list[Record]
     damaged: list[str]
     held: tuple[str, ...] = ()
-    """What was said of it against a baseline or an older version."""
+    """Lines of its comparison with a baseline or an older version."""
 
     @property
     def optimizers(self) -> list[str]:
-        """The optimizers' specs, in the order of the records; learners are none."""
+        """The optimizers' specs, in the order of the records; learners are left out."""
         return list(dict.fromkeys(r.optimizer for r in self.records if r.expectation != "learner"))
 
 
 def load(path: Path, only: str | None = None) -> Run:
     """Read a run's folder, or the records.jsonl within it.
 
-    A damaged line is skipped and named in `damaged`. A run of more than `LARGE` records is read in
-    brief. With `only`, records of other optimizers are passed over. Raises RunError where there is
-    no run.
+    A damaged line is skipped and named in `damaged`. A run of more than `LARGE` lines is read
+    without curves, sweeps and probe tracks. With `only`, records of other optimizers are skipped.
+    Raises RunError where there is no run.
     """
     folder = path.parent if path.is_file() else path
     about, file = folder / "run.json", folder / "records.jsonl"
@@ -90,7 +90,7 @@ def _held(path: Path) -> tuple[str, ...]:
 
 
 def joined(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[Record]]:
-    """Return what several runs were, and their records as if of one.
+    """Return the descriptions of several runs, and their records joined into one list.
 
     An optimizer that attempted a case in more than one run carries its run's name. Raises RunError
     where one run is named twice, or where the runs' cases are not the same.
@@ -122,7 +122,7 @@ def joined(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[Record]]:
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
-    """Return as much of each path's end as tells it from the others."""
+    """Return the ends of the paths, of the fewest parts that make all of them distinct."""
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         labels = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(labels)) == len(labels):
@@ -133,8 +133,8 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 def choose(text: str, *, alone: bool = False) -> tuple[Run, str, list[Record]]:
     """Return a run, one of its optimizers and that one's records, from `RUN` or `RUN:optimizer`.
 
-    With `alone`, the run's other records need not be read. Raises RunError where the run has
-    several optimizers and none is named, or not that one.
+    With `alone`, the run's other records need not be read. Raises RunError where there is no such
+    run or optimizer, and where the run has several optimizers and none is named.
     """
     path, spec = Path(text), ""
     if not path.exists():  # a folder's name may have colons of its own, and so has a spec

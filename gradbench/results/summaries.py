@@ -8,27 +8,28 @@ from gradbench.results.record import Expectation, Record, entry, parse
 from gradbench.text import from_json
 
 LARGE = 10_000
-"""Records beyond which a run is read and shown in brief: without curves, sweeps and tracks."""
+"""Maximum number of records of a run that is read and shown with curves, sweeps and tracks."""
 
 WORD = r'("(?:[^"\\]|\\.)*")'
 WHOSE = re.compile(
     rf'"approach": {WORD}, "optimizer": {WORD}, "expectation": {WORD}, [^{{}}]*?'
     rf'"architecture": (null|{WORD})'
 )
-"""Where a line says who attempted the case, as records are written."""
+"""Matches the fields of a line that name optimizer and architecture, as records are written."""
 
 TRIAL = (
     *("seed", "status", "reason", "gradient_evaluations", "forward_evaluations"),
     *("evaluations_to_target", "seconds", "seconds_to_target", "final_score"),
 )
 TIMING = ("clock", "device", "contended", "seconds_per_step", "probe_seconds", "launch_bound")
-"""What is kept."""
+"""The fields of trials and of timing that are kept."""
 
 
 def in_brief(line: str) -> Record:
-    """Return of the record that a line of JSON holds what tables of many show.
+    """Return the record of a line of JSON, without curves and sweep, with the first reading only.
 
-    What is left out may be unchecked. Raises ValueError, in a few words, where it holds none.
+    Fields that are left out may be unchecked. Raises ValueError, in a few words, where the line
+    holds no record.
     """
     if (seen := _glance()(line)) is not None:
         return seen
@@ -42,7 +43,7 @@ def in_brief(line: str) -> Record:
 
 @functools.cache
 def _glance() -> Callable[[str], Record | None]:
-    """Return what reads a line without making all of it, where msgspec is installed."""
+    """Return the msgspec decoder of lines; without msgspec, a function that returns None."""
     try:
         from gradbench.results.summaries_msgspec import glance
     except ImportError:
@@ -51,9 +52,9 @@ def _glance() -> Callable[[str], Record | None]:
 
 
 def whose(line: str) -> str | None:
-    """Return the entry of a line's record; None where only parsing finds it.
+    """Return the entry of a line's record by a search; None where the line must be parsed.
 
-    A learner's is the empty string.
+    The empty string for a learner.
     """
     found = WHOSE.search(line)
     if found is None:

@@ -30,7 +30,7 @@ class Trial(Struct):
 
 
 class Timing(Struct, frozen=True):
-    """What comparisons and warnings need of a record's timing."""
+    """The fields of a record's timing that comparisons and warnings need."""
 
     clock: str | UnsetType | None = UNSET
     device: Any = UNSET
@@ -41,7 +41,7 @@ class Timing(Struct, frozen=True):
 
 
 class Glance(Struct):
-    """A record without its sweep; of its readings the first is decoded."""
+    """A record without its sweep; only the first of its probe readings is decoded."""
 
     case: str
     family: str
@@ -76,7 +76,7 @@ DECODER = msgspec.json.Decoder(Glance)
 
 
 def glance(line: str) -> Record | None:
-    """Return the record in brief that a line of JSON holds; None where it takes a closer look."""
+    """Return the summary of a line's record; None where the line needs the full parser."""
     try:
         found = DECODER.decode(line)
         data = msgspec.structs.asdict(found)

@@ -15,16 +15,16 @@ KINDS = {
 
 
 MOST = 2**53
-"""No count is larger."""
+"""Largest count that is accepted."""
 
 LEAST_SCORE, MOST_SCORE = -1e100, 100.0
 """A normalised score is about 1 at the most; the worst may be far below 0."""
 
 
 def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
-    """Return what keeps parsed JSON from being a record's fields; empty where nothing does.
+    """Return the first reason why parsed JSON is no record, as text; empty where it is one.
 
-    `statuses` are how a trial may end.
+    `statuses` are the valid statuses of a trial.
     """
     for name, kind in KINDS.items():
         if not isinstance(data[name], kind):
@@ -47,7 +47,7 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
 
 
 def unlikely(data: dict[str, Any]) -> str:
-    """Return what of a record's fields, each of its own kind, cannot be; empty where all can."""
+    """Return the first impossible value in fields of valid types, as text; empty if none."""
     if data["budget"] < 1:
         return "budget is below 1"
     if not 0 <= data["solved"] <= data["seeds"]:
@@ -60,7 +60,7 @@ def unlikely(data: dict[str, Any]) -> str:
 
 
 def _contradiction(data: dict[str, Any]) -> str:
-    """Return what a record's trials say against it or each other; empty where nothing does."""
+    """Return the first contradiction in a record's trials and counts, as text; empty if none."""
     trials = data["trials"]
     if not trials:
         return ""
@@ -74,7 +74,7 @@ def _contradiction(data: dict[str, Any]) -> str:
 
 
 def _strange(trial: dict[str, Any], budget: int) -> str:
-    """Return what in a trial cannot be; empty where all can."""
+    """Return the first impossible value in a trial, as text; empty if none."""
     to_target, score = trial["evaluations_to_target"], trial.get("final_score")
     if (trial["status"] == "solved") != (to_target is not None):
         return f"evaluations_to_target: {to_target} of a trial that is {trial['status']}"
@@ -104,7 +104,7 @@ def _is_axis(setting: dict[str, Any], axis: object) -> bool:
 
 
 def _holds(data: object, *numbers: str, **kinds: type) -> bool:
-    """Whether it is an object whose entries of these names are numbers or null, or of a kind."""
+    """Whether it is an object with numbers or null under `numbers`, and the types of `kinds`."""
     if not isinstance(data, dict):
         return False
     for name in numbers:  # not all(...): records have hundreds of numbers
@@ -114,7 +114,7 @@ def _holds(data: object, *numbers: str, **kinds: type) -> bool:
 
 
 def _has(data: object, *numbers: str, **kinds: type) -> bool:
-    """Whether it is such an object and lacks none of the numbers."""
+    """Whether `_holds` is true of it and none of the numbers is missing."""
     return _holds(data, *numbers, **kinds) and all(name in data for name in numbers)  # type: ignore[operator]
 
 
@@ -136,7 +136,7 @@ def _is_trial(data: object, statuses: AbstractSet[str]) -> bool:
 
 
 def _is_look(look: object) -> bool:
-    """Whether it is evaluations, which are never null, score and loss."""
+    """Whether it is a point of a curve: evaluations, which are never null, score and loss."""
     return (
         isinstance(look, list | tuple)
         and len(look) >= 2
@@ -154,7 +154,7 @@ def _is_point(data: object) -> bool:
 
 
 def is_reading(data: object) -> bool:
-    """Whether it is what a probe read."""
+    """Whether it is a probe's reading."""
     if not _holds(data, "evaluations", "value", "error", "bound", probe=str):
         return False
     entry = data if isinstance(data, dict) else {}

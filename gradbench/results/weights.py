@@ -22,7 +22,7 @@ def to_text(values: "Sequence[Tensor]") -> str:
 
 
 def to_file(text: str) -> bytes:
-    """Return the .npz file that such a text stands for."""
+    """Return the bytes of the .npz file that `to_text` has encoded."""
     return base64.b64decode(text)
 
 
@@ -30,9 +30,9 @@ _NAME = re.compile(r"weights/[\w-]+\.npz")
 
 
 def carried(trial: dict[str, Any], folder: Path) -> None:
-    """Replace the name of a recorded trial's weights file with the text of that file.
+    """Replace the name of a recorded trial's weights file by the file's content, in base64.
 
-    Nothing, where the run's folder has no such file.
+    The name is removed where the run's folder has no such file.
     """
     name = trial.pop("weights", None)
     if isinstance(name, str) and _NAME.fullmatch(name) and (folder / name).is_file():
@@ -40,7 +40,7 @@ def carried(trial: dict[str, Any], folder: Path) -> None:
 
 
 def load(path: str) -> "list[Tensor]":
-    """Return the tensors of such a file, in order."""
+    """Return the tensors of a weights file, in the order of the parameters."""
     import numpy as np
     import torch
 

@@ -60,12 +60,12 @@ class Allocation(Scenario):
 
     @property
     def setting(self) -> dict[str, Any]:
-        """What decides targets and data: not the loss's scale."""
+        """The fields that determine targets and data; the loss's scale does not."""
         return {"d": self.d, "k": self.k}
 
     @property
     def published(self) -> str:
-        """The script's Adam, whose eps follows the gradient's scale.
+        """The script's Adam, with eps in proportion to the size of the gradient.
 
         Entries of the gradient are of size 1 / (B k), so eps decides which of them count. The
         script's 1e-5 belongs to d = 1000 and B = 100; batches here hold d / 10 examples.
@@ -85,14 +85,14 @@ class Allocation(Scenario):
         return self._example(chosen, signs, stock)
 
     def held_out(self, target: Target, draws: Draws) -> Batch:
-        """Return all d inputs with E z in the place of z, which makes the loss exact."""
+        """Return all d inputs, with E z instead of z, which makes the loss exact."""
         stock = target["stock"].to(draws.device)
         expected = functional.one_hot(stock, self.k)
         return self._example(torch.arange(self.d, device=draws.device), expected, stock)
 
     def _example(self, chosen: Tensor, signs: Tensor, stock: Tensor) -> Batch:
         dtype = torch.get_default_dtype()
-        # half precision would round the stock's number
+        # half precision would round the stock's index
         exact = dtype if dtype == torch.float64 else torch.float32
         labels = torch.cat((signs, stock[:, None]), dim=1).to(exact)
         return functional.one_hot(chosen, self.d).to(dtype), labels
@@ -102,17 +102,17 @@ class Allocation(Scenario):
         return initialise(nn.Linear(self.d, self.k), draws)
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Any network from d numbers to k scores."""
+        """Return a network from d numbers to k scores, built by `factory`."""
         return factory(input_shape=(self.d,), output_size=self.k)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """-<z, p> of each example, or -p_y under decomposition, times the scale."""
+        """Return -<z, p> of each example, or -p_y under decomposition, times the scale."""
         if self.approach == "decomposition":
             return -self.scale * self._right(outputs, labels)
         return -self.scale * (labels[:, :-1] * outputs.softmax(dim=1)).sum(dim=1)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """p_y of each example, less that of the uniform allocation."""
+        """Return p_y of each example, rescaled: 0 for the uniform allocation, 1 for p_y = 1."""
         return (self._right(outputs, labels) - 1 / self.k) / (1 - 1 / self.k)
 
     def _right(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class Allocation(Scenario):
         return outputs.softmax(dim=1).gather(1, stock)[:, 0]
 
     def solution(self, target: Target) -> nn.Module:
-        """Return weights that put nearly everything on the right stock."""
+        """Return a linear layer with weights that put nearly everything on the right stock."""
         network = nn.Linear(self.d, self.k)
         with torch.no_grad():
             network.weight.copy_(30.0 * functional.one_hot(target["stock"], self.k).T)

@@ -14,21 +14,21 @@ from gradbench.scenarios.draws import Draws
 
 Target = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
-"""Inputs and labels; the first dimension of each counts the examples."""
+"""Inputs and labels; the first dimension of both is the example."""
 
 Factory = Callable[..., nn.Module]
 
 EVALUATION_NUMBERS = 150_000
-"""Size of the widest activation when evaluating: larger ones are given back to the system at every
-free, and much smaller ones cost more calls than arithmetic."""
+"""Approximate entries of the widest activation in an evaluation. The memory of larger ones returns
+to the system whenever it is freed; with far fewer, the overhead of calls exceeds the arithmetic."""
 
 
 @runtime_checkable
 class Learner(Protocol):
-    """A network that learns by itself: what an approach that takes no optimizer builds."""
+    """A network with its own learning rule, for approaches that take no optimizer."""
 
     def learn(self, inputs: Tensor, labels: Tensor) -> None:
-        """Learn from one batch."""
+        """Update the network from one batch."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Scenario(ABC):
 
     Subclasses are frozen dataclasses whose fields are the axes of difficulty, and `approach` where
     the paper compares several. Everything random is drawn from the `Draws` that are passed in, on
-    their device, in torch's default floating-point type. Where libraries may round otherwise (a
+    their device, in torch's default floating-point type. Where libraries may round differently (a
     sum, a cosine), compute in float64 and round once: the problem is then the same everywhere.
     """
 
@@ -46,21 +46,21 @@ class Scenario(ABC):
     """One of uninformative, decomposition, conditioning, flatness."""
     section: ClassVar[str]
     claim: ClassVar[str]
-    """What the paper says will happen, in one sentence."""
+    """The paper's claim about the outcome, in one sentence."""
     chance: ClassVar[float]
     """Expected score of the best constant or random answer."""
     best: ClassVar[float]
     """Best attainable expected score."""
     ladder: ClassVar[tuple[str, ...]] = ()
-    """The fields of which a larger value is harder, all else equal."""
+    """Names of the fields of which a larger value makes the problem harder, all else equal."""
 
     @property
     def setting(self) -> dict[str, Any]:
-        """The axes' values, without the approach: what decides targets and data."""
+        """The fields that determine targets and data, by name: by default all but `approach`."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "approach"}
 
     def __init_subclass__(cls) -> None:
-        """Let a `network` that draws nothing be written without `draws`."""
+        """Add an unused argument `draws` to a subclass's `network` that is defined without it."""
         super().__init_subclass__()
         plain: Callable[..., nn.Module] | None = vars(cls).get("network")
         if inspect.isfunction(plain) and len(inspect.signature(plain).parameters) == 1:
@@ -91,19 +91,19 @@ class Scenario(ABC):
 
     @abstractmethod
     def held_out(self, target: Target, draws: Draws) -> Batch:
-        """Return the fixed examples on which every look evaluates."""
+        """Return the fixed examples for all evaluations."""
 
     @abstractmethod
     def network(self, draws: Draws) -> nn.Module:
-        """Build the paper's network, its weights drawn (see `scenarios.networks.initialise`).
+        """Return the paper's network with random weights (see `scenarios.networks.initialise`).
 
-        A `Learner` where the approach takes no optimizer.
+        The result is a `Learner` where the approach takes no optimizer.
         """
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Return the network with another architecture in it; None where the case fixes it.
+        """Return the network with another architecture; None where the architecture is fixed.
 
-        `factory(input_shape=..., output_size=...)` builds the part that is open and initialises it;
+        `factory(input_shape=..., output_size=...)` builds and initialises the replaceable part;
         `draws` are for the rest.
         """
         return None
@@ -113,9 +113,9 @@ class Scenario(ABC):
         """Return the loss of each example, shape `(n,)`; never reduced."""
 
     def residual(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return what each example would send back were nothing flat, shape `(n,)`.
+        """Return each example's backward message for a loss without flat activations, shape `(n,)`.
 
-        By default the length of the loss's derivative by the outputs.
+        By default it is the length of the loss's derivative by the outputs.
         """
         with torch.enable_grad():
             leaf = outputs.detach().requires_grad_()
@@ -133,7 +133,7 @@ class Scenario(ABC):
 
     @abstractmethod
     def trivial(self, target: Target) -> nn.Module:
-        """Return the best answer that ignores the input: what chance is measured on."""
+        """Return the best network that ignores the input; its score measures `chance`."""
 
     def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:  # noqa: ARG002
         """Return further measures of a trained network, as plain data for the record."""
@@ -154,11 +154,14 @@ class Scenario(ABC):
             outputs = network(x)
             scores.append(self.score(outputs, y))
             losses.append(self.loss(outputs, y))
-        # one transfer; summed on the host, since not every device has float64
+        # one transfer to the host, which computes the means: not every device has float64
         each = torch.stack((torch.cat(scores), torch.cat(losses))).cpu()
         score, loss = each.double().mean(dim=1).tolist()
         return self.held_out_score(score, labels), loss
 
     def held_out_score(self, score: float, labels: Tensor) -> float:  # noqa: ARG002
-        """Return what examples of these labels, all of a held-out set, score by their mean."""
+        """Return the normalised score of a held-out set from the mean score of its examples.
+
+        `labels` are those of the whole set.
+        """
         return self.normalise(score)

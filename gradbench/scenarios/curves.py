@@ -1,4 +1,4 @@
-"""Piecewise-linear curves: what architecture does to conditioning (section 4)."""
+"""Piecewise-linear curves: the effect of architecture on conditioning (section 4)."""
 
 import decimal
 import functools
@@ -19,7 +19,7 @@ DATA = ("text", "script", "real")
 SLOPES = ((1.0, -1.0, 1.0), (1.0, -2.0, 1.0), (-2.0, 1.0, -1.0), (1.0, -1.0, 2.0))
 """The script's slopes after each of its three knots; before the first, the curve is 0."""
 CURVES = 10_000
-"""Curves from which the conditioned approach estimates C."""
+"""Number of curves from which the conditioned approach estimates C, by default."""
 HELD_OUT = 500
 SECOND_DIFFERENCE = (1.0, -2.0, 1.0)
 
@@ -76,7 +76,7 @@ class Curves(Scenario):
 
     @property
     def setting(self) -> dict[str, Any]:
-        """What decides the data: not the curves that C is estimated from."""
+        """The fields that determine the data; `m`, the number of curves for C, does not."""
         return {"data": self.data, "n": self.n}
 
     @property
@@ -86,11 +86,11 @@ class Curves(Scenario):
         return f"adam:lr={rates[self.approach]}"
 
     def draw_target(self, draws: Draws) -> Target:  # noqa: ARG002
-        """Return nothing: every curve has the same U."""
+        """Return an empty target: U is the same for every curve."""
         return {}
 
     def sample(self, target: Target, n: int, draws: Draws) -> Batch:  # noqa: ARG002
-        """Draw curves f, shape `(n, self.n)`, and the same shape of p, or of f to be encoded."""
+        """Draw curves f, shape `(n, self.n)`, and their p; f again for the auto-encoder."""
         if self.data == "real":
             f = self._real(n, draws)
             return f, f
@@ -121,7 +121,7 @@ class Curves(Scenario):
         return self.sample(target, HELD_OUT, draws)
 
     def network(self, draws: Draws) -> nn.Module:
-        """Return the approach's network; the linear ones begin at zero."""
+        """Return the approach's network; the weights of linear ones are zero."""
         if self.approach == "autoencoder":
             encoder = relu_network(self.n, 500, 100, 2 * KNOTS)
             decoder = relu_network(2 * KNOTS, 100, 100, self.n)
@@ -143,20 +143,25 @@ class Curves(Scenario):
         return torch.eye(3)
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Any network from n values to n slopes may replace the dense layer."""
-        if self.approach != "linear":
+        """Return a network from n values to n changes of slope, built by `factory`, for `linear`.
+
+        None for the other approaches, and for `data="text"`, whose score is the distance of one
+        matrix to the inverse.
+        """
+        if self.approach != "linear" or self.data == "text":
             return None
         return factory(input_shape=(self.n,), output_size=self.n)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Squared error of each curve: summed over positions for `linear`, else averaged."""
+        """Return each curve's squared error: summed over positions for `linear`, else averaged."""
         squares = nn.functional.mse_loss(outputs, labels, reduction="none")
         return squares.sum(dim=1) if self.approach == "linear" else squares.mean(dim=1)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """1 less the squared error in each curve's p over the mean square of p.
+        """Return 1 minus the squared error in each curve's p over the mean square of p.
 
-        The cases that have a known optimum are scored in `evaluate`, by the distance to it.
+        For the auto-encoder p is the second differences of f. Approaches with a known optimum are
+        scored in `evaluate`, by the distance to it.
         """
         if self.approach == "autoencoder":
             outputs, labels = outputs.diff(n=2, dim=1), labels.diff(n=2, dim=1)
@@ -165,7 +170,10 @@ class Curves(Scenario):
 
     @torch.no_grad()
     def evaluate(self, network: nn.Module, examples: Batch) -> tuple[float, float]:
-        """Return the score and the mean loss on the held-out curves."""
+        """Return the score and the mean loss on the held-out curves.
+
+        A filter, and `linear` on the text's data, are scored by the distance to the optimum.
+        """
         inputs, labels = examples
         outputs = network(inputs)
         loss = self.loss(outputs, labels).cpu().double().mean().item()
@@ -183,15 +191,15 @@ class Curves(Scenario):
 
     @torch.no_grad()
     def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:
-        """Return `curve`: what was asked of the network for one curve, and what it answered."""
+        """Return `curve`: the labels and outputs of the first curve, to four significant digits."""
         inputs, labels = examples
         pair = torch.stack((labels[0], network(inputs[:1])[0]))
         return {"curve": [[float(f"{v:.4g}") for v in row] for row in pair.tolist()]}
 
     def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
-        """Return U, or the filter [1, -2, 1]; for the auto-encoder the knots and sizes as the code.
+        """Return a network of U or of the filter [1, -2, 1]; for the auto-encoder a `KnotCode`.
 
-        No weights of the auto-encoder that find this code are known.
+        Weights of the auto-encoder that compute this code are not known.
         """
         if self.approach == "autoencoder":
             return KnotCode(self.n)
@@ -206,7 +214,7 @@ class Curves(Scenario):
         return network
 
     def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
-        """Return zero: no change of slope anywhere."""
+        """Return a network with the output zero: no change of slope."""
         if self.approach in {"convolution", "conditioned"}:
             return self._linear()
         return Constant(torch.zeros(self.n))
@@ -233,7 +241,7 @@ class Filter(nn.Module):
         self.register_buffer("conditioner", conditioner)
 
     def filter(self) -> Tensor:
-        """Return the taps as they meet [f_(t-2), f_(t-1), f_t]."""
+        """Return the taps that are applied to [f_(t-2), f_(t-1), f_t]: conditioner times weight."""
         return self.conditioner @ self.weight
 
     def forward(self, f: Tensor) -> Tensor:
@@ -242,7 +250,7 @@ class Filter(nn.Module):
         return nn.functional.pad(rows, (2, 0))
 
     def stacked(self, f: Tensor, weights: Weights, _: Parts) -> Tensor:
-        """As `forward`, for curves of shape `(trials, n, length)`."""
+        """Return `forward` of stacked trials, for curves of shape `(trials, n, length)`."""
         trials, n, length = f.shape
         windows = torch.stack([f[..., k : length - 2 + k] for k in range(3)], dim=1).flatten(2)
         matrices = self.conditioner.mT.expand(trials, 3, 3)
@@ -252,23 +260,24 @@ class Filter(nn.Module):
 
 
 def slopes_to_values(n: int) -> Tensor:
-    """W in float64: W_ij = i - j + 1 on and below the diagonal, else 0; shape `(n, n)`."""
+    """Return W in float64: W_ij = i - j + 1 on and below the diagonal, else 0; shape `(n, n)`."""
     i = torch.arange(n, dtype=torch.float64)
     return (i[:, None] - i + 1).clamp(min=0)
 
 
 def inverse(n: int) -> Tensor:
-    """U = W^-1 in float64: 1 on the diagonal, -2 and 1 on the two below it (lemma 1)."""
+    """Return U = W^-1 in float64: 1 on the diagonal, -2 and 1 on the two below it (lemma 1)."""
     one = torch.eye(n, dtype=torch.float64)
     return one - 2 * one.roll(1, 0).tril(-1) + one.roll(2, 0).tril(-1)
 
 
 @functools.cache
 def second_moment(data: str, n: int, m: int = CURVES) -> Tensor:
-    """C, the mean over positions of the second moment of [f_(t-2), f_(t-1), f_t], shape `(3, 3)`.
+    """Return C, the mean second moment of [f_(t-2), f_(t-1), f_t] over positions t, shape `(3, 3)`.
 
-    From `m` fixed curves, in float64: its condition number grows as n^3. Values are multiples of
-    2^-23, so that up to n = 100 sums of products of their upper and lower halves are exact.
+    It is estimated from `m` fixed curves, in float64, since its condition number grows as n^3.
+    Values are multiples of 2^-23, so that up to n = 100 the sums of products of their upper and
+    lower halves are exact.
     """
     draws = Draws(0, dtype=torch.float64)
     f, _ = Curves(approach="convolution", data=data, n=n).sample({}, m, draws)

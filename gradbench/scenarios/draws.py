@@ -1,8 +1,8 @@
 """Random numbers that are a function of a key and a position: the same on every machine.
 
-The words are Philox4x64-10 (J. Salmon, M. Moraes, R. Dror, D. Shaw, SC 2011), a cipher of a counter
-under a key, whose stream numpy guarantees. Everything made of them uses operations that IEEE 754
-rounds exactly (+, -, *, /, square root, conversions), each as an operation of its own, so that no
+The random words are Philox4x64-10 (J. Salmon, M. Moraes, R. Dror, D. Shaw, SC 2011), a cipher of a
+counter under a key; numpy guarantees its stream. All numbers are computed from them by operations
+that IEEE 754 rounds exactly (+, -, *, /, square root, conversions), one at a time, so that no
 processor, library or version can change a bit.
 """
 
@@ -14,36 +14,37 @@ import torch
 from torch import Tensor
 
 PIECE = 2**16
-"""Normal numbers that are made at once: as many as stay in a core's cache."""
+"""Most normal numbers that are computed at once on a CPU, so that they fit a core's cache."""
 
 ATANH = tuple(2 / (2 * k + 1) for k in range(5))
-"""log m = 2 atanh s = sum of these times s^(2k+1), s = (m - 1) / (m + 1)."""
+"""Coefficients of log m = 2 atanh s in powers s^(2k+1), with s = (m - 1) / (m + 1)."""
 
 SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(6))
 COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(7))
 
 ROOT_HALF = 0x3F3504F3
-"""The bits of 2^(-1/2) in float32: mantissas are taken from there up to 2^(1/2)."""
+"""The bits of 2^(-1/2) in float32: mantissas range from there to 2^(1/2)."""
 
 ODD = 0x9E3779B97F4A7C15
-"""2^64 over the golden ratio: makes seeds of consecutive numbers differ in most bits."""
+"""2^64 over the golden ratio: its products with successive integers differ in most bits."""
 
 CUT = 2.0
-"""Standard deviations at which a truncated normal is cut."""
+"""Largest absolute value of a truncated standard normal number."""
 
 
 class Draws(torch.Generator):
-    """A stream of random numbers; each call draws a field of its own from it.
+    """A stream of random numbers, drawn in fields: one per call, more for `truncated_normal`.
 
-    `key` is below 2^128. The first dimension of what is drawn counts rows (examples): row i of the
-    k-th call depends on the key, k and `first + i` alone. So a stream from another `first` on has
-    the same rows, whatever was drawn before, and how many at once decides nothing.
+    `key` is below 2^128. The first dimension of a field is the row (example): row i of the k-th
+    field depends only on the key, k and `first + i`. So it does not depend on the number of rows
+    drawn at once, and a stream with another `first` has the same rows, shifted.
 
-    Numbers come on `device`, floating-point ones in `dtype` (torch's default) with the values that
-    float32 has: a trial in float64 meets the same problem.
+    Numbers are on `device`. Floating-point ones are computed in float32 and converted to `dtype`
+    (torch's default), so that a trial in float64 has the same problem.
 
-    It is a seeded `torch.Generator`, too (`torch.randn(n, generator=draws, device=draws.device)`):
-    what is drawn so depends on torch's version, the device, and how many are drawn at once.
+    The class is also a seeded `torch.Generator`, for use as in
+    `torch.randn(n, generator=draws, device=draws.device)`. Numbers drawn that way depend on torch's
+    version, the device and the number drawn at once.
     """
 
     def __new__(
@@ -53,7 +54,7 @@ class Draws(torch.Generator):
         *_: object,
         **__: object,
     ) -> Self:
-        """Make the generator that it is, too."""
+        """Create the underlying `torch.Generator` on the device."""
         return super().__new__(cls, device=device)  # type: ignore[call-arg]
 
     def __init__(
@@ -69,7 +70,7 @@ class Draws(torch.Generator):
         self._philox = np.random.Philox(key=key)
 
     def words(self, *shape: int) -> Tensor:
-        """Draw 32 random bits each, as int32."""
+        """Draw words of 32 random bits, as int32."""
         rows, each = shape[0], math.prod(shape[1:])
         block, skip = divmod(self.first * each, 8)
         count = skip + rows * each
@@ -84,12 +85,12 @@ class Draws(torch.Generator):
         self.fields += 1
         raw = self._philox.random_raw(-(-count // 2)).astype("<u8", copy=False)
         found = torch.from_numpy(raw.view("<i4")[skip:count])
-        if self.device.type != "cpu":  # copied while the host makes the next ones
+        if self.device.type != "cpu":  # copied while the host draws more
             found = found.pin_memory()
         return found.to(self.device, non_blocking=True).view(shape)
 
     def bits(self, *shape: int) -> Tensor:
-        """Draw 0 or 1, as int32; a row takes a word for each 32 of its bits."""
+        """Draw random bits, 0 or 1, as int32; each row uses one word per 32 bits."""
         each = math.prod(shape[1:])
         words = self.words(shape[0], -(-each // 32))
         place = torch.arange(each, device=self.device, dtype=torch.int32)
@@ -99,22 +100,22 @@ class Draws(torch.Generator):
         return ((words >> place) & 1).view(shape)
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        """Draw whole numbers from 0 to below `high` <= 2^31, each with a chance of 1/high +- 2^-32.
+        """Draw integers from 0 to `high` - 1 as int64, each with probability 1/high +- 2^-32.
 
-        As int64.
+        `high` is at most 2^31.
         """
         return (self.words(*shape).long() % 2**32 * high) >> 32
 
     def uniform(self, *shape: int) -> Tensor:
-        """Draw multiples of 2^-24 from 0 to below 1."""
+        """Draw uniform numbers on [0, 1), which are multiples of 2^-24."""
         whole = (self.words(*shape) >> 8) & 0xFFFFFF
         return (whole.to(torch.float32) * 2.0**-24).to(self.dtype)
 
     def normal(self, *shape: int) -> Tensor:
-        """Draw standard normal numbers, up to 6.66 in size.
+        """Draw standard normal numbers, at most 6.66 in absolute value.
 
-        By Box and Muller's transform (1958) of two words into two numbers, in float32, to a few
-        units in the last place.
+        Box and Muller's transform (1958) turns two words into two numbers, in float32, with errors
+        of a few units in the last place.
         """
         rows, each = shape[0], math.prod(shape[1:])
         half = -(-each // 2)
@@ -128,22 +129,23 @@ class Draws(torch.Generator):
         return found.to(self.dtype)
 
     def truncated_normal(self, *shape: int) -> Tensor:
-        """Draw standard normal numbers, those beyond two anew until none is."""
+        """Draw standard normal numbers, and draw again those above two in absolute value."""
         found = self.normal(*shape)
         while bool((beyond := found.abs() > CUT).any()):
             found = torch.where(beyond, self.normal(*shape), found)
         return found
 
     def permutation(self, n: int) -> Tensor:
-        """Draw an order of the numbers 0 to n - 1, as int64: that of n random numbers."""
+        """Draw a permutation of 0 to n - 1, as int64: the order that sorts n random words."""
         return self.words(n).argsort(stable=True)
 
 
 def _pairs(words: Tensor, out: Tensor) -> None:
-    """Turn words, int32 `(rows, 2, half)`, into normal numbers of the same shape.
+    """Write normal numbers, computed from words, to `out`; both have shape `(rows, 2, half)`.
 
-    With u the lower 31 bits of the first, on (0, 1], and its sign bit s: s sqrt(-2 log u) times the
-    cosine and the sine of an angle on [-pi/2, pi/2), the second word's.
+    The lower 31 bits of a first word give u on (0, 1], its sign bit gives the sign s. The second
+    word, int32 too, gives an angle on [-pi/2, pi/2). The two numbers are s sqrt(-2 log u) times the
+    cosine and the sine of the angle.
     """
     first, second = words[:, 0], words[:, 1]
     bits = (first & 0x7FFFFFFF).to(torch.float32).add_(0.5).view(torch.int32) - ROOT_HALF
@@ -159,7 +161,7 @@ def _pairs(words: Tensor, out: Tensor) -> None:
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
-    """Return sum_k c_k x^k by Horner's rule, each operation rounded by itself."""
+    """Return sum_k c_k x^k by Horner's rule, rounded after each operation."""
     *lower, last = coefficients
     found = x * last
     for coefficient in lower[:0:-1]:

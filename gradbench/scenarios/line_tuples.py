@@ -15,16 +15,17 @@ APPROACHES = ("end-to-end", "decomposition")
 NETWORKS = ("dense", "convolution")
 SIDE = 28
 REACH = 11
-"""The longest line, 23, has floor(23 / 2) pixels on either side of its centre."""
+"""Most pixels of a line on either side of its centre: floor(23 / 2) for the longest, 23."""
 
 SCRIPT_VARIANCES = (1 / 28, 1 / 16)
-"""Of the weights of the script's two convolutions, before they are cut at two deviations."""
+"""Variances of the weights of the script's two convolutions, before the cut at two deviations."""
 STARTS = ("fan-in", "script")
 
 HELD_OUT = 2000
 CEILING = 0.9488
-"""The best accuracy on one image. Of 2,000,000 images 10.24 % have no covariance of the lit pixels'
-coordinates, and either label is as likely for them; its sign labels all others without an error."""
+"""The best accuracy on one image. The sign of the covariance of the lit pixels' coordinates gives
+the label without an error, except for the 10.24 % of 2,000,000 images without a covariance; for
+these both labels are equally likely."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class LineTuples(Scenario):
 
     @property
     def setting(self) -> dict[str, Any]:
-        """What decides targets and data: k alone, so that all N1 meet the same images."""
+        """The fields that determine targets and data: only k, so all N1 get the same images."""
         return {"k": self.k}
 
     @property
@@ -93,7 +94,7 @@ class LineTuples(Scenario):
         return (1 + (2 * CEILING - 1) ** self.k) / 2
 
     def draw_target(self, draws: Draws) -> Target:  # noqa: ARG002
-        """Return nothing: the label's rule is fixed."""
+        """Return an empty target: the rule of the labels is fixed."""
         return {}
 
     def sample(self, target: Target, n: int, draws: Draws) -> Batch:  # noqa: ARG002
@@ -108,7 +109,7 @@ class LineTuples(Scenario):
         return self.sample(target, HELD_OUT, draws)
 
     def network(self, draws: Draws) -> nn.Module:
-        """Return N1 and N2 in one."""
+        """Return a `TupleNetwork` of N1 and N2."""
         n1 = _convolution() if self.n1 == "convolution" else relu_network(SIDE**2, 50, 100, 1)
         network = initialise(TupleNetwork(n1, relu_network(self.k, 100, 1)), draws)
         if self.start == "script":
@@ -120,7 +121,7 @@ class LineTuples(Scenario):
         return network
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:
-        """N1 on one image, where it is the dense one."""
+        """Return the network with N1 built by `factory`; None for the convolutional N1."""
         if self.n1 != "dense":
             return None
         n1 = factory(input_shape=(1, SIDE, SIDE), output_size=1)
@@ -129,14 +130,17 @@ class LineTuples(Scenario):
         return TupleNetwork(nn.Sequential(image, n1), n2)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Hinge loss of each tuple's product; with decomposition, plus the mean over its images."""
+        """Return the hinge loss of each tuple's product.
+
+        Decomposition adds the mean hinge loss over the tuple's images.
+        """
         hinge = (1 - labels * outputs).clamp(min=0)
         if self.approach == "decomposition":
             return hinge[:, 0] + hinge[:, 1:].mean(dim=1)
         return hinge[:, 0]
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Accuracy of each tuple's sign over chance, in units of the ceiling's."""
+        """Return the accuracy of each tuple's sign, rescaled: 0 for chance, 1 for the ceiling."""
         right = ((labels[:, 0] * outputs[:, 0]).sign() + 1) / 2
         return (right - 0.5) / (self.ceiling - 0.5)
 
@@ -151,7 +155,7 @@ class LineTuples(Scenario):
         }
 
     def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
-        """Return the sign of the covariance of each line's two coordinates, and their product."""
+        """Return a network for the signs of the lines' coordinate covariances and their product."""
         return _Covariance()
 
     def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
@@ -169,16 +173,17 @@ def lines(n: int, draws: Draws) -> tuple[Tensor, Tensor]:
 
 
 def draw(theta: Tensor, half: Tensor, centre: Tensor, dtype: torch.dtype) -> Tensor:
-    """Draw lines of given angles `(n, 1)`, half lengths `(n, 1)` and centres `(2, n, 1)`.
+    """Return images of lines of angles `(n, 1)`, half lengths `(n, 1)` and centres `(2, n, 1)`.
 
-    The images are of type `dtype`; angles in float64 place every pixel alike on every machine.
+    The images have shape `(n, 784)` and type `dtype`. Angles in float64 give the same pixels on
+    every machine.
     """
     t = torch.arange(REACH, device=theta.device, dtype=theta.dtype)
     offsets = torch.stack((theta.cos(), theta.sin())) * t  # (2, n, REACH)
     row, column = torch.cat((centre + offsets, centre - offsets), dim=2).trunc().long()
     inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE)
     drawn = inside & (t < half).repeat(1, 2)
-    end = len(theta) * SIDE**2  # what is not drawn goes past the end
+    end = len(theta) * SIDE**2  # pixels that are not drawn are written past the end
     first = torch.arange(0, end, SIDE**2, device=theta.device)[:, None]
     pixel = torch.where(drawn, first + row * SIDE + column, end)
     images = theta.new_zeros(end + 1, dtype=dtype).scatter_(0, pixel.flatten(), 1.0)
@@ -186,7 +191,7 @@ def draw(theta: Tensor, half: Tensor, centre: Tensor, dtype: torch.dtype) -> Ten
 
 
 class TupleNetwork(nn.Module):
-    """N1 on every image, N2 on the sigmoids of its scores; answers with both."""
+    """Network that applies N1 to every image and N2 to the sigmoids of N1's scores."""
 
     def __init__(self, n1: nn.Module, n2: nn.Module) -> None:
         super().__init__()
@@ -199,14 +204,14 @@ class TupleNetwork(nn.Module):
         return torch.cat((self.n2(scores.sigmoid()), scores), dim=1)
 
     def stacked(self, images: Tensor, _: Weights, parts: Parts) -> Tensor:
-        """As `forward`, for images of shape `(trials, n, k, 784)`."""
+        """Return `forward` of stacked trials, for images of shape `(trials, n, k, 784)`."""
         trials, n, k = images.shape[:3]
         scores = parts["n1"](images.reshape(trials, n * k, -1)).view(trials, n, k)
         return torch.cat((parts["n2"](scores.sigmoid()), scores), dim=2)
 
 
 class ChannelsLast(nn.Conv2d):
-    """A convolution that a CPU computes with channels last: on one channel three times as fast.
+    """Convolution with channels last on a CPU: three times as fast on one channel.
 
     Weights and their gradients stay contiguous, as an optimizer expects them.
     """

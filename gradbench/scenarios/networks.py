@@ -1,4 +1,4 @@
-"""The paper's networks, and how their weights are drawn."""
+"""The paper's networks and the random initialisation of their weights."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from gradbench.scenarios.draws import Draws
 
 Weights = dict[str, Tensor]
-"""A module's own parameters in a stack of trials, each with a leading dimension of trials."""
+"""A module's own parameters by name, each with a leading dimension of stacked trials."""
 
 Parts = dict[str, Callable[[Tensor], Tensor]]
-"""A module's children in a stack of trials."""
+"""A module's children by name, each as a function of inputs with a leading dimension of trials."""
 
 
 class Constant(nn.Module):
-    """Answers every input with the same outputs, shape `(k,)`."""
+    """A network with the same outputs, shape `(k,)`, for every input."""
 
     def __init__(self, outputs: Tensor) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def initialise(network: nn.Module, draws: Draws) -> nn.Module:
 
 
 def relu_network(*widths: int) -> nn.Sequential:
-    """Return dense layers of these widths, a ReLU between each two, a linear output.
+    """Return dense layers of these widths, with a ReLU between successive layers.
 
     `relu_network(10, 100, 1)` maps `(n, 10)` to `(n, 1)`. `initialise` draws its weights.
     """

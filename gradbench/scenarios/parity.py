@@ -13,10 +13,10 @@ from gradbench.scenarios.networks import Constant, initialise, relu_network
 
 APPROACHES = ("gradient", "elimination")
 EXHAUSTIVE = 12
-"""Up to this d the held-out set is all 2^d inputs."""
+"""Largest d for which the held-out set is all 2^d inputs."""
 
 HELD_OUT = 10_240
-"""Examples beyond it: chance, as a normalised score, has a standard deviation of 1/sqrt(n)."""
+"""Held-out examples for larger d; a random answer's normalised score has deviation 1/sqrt(n)."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Parity(Scenario):
 
     @property
     def setting(self) -> dict[str, Any]:
-        """What decides targets and data: both kinds of inputs are of the same bits."""
+        """The fields that determine targets and data; both kinds of inputs are of the same bits."""
         return {"d": self.d, "weight": self.weight}
 
     @property
@@ -89,31 +89,31 @@ class Parity(Scenario):
         return signs if self.inputs == "signs" else (1 - signs) / 2, labels
 
     def network(self, draws: Draws) -> nn.Module:
-        """Return the paper's network, d - 10 d - 1, or the learner in its place."""
+        """Return the paper's network, d - 10 d - 1, or the learner for elimination."""
         if self.approach == "elimination":
             return Elimination(self.d)
         return initialise(relu_network(self.d, 10 * self.d, 1), draws)
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Any network from d numbers to one, unless the approach is a learner."""
+        """Return a network from d numbers to one, built by `factory`; None for elimination."""
         if self.approach == "elimination":
             return None
         return factory(input_shape=(self.d,), output_size=1)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Hinge loss max(0, 1 - y p) of each example."""
+        """Return the hinge loss max(0, 1 - y p) of each example."""
         return (1 - labels * outputs[:, 0]).clamp(min=0)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Accuracy of the sign of each output; an output of exactly 0 counts one half."""
+        """Return the accuracy of each output's sign; an output of exactly 0 counts one half."""
         return ((labels * outputs[:, 0]).sign() + 1) / 2
 
     def solution(self, target: Target) -> nn.Module:
-        """Return weights of the paper's network that realise the parity (lemma 3, mended).
+        """Return the paper's network with weights that compute the parity (lemma 3, corrected).
 
         With c = the number of -1 among the support, relu(c-j+1) - 2 relu(c-j) + relu(c-j-1) is 1
         at c = j and 0 at every other integer. Twice the sum over even j, less 1, is the parity.
-        The lemma as printed leaves out j = 0 and so answers wrongly where c = 0.
+        The lemma as printed omits j = 0, so its result is wrong where c = 0.
         """
         shifts = torch.arange(0, self.weight + 1, 2)[:, None] + torch.tensor([-1.0, 0.0, 1.0])
         units = shifts.numel()

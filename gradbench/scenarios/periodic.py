@@ -14,7 +14,7 @@ from gradbench.scenarios.networks import Constant, initialise, relu_network
 HELD_OUT = 4096
 WAVES = ("cosine", "square")
 TAIL = 4.5
-"""Standard deviations of <v*, x> that the known solution covers; beyond lie 7e-6 of the inputs."""
+"""Range of the known solution in standard deviations of <v*, x>; 7e-6 of the inputs lie outside."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Periodic(Scenario):
 
     @property
     def mean(self) -> float:
-        """E h in closed form: <v*, x> is normal of standard deviation r.
+        """The mean E h in closed form: <v*, x> is normal with standard deviation r.
 
         E cos(n z) = exp(-n^2 r^2 / 2); the square wave by its Fourier series
         (4 / pi) sum_k (-1)^k cos((2k+1) z) / (2k+1).
@@ -60,7 +60,7 @@ class Periodic(Scenario):
 
     @property
     def variance(self) -> float:
-        """Var(h) in closed form; E cos^2 = (1 + exp(-2 r^2)) / 2."""
+        """The variance Var(h) in closed form; E cos^2 = (1 + exp(-2 r^2)) / 2."""
         square = 1.0 if self.wave == "square" else (1 + math.exp(-2 * self.r * self.r)) / 2
         return square - self.mean**2
 
@@ -84,15 +84,15 @@ class Periodic(Scenario):
         return initialise(relu_network(self.d, 10 * self.d, 1), draws)
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Any network from d numbers to one."""
+        """Return a network from d numbers to one, built by `factory`."""
         return factory(input_shape=(self.d,), output_size=1)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Square loss (p - y)^2 / 2 of each example."""
+        """Return the square loss (p - y)^2 / 2 of each example."""
         return (outputs[:, 0] - labels).square() / 2
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """1 - (p - y)^2 / Var(h) of each example."""
+        """Return 1 - (p - y)^2 / Var(h) of each example."""
         return 1 - (outputs[:, 0] - labels).square() / self.variance
 
     def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
@@ -100,10 +100,10 @@ class Periodic(Scenario):
         return Constant(torch.tensor([self.mean]))
 
     def solution(self, target: Target) -> nn.Module:
-        """Return weights of the network that interpolate psi along v* at evenly spaced knots.
+        """Return the network with weights that interpolate psi along v* at evenly spaced knots.
 
         The coefficient of the unit relu(z - knot) is the change of slope at its knot. There are
-        10 d knots, enough where a turn of the wave meets about six.
+        10 d knots, which is enough if there are about six in a period of the wave.
         """
         knots = torch.linspace(-TAIL * self.r, TAIL * self.r, 10 * self.d + 1)
         values = knots.cos() if self.wave == "cosine" else knots.cos().sign()

@@ -14,10 +14,10 @@ APPROACHES = ("sigmoid", "dying")
 HELD_OUT = 4096
 WIDTH = 32
 PREACTIVATION_STD = 0.8796
-"""Standard deviation of a unit's first sum: that of a standard normal cut at two."""
+"""Standard deviation of a first-layer sum, equal to that of a standard normal cut at two."""
 
 GENTLE = 0.1
-"""Scale at which the known solution passes values through sigmoids, which are straight near 0."""
+"""Scale of the values in the known solution: sigmoids are nearly linear near 0."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,18 @@ class Saturation(Scenario):
         return nn.Sequential(*layers, nn.Linear(WIDTH, 1))
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Square loss (p - y)^2 / 2 of each example."""
+        """Return the square loss (p - y)^2 / 2 of each example."""
         return (outputs[:, 0] - labels).square() / 2
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """1 - (p - y)^2 of each example; Var(y) = 1."""
+        """Return 1 - (p - y)^2 of each example; Var(y) = 1."""
         return 1 - (outputs[:, 0] - labels).square()
 
     def solution(self, target: Target) -> nn.Module:
-        """Return weights of the same network.
+        """Return the same network with weights that solve the target.
 
-        With ReLUs z = relu(z) - relu(-z). With sigmoids one unit a layer hands p = z / 10 on by
-        4 sigmoid(p) - 2 = p - p^3/12 + ...; the last weight undoes the scale.
+        ReLUs use z = relu(z) - relu(-z). Sigmoids use one unit per layer, which passes on
+        p = z / 10 through 4 sigmoid(p) - 2 = p - p^3/12 + ...; the last weight undoes the scale.
         """
         network = self._layers()
         with torch.no_grad():

@@ -24,7 +24,7 @@ from gradbench.scenarios.networks import Constant, initialise, relu_network
 
 HELD_OUT = 10_240
 SHOWN = 100
-"""Examples whose true and answered level a record keeps."""
+"""Number of examples for which a record stores the true and the predicted level."""
 APPROACHES = (
     "direct",
     "non-flat",
@@ -37,15 +37,15 @@ APPROACHES = (
     "isotron",
 )
 ONE_UNIT = {"direct", "non-flat", "forward-only", "straight-through", "surrogate", "glmtron"}
-"""Approaches that train w and b of u(<w, x> + b); the others learn a function in its place."""
+"""Approaches that learn w, and b if any, of u(<w, x> + b); the others learn another function."""
 LEARNERS = {"glmtron", "isotron"}
 WINDOW = 1.0
 """Largest |<w, x> + b| at which `straight-through` passes the message back: the range of a hard
 tanh (I. Hubara et al., NIPS 2016, section 1.3)."""
 ROUNDING = 1e-5
-"""Above a level, an answer that still has it after b* was added and taken off in float32."""
+"""Offset above a level, so that adding and subtracting b* in float32 does not change the level."""
 STEEPNESS, SHIFT = 50, 1 / 20
-"""Of the non-flat approximation's sigmoids, as in the script."""
+"""Steepness and shift of the sigmoids of the non-flat approximation, as in the script."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Steps(Scenario):
 
     @property
     def published(self) -> str:
-        """Adam with the script's betas and eps; 0.01 for the non-flat approximation."""
+        """Adam with the script's betas and eps; lr 0.001, or 0.01 for non-flat."""
         rate = 0.01 if self.approach == "non-flat" else 0.001
         return f"adam:lr={rate},betas=(0.9,0.99),eps=1e-5"
 
@@ -130,7 +130,7 @@ class Steps(Scenario):
         return self.sample(target, HELD_OUT, draws)
 
     def network(self, draws: Draws) -> nn.Module:
-        """Return one linear unit, or what the approach puts in its place."""
+        """Return the approach's network: one linear unit, a ReLU network or a `Learner`."""
         if self.approach == "glmtron":
             return GLMtron(self.n, staircase)
         if self.approach == "isotron":
@@ -145,21 +145,21 @@ class Steps(Scenario):
         return network
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
-        """Any network may replace the deep ones; the others are single units."""
+        """Return a network from `factory` for end-to-end and multi-class; None for the others."""
         sizes = {"end-to-end": 1, "multi-class": len(LEVELS)}
         if self.approach not in sizes:
             return None
         return factory(input_shape=(self.n,), output_size=sizes[self.approach])
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Square loss of each example; cross-entropy for multi-class."""
+        """Return the square loss of each example; the cross-entropy for multi-class."""
         y, bias = self._split(labels)
         if self.approach == "multi-class":
             return functional.cross_entropy(outputs, index(y), reduction="none")
         return (self._value(outputs[:, 0] - bias, bias) - y).square() / 2
 
     def _split(self, labels: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return y counted from b*, and where the network's own zero lies: b*, or 0."""
+        """Return y counted from b*, and the offset to subtract from outputs: b* or 0."""
         if self.start == "script":
             return labels[..., 0], labels[..., 1]
         return labels, 0.0
@@ -184,14 +184,20 @@ class Steps(Scenario):
         return Staircase.apply(z, gain)  # type: ignore[no-any-return]
 
     def residual(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """|p - y| of a unit: what would come back if its activation were the identity."""
+        """Return |p - y| for a single unit: the backward message if u were the identity.
+
+        The other approaches use the default.
+        """
         if self.approach in ONE_UNIT:
             y, bias = self._split(labels)
             return (self._value(outputs[:, 0] - bias, bias) - y).abs().detach()
         return super().residual(outputs, labels)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """1 where the level is exactly right, else 0; a network's value is taken to the nearest."""
+        """Return 1 where the predicted level is exactly right, else 0.
+
+        The output of end-to-end and Isotron is rounded to the nearest level.
+        """
         y, bias = self._split(labels)
         return (self._level(outputs, bias) == index(y)).to(y)
 
@@ -205,7 +211,7 @@ class Steps(Scenario):
         return torch.bucketize(z.contiguous(), (levels[1:] + levels[:-1]) / 2)
 
     def held_out_score(self, score: float, labels: Tensor) -> float:
-        """Return the accuracy above that of the most frequent level."""
+        """Return the accuracy rescaled: 0 for always the most frequent level, 1 for all right."""
         frequent = _share_of_most_frequent(self, labels)
         return (self.normalise(score) - frequent) / (1 - frequent)
 
@@ -213,7 +219,7 @@ class Steps(Scenario):
     def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:
         """Return the accuracy of the exact level and the squared error over Var(y).
 
-        And `answers`: true and answered level of some examples, in the order of the true one.
+        `answers` has the true and the predicted level of up to 100 examples, sorted by the former.
         """
         inputs, labels = examples
         y, bias = self._split(labels)
@@ -228,7 +234,7 @@ class Steps(Scenario):
         }
 
     def solution(self, target: Target) -> nn.Module:
-        """Return the true unit, in the form that the approach's network has."""
+        """Return a network with the true unit and outputs in the form of the approach's network."""
         network = relu_network(self.n, 1)
         zero = target["bias"] if self.start == "script" else torch.zeros(())
         with torch.no_grad():
@@ -253,7 +259,7 @@ class Steps(Scenario):
 
 @functools.lru_cache(maxsize=64)
 def _share_of_most_frequent(scenario: Steps, labels: Tensor) -> float:
-    """Return a held-out set's, which is asked for at every look."""
+    """Return the share of the most frequent level; cached, since every evaluation needs it."""
     return _frequent(scenario._split(labels)[0])[1]  # noqa: SLF001
 
 
@@ -265,7 +271,7 @@ def _frequent(labels: Tensor) -> tuple[float, float]:
 
 
 class _Answer(nn.Module):
-    """The level itself, as a value or as logits."""
+    """Maps the true unit's sum to its level, as a value or as logits."""
 
     def __init__(self, zero: Tensor, *, one_hot: bool) -> None:
         super().__init__()

@@ -20,9 +20,10 @@ class ReplayTimer:
         return self._now
 
     def replay(self, results: "list[TrialResult]", benchmark: Any) -> None:  # noqa: ANN401
-        """Have the benchmark measure the trials' blocks after the first, divided by their steps.
+        """Replay the step times of the trials' timed blocks to the benchmark, one per round.
 
-        Nothing is measured where it is disabled or no trial took a second step.
+        A step time is a block's seconds divided by its steps; each trial's first block is left
+        out. Nothing is replayed where the benchmark is disabled or no trial has a second block.
         """
         self._durations = [
             s / n for result in reversed(results) for s, n in reversed(result.blocks[1:])

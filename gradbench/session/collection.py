@@ -1,4 +1,4 @@
-"""The items of a function that is marked with cases: one for each case and optimizer."""
+"""Pytest items of a function marked `gradbench(cases=...)`: one per case and optimizer."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ NEVER = "its function never called attempt()"
 
 
 class CaseFunction(pytest.Function):
-    """A test function whose name is the case's, with the optimizer in brackets.
+    """Pytest item of one case and optimizer, named `case[optimizer]`.
 
-    pytest 9.2 compares ids in parts when it reruns the last failures, and takes a name with
-    brackets for one part; reading the id back from its text splits it as the cache does.
+    pytest 9.2 compares node ids in parts when it reruns the last failures, and treats a name with
+    brackets as one part. Parsing the id from its text splits it as pytest's cache does.
     """
 
     def __init__(self, *args: Any, function_name: str, **kwargs: Any) -> None:  # noqa: ANN401
@@ -34,14 +34,14 @@ class CaseFunction(pytest.Function):
         return getattr(within, self.function_name)
 
     def runtest(self) -> None:
-        """Run the function, which must attempt the case: what ran nothing is no pass."""
+        """Run the function; fail if it never called `attempt`, since no case ran then."""
         super().runtest()
         if not self.stash[ItemRequest.KEY].attempted:
             pytest.fail(NEVER, pytrace=False)
 
 
 def arguments(function: Any) -> list[str]:  # noqa: ANN401
-    """Return the names of a function's arguments: the fixtures that it asks for."""
+    """Return the names of a function's arguments, which name the fixtures that it uses."""
     try:
         return list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -57,7 +57,7 @@ def items(
 ) -> Iterator[pytest.Item]:
     """Yield the items of a marked function.
 
-    Raises CollectError, in one line, where it cannot be one.
+    Raises CollectError, in one line, where the function cannot run cases.
     """
     cases: Any = mark.kwargs.get("cases")
     if why := _refusal(collector, function, cases):
@@ -67,7 +67,7 @@ def items(
     for case in cases(session.options.preset):
         entries = session.options.entries
         ids = {f"{case.id}[{label}]": each for label, each in entries.items()}
-        if not specs or not case.takes_optimizer:  # a learner runs once, whoever else runs
+        if not specs or not case.takes_optimizer:  # a learner runs once for all of them
             ids = {case.id: Entry(LEARNER, None)}
         for item_id, entry in ids.items():
             item = CaseFunction.from_parent(collector, name=item_id, function_name=name)

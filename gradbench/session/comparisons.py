@@ -1,7 +1,4 @@
-"""The gates of a session: comparison with a baseline, and step times against another version.
-
-And the step's time, where that was asked for.
-"""
+"""The gates of a session: comparison with a baseline, and with an older version's step time."""
 
 import functools
 import math
@@ -20,18 +17,18 @@ if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
     from gradbench.session.options import Options
 
 SHOWN = 5
-"""Most cases named in one line."""
+"""Maximum number of names in one line."""
 
 
 class ComparisonItem(pytest.Item):
-    """The comparison of one optimizer, after all its cases have ended."""
+    """Pytest item that compares one optimizer, after all cases have ended."""
 
     def __init__(self, *, what: str, hold: Callable[[], str], **keywords: Any) -> None:  # noqa: ANN401
         super().__init__(**keywords)
         self.what, self.hold = what, functools.cache(hold)  # a plugin may run it again
 
     def runtest(self) -> None:
-        """Fail where it regressed."""
+        """Compare, add the result line to the report, and fail if the optimizer regressed."""
         try:
             said = self.hold()
         except Regressed:
@@ -40,7 +37,7 @@ class ComparisonItem(pytest.Item):
         self.user_properties.append((LINE, f"{self.what}: {self.name} {said}"))
 
     def reportinfo(self) -> tuple[str, None, str]:
-        """Return where pytest says that this item stands."""
+        """Return the location that pytest reports: the gate's name, no line, the item's name."""
         return self.what, None, self.name
 
 
@@ -58,7 +55,7 @@ class Comparisons:
         self.cases: list[Case] = []
         self.device = options.device
         self.not_written = False
-        """Whether a baseline was to be written and was not."""
+        """Whether writing the baseline failed."""
 
     @property
     def holds(self) -> bool:
@@ -67,14 +64,14 @@ class Comparisons:
 
     @property
     def told(self) -> list[str]:
-        """What changed, and how the step's time did."""
+        """Result lines: changes from the baseline, then step times."""
         return self.said + self.timed
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Judge after the last item, whatever has ordered or selected the items before it.
+        """Run the comparison items after the last item, in any order or selection of the others.
 
-        Items of their own: counted, shown and written into other plugins' reports as any other.
+        They are pytest items: they are counted, shown and included in other plugins' reports.
         """
         result = yield
         held = self._items(session) if self.active else []
@@ -104,9 +101,9 @@ class Comparisons:
         ]
 
     def begin(self, about: dict[str, Any]) -> None:
-        """Read the baseline that this run will be compared with; `about` is for run.json.
+        """Read the baseline that this run will be compared with; `about` describes the run.
 
-        Raises pytest.UsageError, in one line, where it cannot be.
+        Raises pytest.UsageError, in one line, where the baseline cannot be read or compared.
         """
         options = self.options
         if options.baseline is None or (options.update_baseline and not options.baseline.exists()):
@@ -119,7 +116,7 @@ class Comparisons:
             baseline.check(about, self.base)
         except (baseline.BaselineError, NotComparableError) as error:
             raise pytest.UsageError(str(error)) from None
-        if options.update_baseline:  # it can be added to
+        if options.update_baseline:  # it may lack these optimizers
             return
         have = dict.fromkeys(r.optimizer for r in self.base.records if r.expectation != "learner")
         if not any(each.name in have for each in options.entries.values()):
@@ -132,11 +129,11 @@ class Comparisons:
             self.said.append(f"the baseline was recorded with torch {there}, this run with {here}")
 
     def start(self, records: "list[Record]", cases: "list[Case]", device: str) -> None:
-        """Set what will be compared: a list to which records are added, the cases, the device."""
+        """Set the list to which the run's records are added, the cases and the device."""
         self.records, self.cases, self.device, self.active = records, cases, device, True
 
     def hold(self, base: "Baseline", optimizer: str) -> str:
-        """Raise Regressed where a family got worse; else say, in a few words, what changed."""
+        """Return the result against the baseline, in a few words; raise Regressed if worse."""
         from gradbench.analysis import baseline
         from gradbench.analysis.comparison import NotComparableError
 
@@ -168,7 +165,7 @@ class Comparisons:
         return f"{word} on {count} case{'' if count == 1 else 's'}"
 
     def time(self, old: str, optimizer: str) -> str:
-        """Raise Regressed where a step takes longer than the older version's; else say how long."""
+        """Return the step time relative to `old`, as text; raise Regressed if it is slower."""
         from gradbench.timing.step_time import LIMIT, step_time
         from gradbench.torch_state import one_thread
 
@@ -197,11 +194,11 @@ class Comparisons:
         return text
 
     def end(self, about: dict[str, Any]) -> list[str]:
-        """Write the baseline where that was asked for; return lines that say so.
+        """Write the baseline under --gb-update-baseline; return the lines to print.
 
         The old file's records stay where a case was not run, crashed, or was solved and is now
-        unsupported; a file of other settings is not overwritten. `not_written` says of a baseline
-        that could not be written.
+        unsupported. A file of other settings is not overwritten. `not_written` is set where the
+        baseline could not be written.
         """
         path = self.options.baseline
         if path is None or not self.options.update_baseline or not self.records:
@@ -229,7 +226,7 @@ class Comparisons:
 def explained(
     changes: "Sequence[Change]", new: "Sequence[Record]", old: "Sequence[Record]"
 ) -> list[str]:
-    """Return the lines on the changes, and on what could not be compared."""
+    """Return lines on the changes, on families with too few pairs, and on cases left out."""
     from gradbench.analysis import baseline
 
     lines = []
@@ -252,7 +249,7 @@ def explained(
 
 
 def told(change: "Change") -> str:
-    """Return one change in a line."""
+    """Return the line that describes one change."""
     word = "regressed" if change.regressed else "worse" if change.ratio > 1 else "better"
     names = [f"{case} x{ratio:.2g}" for case, ratio in change.worse]
     carried = f", carried by {shortened(names)}" if change.ratio > 1 else ""
@@ -264,6 +261,6 @@ def told(change: "Change") -> str:
 
 
 def shortened(names: list[str]) -> str:
-    """Return the first names, and how many there are more."""
+    """Return the first names, and the number of further ones, as text."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

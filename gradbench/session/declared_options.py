@@ -119,7 +119,7 @@ def _add_flags(group: "pytest.OptionGroup") -> None:
 
 
 def given(config: "pytest.Config") -> bool:
-    """Whether this session has asked for anything of gradbench's."""
+    """Whether any option or ini setting of gradbench is given in this session."""
     names = [*SINGLE, "optimizer", "architecture"]
     inis = [name.replace("-", "_") if name in SINGLE else f"gb_{name}" for name in names]
     return any(config.getoption(f"--{name}") for name in [*names, *FLAGS]) or any(

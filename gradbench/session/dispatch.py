@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from gradbench.protocol.item import Item
 
 TRIES = 2
-"""Times that an item is given to an engine that loses it."""
+"""Maximum number of times that an item is submitted if its engine loses it."""
 
-TICK = 0.05  # seconds between two looks at a future
+TICK = 0.05  # seconds between two polls of a future
 KNOWN = 3
 """Items that must have ended before the remaining time is estimated."""
 
 
 class Dispatch:
-    """The items of a session, by name: inline each runs when asked for, else all at once.
+    """Runs a session's items, by name: inline each when its result is needed, else all at once.
 
-    `keep` is given each item's name and answer when it has ended, whatever its place in the order.
+    `keep` is called with each item's name and answer when it has ended, in any order.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Dispatch:
         self._items: dict[str, Item] = {}
         self._futures: dict[str, Any] = {}
         self._done: deque[str] = deque()
-        """Items whose futures said that they are done, from whatever thread."""
+        """Items that have ended, added by their futures' callbacks, from any thread."""
         self._polled: set[str] = set()
-        """Items whose futures must be asked."""
+        """Items to poll: `done()` of their futures is called."""
         self._tries: Counter[str] = Counter()
         self._answers: dict[str, Answer] = {}
         self._doing = ""
@@ -56,7 +56,7 @@ class Dispatch:
     ) -> None:
         """Choose the engine of the option for a number of items on a device.
 
-        Raises ValueError or ImportError, in one line, where there is none.
+        Raises ValueError or ImportError, in one line, where that engine cannot be used.
         """
         from gradbench.engines.base import choose, strangers
         from gradbench.engines.worker import ControllerState
@@ -69,7 +69,7 @@ class Dispatch:
         self._around = ControllerState.of_this_process(shared=self._chosen.shared)
 
     def begin(self, items: Sequence[tuple[str, "Item"]]) -> None:
-        """Hand over all items, unless they run here."""
+        """Store all items, and submit them unless the engine is inline."""
         self._begun = time.monotonic()
         self._items = dict(items)
         if self.name != "inline":
@@ -78,10 +78,10 @@ class Dispatch:
             self._flush()
 
     def result(self, name: str, item: "Item") -> "Answer":
-        """Return what an item came to; waits for it.
+        """Wait for an item, and return its answer.
 
-        One that its engine lost is tried once more, and is then a crashed record without a key; so
-        is one whose wait a plugin ends, such as a limit on a test's time.
+        An item that its engine loses is submitted once more. If it is lost again, its answer is a
+        crashed record without a key; also if a plugin interrupts the wait, as time limits do.
         """
         self._items.setdefault(name, item)
         self._doing = name
@@ -104,7 +104,7 @@ class Dispatch:
         return self._answers[name]
 
     def close(self) -> None:
-        """Keep what has ended, and end what is still under way."""
+        """Collect the answers that are ready, shut the engine down, and close the live line."""
         if self._chosen is not None:
             with suppress(Exception):
                 self._gather(again=False)
@@ -127,7 +127,7 @@ class Dispatch:
             future.set_exception(error)
         self._futures[name] = future
         notify = getattr(future, "add_done_callback", None)
-        if notify is None:  # not asked of an engine
+        if notify is None:  # engines' futures need not have it
             self._polled.add(name)
         else:
             notify(lambda _: self._done.append(name))
@@ -137,13 +137,13 @@ class Dispatch:
             getattr(self._chosen.engine, "flush", lambda: None)()
 
     def _gather(self, *, again: bool = True) -> None:
-        """Take in all that has ended; what was lost is given once more to its engine."""
+        """Collect the answers of all items that have ended; submit lost items once more."""
         lost = False
         self._polled.update(self._done.popleft() for _ in range(len(self._done)))
         for name in [n for n in self._polled if n not in self._futures or self._futures[n].done()]:
             self._polled.remove(name)
-            future = self._futures.pop(name, None)  # its engine may forget it
-            if future is None:  # nobody waits for it any more
+            future = self._futures.pop(name, None)  # lets the engine release it
+            if future is None:  # abandoned
                 continue
             try:
                 answer: Answer = checked(self._items[name], future.result())
@@ -174,7 +174,7 @@ class Dispatch:
             getattr(self._chosen.engine, "abandon", lambda _: None)(future)
 
     def _show_progress(self, place: int, text: str) -> None:
-        with suppress(Exception):  # a line that cannot be shown ends nothing
+        with suppress(Exception):  # a failed progress line must not end the run
             self._doing = f"{self._names[place]} {text}"
             self._say()
 
@@ -185,7 +185,7 @@ class Dispatch:
         self.live.say(f"{far}{self._doing}")
 
     def _far(self) -> str:
-        """Say how many items are done, run and wait, on how many workers, and for how long."""
+        """Return the numbers of items done, running and waiting, workers, and time left."""
         futures = list(self._futures.values())
         ready = sum(future.done() for future in futures)
         done, left = len(self._answers) + ready, len(futures) - ready
@@ -203,9 +203,9 @@ class Dispatch:
 
 
 def checked(item: "Item", answer: "Answer") -> "Answer":
-    """Return the answer, which must be of this item.
+    """Return the answer, checked to be of this item.
 
-    Raises ValueError, in one line, where it is another item's: an engine has mixed them up.
+    Raises ValueError, in one line, where the engine has returned another item's answer.
     """
     record, results, trouble = answer
     pairs = [
@@ -221,14 +221,14 @@ def checked(item: "Item", answer: "Answer") -> "Answer":
 
 
 def _running(futures: Sequence[Any]) -> int | None:
-    """Return how many run; None where the engine's futures cannot tell."""
+    """Return the number of running futures; None where one has no method `running`."""
     if not all(callable(getattr(future, "running", None)) for future in futures):
         return None
     return sum(bool(future.running()) for future in futures)
 
 
 def _remaining(done: int, left: int, seconds: float) -> str:
-    """Say about how long the rest takes, if it is like what is done."""
+    """Return the estimated time left, as text, from the mean time of the finished items."""
     if done < KNOWN:
         return "time left unknown"
     more = seconds / done * left

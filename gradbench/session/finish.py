@@ -1,4 +1,4 @@
-"""The end of a session: times again, writes the reports, prints where they are."""
+"""The end of a session: repeated timing, the reports, and the printed summary."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def time_again(folder: RunFolder, items: "Iterable[Item]", say: Callable[[str], None]) -> None:
-    """Time the step of every finished case, one after another; nothing else runs any more.
+    """Time the step of every finished case again, one after another, with nothing else running.
 
-    When it is interrupted, those that are left keep the times that they have.
+    After a KeyboardInterrupt the remaining records keep the times that they have.
     """
     from gradbench.protocol.run_item import retimed
     from gradbench.torch_state import one_thread
@@ -35,7 +35,7 @@ def time_again(folder: RunFolder, items: "Iterable[Item]", say: Callable[[str], 
 
 
 def write_reports(folder: RunFolder, run: dict[str, Any], held: Sequence[str]) -> list[str]:
-    """Write the reports of what has been recorded; return their paths, or how to get one.
+    """Write the reports of the records; return their paths, or how to install what one needs.
 
     Raises OSError where they cannot be written.
     """

@@ -26,14 +26,14 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What records are compared by."""
+        """Name in comparisons: the optimizer, with its architecture where one is named."""
         on = self.architecture
         return self.optimizer if on is None else f"{self.optimizer} on {on}"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for, checked."""
+    """The values of gradbench's options, checked."""
 
     optimizers: tuple[Spec, ...]
     architectures: tuple[Spec | None, ...]
@@ -57,7 +57,7 @@ class Options:
 
     @property
     def entries(self) -> dict[str, Entry]:
-        """Every optimizer on every architecture, by what they are called in ids and names."""
+        """Every optimizer on every architecture, by its label in test ids and folder names."""
         named = labels([spec for spec in self.architectures if spec is not None])
         networks: dict[str, str | None] = {"": None} if None in self.architectures else {}
         specs = [spec.text for spec in self.architectures if spec is not None]
@@ -157,7 +157,7 @@ def _choice(config: pytest.Config, name: str, allowed: tuple[str, ...]) -> str:
 
 
 def _stack(config: pytest.Config) -> str:
-    """Return the way of stacks; `compile` and `graph`, which there were before, are auto."""
+    """Return the value of --gb-stack; the former values `compile` and `graph` mean `auto`."""
     gone = _value(config, "gb-stack") in {"compile", "graph"}
     return "auto" if gone else _choice(config, "gb-stack", STACK)
 

@@ -1,4 +1,4 @@
-"""What a session is to run: items from pytest's, resolved names, and what a run has finished."""
+"""The plan of a session: its items, the resolved names, and the records of a resumed run."""
 
 import textwrap
 from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gradbench.protocol.item import Item
 
 NO_NUMBERS = ("load", "commit", "dirty")
-"""Fields of run.json on the machine that change no numbers; sources have digests of their own."""
+"""Fields of run.json that change no numbers; source files have digests of their own."""
 
 NO_OPTIMIZER = "no optimizer named: say which one, e.g. pytest suites --optimizer=adam"
 
@@ -36,17 +36,17 @@ class ItemRequest:
 
 
 def request_of(item: pytest.Item) -> ItemRequest | None:
-    """Return a pytest item's request, None where it is none of gradbench's."""
+    """Return a pytest item's request; None where it is not an item of gradbench."""
     return item.stash.get(ItemRequest.KEY, None)
 
 
 def waits_for_an_optimizer(item: pytest.Item) -> bool:
-    """Whether an item runs nothing where no optimizer is named."""
+    """Whether an item runs only if an optimizer is named."""
     return request_of(item) is not None or item.get_closest_marker("step_cost") is not None
 
 
 def why_idle(session: pytest.Session, options: Options, records: list[Record]) -> str:
-    """Return why nothing ran in a session of gradbench's items alone; empty where something did."""
+    """Return why nothing ran in a session of only gradbench items; empty where something ran."""
     ours = [item for item in session.items if waits_for_an_optimizer(item)]
     only_collected = session.config.getoption("collectonly", default=False)
     if not ours or len(ours) < len(session.items) or only_collected:
@@ -60,7 +60,7 @@ def why_idle(session: pytest.Session, options: Options, records: list[Record]) -
 
 
 def check_distinct(items: list[pytest.Item]) -> None:
-    """Raise UsageError where two items have one name, by which records would be confused."""
+    """Raise UsageError where two items have the same name, since it identifies their records."""
     seen: dict[str, str] = {}
     for item in items:
         if item.name in seen:
@@ -136,7 +136,7 @@ def make_items(
 def estimate_all(
     nodes: list[pytest.Item], options: Options, device: str, write: Callable[[str], None]
 ) -> None:
-    """Write what each of pytest's items would take, for --gb-dry-run."""
+    """Write each item's gradient evaluations and estimated time, for --gb-dry-run."""
     from gradbench.protocol.dry_run import dry_run
 
     wanted = [(node.name, request) for node in nodes if (request := request_of(node))]
@@ -196,7 +196,7 @@ def settings_of(options: Options, items: dict[str, "Item"]) -> dict[str, Any]:
 
 
 def heading(run: dict[str, Any], resumed: int, items: int) -> list[str]:
-    """Return the lines on what is about to run, and on what device."""
+    """Return the header lines: optimizers, settings, device, engine and resumed cases."""
     device = run["device"]["name"] or run["cpu"]
     sweep = f"sweep of {run['tuning']} rates" if run["tuning"] > 0 else "no sweep"
     networks = run["architectures"]

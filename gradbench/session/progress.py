@@ -1,4 +1,4 @@
-"""What a session shows on the terminal: a line per finished item, and one of what is running."""
+"""Terminal output of a session: a line per finished item, and a live line of progress."""
 
 import os
 import time
@@ -12,7 +12,7 @@ LINE = "gradbench"
 
 
 class LiveLine:
-    """Paints over itself on the terminal that stdout was when this was made; silent elsewhere."""
+    """A line that overwrites itself on stdout's terminal at creation; silent without one."""
 
     def __init__(self, *, silent: bool = False) -> None:
         self._terminal = os.dup(1) if os.isatty(1) and not silent else None
@@ -38,7 +38,7 @@ class LiveLine:
             self._painted = 0.0
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Remove the text and close the terminal's file descriptor."""
         if self._terminal is not None:
             self.clear()
             os.close(self._terminal)
@@ -50,7 +50,7 @@ class LiveLine:
 
 
 class Screen:
-    """The hooks that write the lines; `active` once a run of ours has begun."""
+    """Pytest hooks that write a line per finished item; `active` once the run has begun."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -62,11 +62,11 @@ class Screen:
     def pytest_report_teststatus(
         self, report: pytest.CollectReport | pytest.TestReport
     ) -> tuple[str, str, str | tuple[str, dict[str, bool]]] | None:
-        """Keep pytest's categories; the item's own line takes the place of the letter.
+        """Return pytest's category without a letter, since the item's own line replaces it.
 
-        With neither letter nor word pytest writes nothing; its summary at the end needs the word.
+        Without a letter and a word pytest writes nothing; its summary at the end needs the word.
         """
-        known = report.outcome in {"passed", "failed", "skipped"}  # not of one that runs again
+        known = report.outcome in {"passed", "failed", "skipped"}  # not, e.g., "rerun"
         if report.when != "call" or _line(report) is None or not known:
             return None
         expected = hasattr(report, "wasxfail")
@@ -85,7 +85,7 @@ class Screen:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logstart(self, nodeid: str) -> Generator[None, None, None]:
-        """Have our lines start at the left, below the line on which pytest names their file."""
+        """Start the items' lines at the left, below the line on which pytest names their file."""
         file = nodeid.partition("::")[0]
         begins = self.active and not self.config.getoption("verbose", 0) and file != self.file
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
@@ -106,10 +106,10 @@ class Screen:
     def _write(self, text: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.write(text)  # write_line would have pytest repeat the file's name
+            reporter.write(text)  # write_line makes pytest repeat the file's name
 
     def pytest_sessionfinish(self) -> None:
-        """Let pytest's summary have its words."""
+        """Return status words to pytest from now on, which its summary needs."""
         self.finished = True
 
 

@@ -61,7 +61,7 @@ class Session:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_header(self) -> Generator[None, list[str], list[str]]:
-        """Spare the reader pytest-benchmark's defaults, of which none is used here."""
+        """Remove pytest-benchmark's defaults from the header: none of them is used here."""
         lines = yield
         if not self.options.optimizers:
             return lines
@@ -71,7 +71,7 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Resolve the names and make the run's folder, unless nothing of ours will run."""
+        """Resolve the names, create the run's folder and submit the items, if any will run."""
         wanted = [item for item in session.items if request_of(item)]
         self.has_cases = bool(wanted)
         costs = [item for item in session.items if item.get_closest_marker("step_cost")]
@@ -100,7 +100,7 @@ class Session:
         self.dispatch.begin(waiting)
 
     def _open_folder(self, described: dict[str, Any]) -> None:
-        """Make the run's folder, with the records that an earlier run has finished.
+        """Create the run's folder, and add the records of the resumed run to it.
 
         Raises UsageError, in one line, where it cannot be written.
         """
@@ -121,10 +121,11 @@ class Session:
             ) from None
 
     def _begin(self, items: int) -> dict[str, Any]:
-        """Choose the device, and the engine where items will run, and resolve every name.
+        """Choose the device and, where items will run, the engine; resolve every name.
 
-        An engine's processes start while the names are resolved. Returns what decides the run's
-        numbers. Raises ValueError or ImportError, in one line, for what there is not.
+        An engine's processes start while the names are resolved. Returns the settings that the
+        run's numbers depend on. Raises ValueError or ImportError, in one line, where the device,
+        the engine or a name cannot be used.
         """
         from gradbench.engines.base import device_name, environment
 
@@ -137,14 +138,14 @@ class Session:
         return environment(self.device, options.dtype)
 
     def pytest_report_collectionfinish(self) -> list[str]:
-        """Say what is about to be run, and on what."""
+        """Return the header lines of the run; none where nothing will run."""
         if not self.run:
             return []
         return heading(self.run, len(self.taken), len(self.items))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Under --gb-dry-run, say what would be run instead of running it."""
+        """Write the items' estimates under --gb-dry-run, instead of running them."""
         if not self.options.dry_run or self.config.getoption("collectonly", default=False):
             return None
         reporter: TerminalReporter = self.config.pluginmanager.get_plugin("terminalreporter")  # type: ignore[assignment]
@@ -154,7 +155,7 @@ class Session:
     # One item
 
     def attempt(self, node: pytest.Item, benchmark: Any = None) -> Record:  # noqa: ANN401
-        """Run an item, keep its record, and raise what its outcome calls for."""
+        """Run an item, keep its record, and raise the pytest exception for its outcome."""
         from gradbench.report.terminal import line
 
         asked = request_of(node)
@@ -163,7 +164,7 @@ class Session:
         asked.attempted = True
         if (record := self.taken.get(node.name)) is not None:
             results: list[TrialResult] = []
-        else:  # of an item that runs again, what it came to the first time
+        else:  # an item that runs again gets the result of its first run
             record, results, trouble = self.dispatch.result(node.name, self.items[node.name])
             if trouble:
                 node.add_report_section("call", "gradbench", trouble)
@@ -175,7 +176,7 @@ class Session:
         return record
 
     def _end_where_spent(self, node: pytest.Item) -> None:
-        """End the session where an item has left in this process what nothing can put back."""
+        """End the session if an item has changed this process in a way that cannot be undone."""
         from gradbench.engines.worker import CONTEXT
 
         if CONTEXT.spent and node is not node.session.items[-1]:
@@ -193,7 +194,7 @@ class Session:
     # What the user sees
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the report of what has been recorded, also after an interruption."""
+        """Write the baseline and the reports of all records, also after an interruption."""
         self.dispatch.close()
         if self.folder is not None:
             self.folder.settle(self.run)
@@ -216,11 +217,11 @@ class Session:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
-        """Leave the process's signals as they were."""
+        """Restore the process's signal handlers."""
         self.put_signals_back()
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
-        """Write the table, the news, and where the report lies."""
+        """Write the table, the news, and the paths of the reports."""
         if self.has_cases and not self.options.optimizers:
             terminalreporter.write_line(f"gradbench: {NO_OPTIMIZER}")
         elif self.idle:

@@ -13,9 +13,9 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 def taken_as_interrupts() -> Callable[[], None]:
-    """Make the signals raise KeyboardInterrupt, unless they are handled already.
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt, unless they have handlers already.
 
-    Returns what puts them back. A no-op outside of the main thread.
+    Returns a function that restores them. Changes nothing outside of the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None

@@ -21,7 +21,7 @@ class Crashed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
 
 
 class News(pytest.fail.Exception):  # type: ignore[name-defined,misc]
-    """The optimizer solved what was thought never to be solved, under the strict gate."""
+    """The optimizer solved a case expected never to be solved, under the strict gate."""
 
     __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
 
@@ -35,7 +35,7 @@ class Regressed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
 def circumstances(record: Record) -> list[str]:
     """Return the rate of an unsolved case, its neighbours in the sweep, and the seeds that failed.
 
-    Each with final scores; of a rate the mean over its tuning seeds.
+    Each seed has its final score, each rate the mean score over its tuning seeds.
     """
     failed = [t for t in record.trials if t["status"] != Status.SOLVED]
     seeds = [f"seed {t['seed']} ({_score(t)})" for t in failed]
@@ -71,7 +71,7 @@ def _score(trial: dict[str, Any]) -> str:
 
 
 def judge(node: pytest.Item, record: Record, gate: str) -> None:
-    """Raise what the record's outcome calls for under the gate; return where it may pass."""
+    """Raise the pytest exception for the record's outcome under the gate; return if it passes."""
     learner = record.expectation == Expectation.LEARNER
     who = "its learner" if learner else printable(record.optimizer)
     told = f"{who} solved {record.case} on {record.solved} of {record.seeds} seeds"

@@ -1,1 +1,1 @@
-"""What an optimizer's step costs, and whether it is slower than an older version's."""
+"""The cost of an optimizer's step, and its comparison with an older version's."""

@@ -1,4 +1,4 @@
-"""The table of step costs that a session prints, and what their cases share."""
+"""The table of step costs that a session prints."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ MIB = 2**20
 
 
 class CostTable:
-    """Step costs as they are measured, on a device."""
+    """A table of the step costs measured in a session, on one device."""
 
     def __init__(self) -> None:
         self.device = "cpu"

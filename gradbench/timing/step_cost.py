@@ -1,7 +1,7 @@
 """The cost of an optimizer's step alone, on parameters of real sizes, without a network.
 
-A step must read every gradient and read and write every parameter. How long the memory takes for
-that, measured on this device in the same session, is the floor that a step is held against.
+A step must read every gradient and read and write every parameter. The time that the memory takes
+for that, measured on this device in the same session, is the floor that a step is compared with.
 """
 
 import functools
@@ -24,16 +24,16 @@ from gradbench.training.clock import peak_memory, reset_peak_memory
 Shapes = Sequence[tuple[int, ...]]
 
 TRAFFIC = 3
-"""Numbers that a step moves per parameter, at the least: gradient in, parameter in and out."""
+"""Fewest numbers that a step moves per parameter: gradient in, parameter in and out."""
 
 COPIED = 2**26
-"""Bytes of the buffer whose copying measures the memory: more than caches hold."""
+"""Bytes of the buffer that is copied to measure the memory: more than caches hold."""
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def resnet() -> Shapes:
-    """ResNet-20 for 32 x 32 images (He et al., arXiv:1512.03385, section 4.2): 0.27 M in 65."""
+    """ResNet-20 for 32 x 32 images (He et al., arXiv:1512.03385, section 4.2): 0.27 M in 59."""
     shapes: list[tuple[int, ...]] = [(16, 3, 3, 3), (16,), (16,)]
     for before, width in ((16, 16), (16, 32), (32, 64)):
         for fan_in in (before, *[width] * 5):
@@ -68,7 +68,7 @@ SETS = {"resnet": resnet, "gpt": gpt, "matrix": matrix, "many": many}
 
 
 class StepCost:
-    """An optimizer over parameters of some shapes, with gradients that a generator draws.
+    """An optimizer on parameters of given shapes, with random gradients.
 
     Raises UnsupportedError where the optimizer refuses them, SpecError for a wrong spec.
     """
@@ -91,12 +91,12 @@ class StepCost:
 
     @property
     def why_not(self) -> str:
-        """What keeps its steps from being taken without a network; empty where nothing does."""
+        """Why its steps cannot be taken without a network; empty where they can."""
         asks = [name for name in ("create_graph", "fused") if getattr(self.requirements, name)]
         return f"its step needs a network: {', '.join(asks)}" if asks else ""
 
     def refresh(self) -> None:
-        """Draw new gradients, and keep the parameters that the step must move."""
+        """Draw new gradients, and copy the parameters as they are before the step."""
         for p, grad, before in zip(self.parameters, self.grads, self.before, strict=True):
             grad.normal_(std=0.01, generator=self.stream)
             before.copy_(p.detach())
@@ -104,12 +104,12 @@ class StepCost:
         self._wait()
 
     def step(self) -> None:
-        """Take a step, to its end on the device. A closure that is asked for costs nothing."""
+        """Take a step and wait for its end; a closure, where needed, returns a constant."""
         call_step(self.optimizer, self.requirements, lambda: 1.0)
         self._wait()
 
     def moved(self) -> bool:
-        """Whether the last step moved every parameter, to numbers."""
+        """Whether the last step changed every parameter, and all are finite."""
         pairs = zip(self.parameters, self.before, strict=True)
         return all(bool(p.isfinite().all()) and not torch.equal(p, b) for p, b in pairs)
 
@@ -134,8 +134,8 @@ class StepCost:
     def measure(self) -> float:
         """Take a step and return its seconds.
 
-        `peak` is then the most bytes that it took beyond what there was before it, None where the
-        system does not tell.
+        `peak` is then the step's peak memory in bytes, beyond the memory in use before it; None
+        where the system does not report it.
         """
         before = _reset_peak(self.device)
         begin = time.perf_counter()

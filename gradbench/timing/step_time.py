@@ -1,7 +1,7 @@
 """Compares the step times of two optimizer specs, timed by turns in one process.
 
-A time recorded elsewhere, or earlier, says little on a shared machine. So the older version runs
-again beside the newer one: on one case of each scenario, short trainings of either alternate.
+On a shared machine, times recorded elsewhere or earlier are not comparable. So the older version
+runs again: on one case of each scenario, short trainings of the two versions alternate.
 """
 
 import math
@@ -19,7 +19,7 @@ from gradbench.training.trial import Trial
 PAIRS = 9
 STEPS = 120
 LIMIT = 1.1
-"""A step may take this much of the older version's before it counts as slower."""
+"""Ratio to the older version's step time above which a step counts as slower."""
 
 LEVEL = 0.05
 
@@ -66,7 +66,7 @@ def step_time(cases: Sequence[Case], new: str, old: str, **settings: Any) -> Ste
             pairs[case.id] = found[1:]  # the first pair warms up
     if not pairs:
         raise ValueError(f"{new} and {old} can be timed on none of the cases together")
-    if len(pairs) == 1:  # no spread over cases: that over the pairs of the one
+    if len(pairs) == 1:  # one case: the spread over its pairs
         ratio, low, high = geometric_mean(next(iter(pairs.values())))
     else:
         ratio, low, high = geometric_mean([statistics.median(found) for found in pairs.values()])

@@ -5,7 +5,7 @@ from gradbench.training.random_streams import draws
 from gradbench.training.trial import Trial
 
 CHUNK = 64
-"""Batches drawn at once. How many decides nothing: an example depends on its number alone."""
+"""Number of batches drawn at once. It changes no data: an example depends on its index alone."""
 
 
 class Batches:

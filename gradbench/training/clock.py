@@ -2,7 +2,7 @@
 
 The clock runs over stretches ("blocks") of forward, backward and optimizer step. Drawing data and
 evaluating are off the clock. On a CPU a block is read from `time.perf_counter`; on an accelerator
-two device events bracket it and are read at the next look, so no step waits for the device.
+two device events bracket it and are read at the next evaluation, so no step waits for the device.
 """
 
 import time
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 LAUNCH_BOUND = 0.95
-"""Share of the device's time that the host takes to enqueue it, from which on the host is late."""
+"""Ratio of host enqueue time to device time from which on steps count as launch-bound."""
 
 
 class Clock(Protocol):
-    """Times blocks of steps; `name` says by what."""
+    """Times blocks of steps; `name` identifies the clock in records."""
 
     name: str
 
     def said(self) -> dict[str, Any]:
-        """Return what else the clock saw, as plain data; waits for the device.
+        """Return further timing of the blocks, as plain data; waits for the device.
 
-        `wall_seconds`: the host's time for the same blocks. `cpu_share`: how much of it this
-        process computed; well below 1, others had the core. `launch_bound`: whether the host took
-        as long to enqueue the steps as the device to run them. None where it cannot be told.
+        `wall_seconds`: the host's time for the same blocks. `cpu_share`: CPU time of this process
+        per wall time; well below 1, other processes used the core. `launch_bound`: whether the host
+        took about as long to enqueue the steps as the device to run them. None where not measured.
         """
 
     def start(self) -> None:
@@ -59,7 +59,7 @@ class HostClock:
         self._computed += time.process_time() - self._computing
 
     def said(self) -> dict[str, Any]:
-        """Return the wall time and the share of it that was computed."""
+        """Return the wall time and the CPU time per wall time."""
         wall = sum(seconds for seconds, _ in self._blocks)
         share = min(1.0, self._computed / wall) if wall else None
         return {"wall_seconds": wall, "cpu_share": share, "launch_bound": None}
@@ -70,7 +70,7 @@ class HostClock:
 
 
 class EventClock:
-    """Times blocks by events in the device's own stream of work."""
+    """Times blocks by events on the device's stream."""
 
     def __init__(self, device: "torch.device") -> None:
         self.name = f"{device.type}-event"
@@ -110,14 +110,14 @@ class EventClock:
         return self._blocks
 
     def said(self) -> dict[str, Any]:
-        """Return the wall time, from the first block to its end on the device, and who waited."""
+        """Return the wall time until the device finished, and whether steps were launch-bound."""
         ran = sum(seconds for seconds, _ in self.blocks())
         bound = self._enqueued >= LAUNCH_BOUND * ran if ran else None
         return {"wall_seconds": self._wall, "cpu_share": None, "launch_bound": bound}
 
 
 def clock_for(device: "torch.device") -> Clock:
-    """Return the clock that is true for a device."""
+    """Return the clock for a device: `HostClock` for a CPU, `EventClock` for an accelerator."""
     return HostClock() if device.type == "cpu" else EventClock(device)
 
 

@@ -11,13 +11,13 @@ from torch.optim import SGD, Optimizer
 from gradbench.optimizers.stepping import hooked
 
 WARM = 3
-"""Steps before one is recorded, in which libraries allocate what they work with."""
+"""Number of warm-up steps before recording, in which libraries allocate their workspaces."""
 
 
 class Graph:
-    """Takes steps; from the fourth on by replaying the kernels that one of them launched.
+    """Runs a step function; the fourth call records its kernels, and later calls replay them.
 
-    A replay works on the same storage, so what a step reads must lie where it lay. Raises
+    A replay uses the same storage, so the inputs of a step must stay at the same addresses. Raises
     NotImplementedError where this torch records no graphs on the device.
     """
 
@@ -42,11 +42,11 @@ class Graph:
         self.graph.replay()
 
     def release(self) -> None:
-        """Give back the memory of what was recorded; nothing can be replayed any more."""
+        """Free the memory of the recorded graph, which can then no longer be replayed."""
         self.graph.reset()
 
     def _on_own_stream(self, call: Callable[[], None]) -> None:
-        """Call after everything before it, and before everything after it."""
+        """Call on the graph's own stream, in order with other work of the current stream."""
         here = self.module.current_stream(self.device)
         self.stream.wait_stream(here)
         with self.module.stream(self.stream):
@@ -58,7 +58,7 @@ class Graph:
         try:
             self.step()
         except BaseException:
-            with contextlib.suppress(Exception):  # what broke the recording says more
+            with contextlib.suppress(Exception):  # the first error is the informative one
                 self.graph.capture_end()
             raise
         self.graph.capture_end()
@@ -78,10 +78,10 @@ def graph_class(device: torch.device) -> Any:  # noqa: ANN401
 
 
 def can_capture(optimizer: Optimizer) -> bool:
-    """Whether a recorded step of the optimizer is its step.
+    """Return whether a recorded step of the optimizer equals its ordinary step.
 
-    A recorded step leaves out what is done in Python, so the class must be torch's, say that it can
-    be recorded, and have no hooks. Plain SGD keeps nothing in Python.
+    A replay runs no Python code, so the class must be one of torch.optim with the option
+    `capturable`, and have no hooks. SGD needs no such option: it keeps no state in Python.
     """
     own = type(optimizer).__module__.startswith("torch.optim") and "step" not in vars(optimizer)
     if not own or hooked(optimizer):
@@ -90,10 +90,10 @@ def can_capture(optimizer: Optimizer) -> bool:
 
 
 def make_capturable(optimizer: Optimizer) -> None:
-    """Have an optimizer that has taken a step keep on the device what a graph needs.
+    """Make an optimizer recordable after its first step: set `capturable`, move step counts.
 
-    Counts of steps become float64: a recorded Adam takes 1 - 0.999^t on the device, of which
-    float32 loses five of its seven digits at first. (A plain one does so in Python.)
+    Scalar state moves to the device as float64: a recorded Adam computes 1 - 0.999^t there, of
+    which float32 loses five of its seven digits at first. (An ordinary step computes it in Python.)
     """
     for group in optimizer.param_groups:
         if "capturable" in group:

@@ -1,4 +1,4 @@
-"""The training loop of one trial by itself."""
+"""Training loop of a single trial, which is not part of a stack."""
 
 from collections.abc import Callable
 
@@ -23,9 +23,9 @@ Step = Callable[[Tensor, Tensor], None]
 
 
 class Training(TrialState):
-    """One trial with its optimizer, which is built on the network's parameters as they are.
+    """Trains one trial with an optimizer built on the network's own parameters.
 
-    With `recorded` its steps are recorded and replayed by the accelerator.
+    With `recorded` the accelerator records and replays its steps.
 
     Raises UnsupportedError where the optimizer refuses the network, and with `recorded`
     UnrecordableError or NotImplementedError where its steps cannot be recorded.
@@ -39,7 +39,7 @@ class Training(TrialState):
         self.step = self._prepare(recorded=recorded)
 
     def _prepare(self, *, recorded: bool) -> Step:
-        """Build the optimizer, and return the step that it needs."""
+        """Build the optimizer, and return the step function that meets its requirements."""
         trial = self.trial
         seed_globals(trial.stream("optimizer"))
         if isinstance(self.network, Learner):
@@ -91,7 +91,7 @@ class Training(TrialState):
         self.finish()
 
     def keep_timing(self) -> None:
-        """Put the times of the clock and the peak of memory into the result."""
+        """Write the clock's times and the peak memory to the result."""
         result = self.result
         result.clock, result.blocks = self.clock.name, list(self.clock.blocks())
         result.seconds = sum(seconds for seconds, _ in result.blocks)
@@ -99,12 +99,12 @@ class Training(TrialState):
         self._keep_peak()
 
     def advance(self, until: int) -> None:
-        """Train until so many evaluations are spent; only the steps are on the clock."""
+        """Train until `until` evaluations are spent; the clock runs during the steps only."""
         while self.spent < until:
             count = 1 if self.requirements.closure else until - self.spent
             if self.probing.active:  # stop before the last step: probes measure its change
                 count = max(1, count - 1)
-                if not self.requirements.modes:  # parameters of two modes differ by more than it
+                if not self.requirements.modes:  # a switch of mode changes parameters too
                     self.probing.keep()
             batches = self.batches.take(count)
             self.mode("train")
@@ -114,7 +114,7 @@ class Training(TrialState):
             self.clock.stop(len(batches))
 
     def mode(self, name: str) -> None:
-        """Switch an optimizer that keeps other parameters for training than for evaluation."""
+        """Call the optimizer's `train` or `eval` if it has modes, but no `eval` before a step."""
         if self.requirements.modes and (self.spent > 0 or name == "train"):
             getattr(self.optimizer, name)()
 
@@ -149,7 +149,7 @@ class Training(TrialState):
             parameter.grad = grad
 
     def _fused_step(self, inputs: Tensor, labels: Tensor) -> None:
-        """Backward pass during which the optimizer updates the parameters."""
+        """Run a backward pass during which the optimizer updates the parameters."""
         loss = self.scenario.loss(self.network(inputs), labels).mean()
         self.optimizer.fused_backward(loss, self.optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
         self.result.gradient_evaluations += 1
@@ -162,7 +162,7 @@ class Training(TrialState):
         self.spent += 1
 
     def _step_with_closure(self, inputs: Tensor, labels: Tensor) -> None:
-        """Take a step with a closure, which it may call any number of times on this batch.
+        """Take a step with a closure, which the optimizer may call repeatedly on this batch.
 
         A call with gradients switched off counts as a forward evaluation. Either kind spends the
         budget; a step without a call spends one.

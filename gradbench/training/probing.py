@@ -1,4 +1,4 @@
-"""When probes are measured during a trial, and where their readings go."""
+"""Schedule and measurement of the probes during a trial."""
 
 import time
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from gradbench.scenarios.base import Target
 from gradbench.training.trial import Trial, probe_steps
 
 LOOKS = 4
-"""Most looks of the probes in one trial; they share its budget for probes."""
+"""Most probe measurements in one trial; each may use an equal share of `probe_budget`."""
 
 
 class ProbeSchedule:
-    """One trial under the probes; `active` where there is anything to look with and at."""
+    """Probe schedule of one trial; `active` if it has probes, parameters and a probe budget."""
 
     def __init__(self, trial: Trial, target: Target, network: nn.Module) -> None:
         self.trial, self.target, self.network = trial, target, network
@@ -28,17 +28,17 @@ class ProbeSchedule:
         self.before: list[Tensor] = []
 
     def keep(self) -> None:
-        """Keep the parameters as they are before a step, to see what it changes."""
+        """Copy the parameters before a step, so that `measure` can compute its update."""
         self.before = [p.detach().clone() for p in self.parameters]
 
     def due(self, spent: int) -> bool:
-        """Whether a look is due; several that one step passed are one."""
+        """Return whether a measurement is due; points passed by one step count as one."""
         due = self.active and bool(self.points) and spent >= self.points[0]
         self.points = [point for point in self.points if point > spent]
         return due
 
     def measure(self, result: TrialResult, spent: int) -> None:
-        """Look, on streams of the probes' own and on a copy; isolate the caller's random state."""
+        """Measure the probes on a random stream of their own; add the readings to the result."""
         begin = time.perf_counter()
         readings = registry.look(
             self.trial.scenario,
@@ -54,6 +54,6 @@ class ProbeSchedule:
 
 
 def change(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
-    """Return what parameters changed by, flat, in float64 on the CPU."""
+    """Return `after - before` of all parameters as one flat float64 tensor on the CPU."""
     pairs = zip(after, before, strict=True)
     return torch.cat([(a.detach().cpu().double() - b.cpu().double()).flatten() for a, b in pairs])

@@ -11,9 +11,9 @@ from gradbench.training.trial import Trial
 
 
 def draws(trial: Trial, purpose: str, device: str = "cpu", first: int = 0) -> Draws:
-    """Return the draws of one of the trial's streams from row `first` on, on a device.
+    """Return one of the trial's random streams on a device, starting at row `first`.
 
-    On the CPU where the device has no float64: whoever draws moves what is drawn.
+    For MPS, which has no float64, the stream is on the CPU, and callers move the drawn tensors.
     """
     place = "cpu" if torch.device(device).type == "mps" else device
     return Draws(trial.stream(purpose), place, first)
@@ -21,7 +21,11 @@ def draws(trial: Trial, purpose: str, device: str = "cpu", first: int = 0) -> Dr
 
 @contextmanager
 def isolated(trial: Trial) -> Iterator[None]:
-    """Leave the process's random state and default type as they were, whatever the trial does."""
+    """Make the trial's dtype the default; restore it and the random state afterwards.
+
+    Gradients are enabled inside. On an accelerator convolutions are deterministic, and a numbered
+    device is the current one.
+    """
     device = torch.device(trial.device)
     forked = {} if device.type == "cpu" else {"device_type": device.type}
     devices = [device.index or 0] if forked else []

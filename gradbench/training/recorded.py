@@ -10,7 +10,7 @@ from gradbench.torch_state import random_state
 from gradbench.training.graph_capture import WARM, Graph, can_capture, make_capturable
 
 KNOWN = ("torch.nn.", "gradbench.")
-"""Packages whose modules do nothing in Python that a recorded step would leave out."""
+"""Packages of modules without side effects in Python, which a replay would leave out."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -20,13 +20,14 @@ class UnrecordableError(Exception):
 
 
 class RecordedSteps:
-    """Takes a network's training steps: forward and backward pass recorded, and replayed.
+    """Runs training steps with forward and backward pass recorded once and then replayed.
 
-    The step of one of torch's optimizers is recorded with them where it can be. Anybody else's is
-    called as in its author's own loop: after each pass, on gradients that are new tensors.
+    The step of a torch.optim optimizer is recorded with them if `can_capture` allows it and there
+    is no schedule. Any other step is called in Python after each pass, as in its author's own loop,
+    with gradients in new tensors.
 
-    Raises UnrecordableError where that could be another step than the plain one, as soon as it
-    shows, and NotImplementedError where this torch records no graphs on the device.
+    Raises UnrecordableError as soon as it detects that a replay could differ from an ordinary step,
+    and NotImplementedError where this torch records no graphs on the device.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class RecordedSteps:
         self.inside = can_capture(optimizer) and not scheduled
         self.graph = Graph(self._pass, self.device)
         self.batch: list[Tensor] = []
-        """Inputs and labels, where the graph reads them."""
+        """Buffers of inputs and labels that the graph reads."""
         self.grads: list[Tensor | None] = []
         self.fixed = self._state()
 
@@ -71,7 +72,10 @@ class RecordedSteps:
                 make_capturable(self.optimizer)
 
     def _watched(self) -> None:
-        """Make a pass of the first ones, and see that it is what a replay would be."""
+        """Run one of the passes up to the recording, and check that it can be replayed.
+
+        Raises UnrecordableError where the network draws random numbers or a parameter has hooks.
+        """
         recording = self.graph.steps == WARM
         before = None if recording else random_state(self.device)
         self.graph()

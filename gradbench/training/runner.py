@@ -1,4 +1,4 @@
-"""Runs trials, together where that is exact, and returns their results."""
+"""Runs trials, as stacks or one at a time, and returns their results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,16 +22,16 @@ from gradbench.training.state import UNMOVED, TrialState, Watch, end_by_error, l
 from gradbench.training.trial import Trial
 
 MOST_BYTES = 2**28
-"""About what a stack may take on a CPU."""
+"""Approximate memory limit of a stack on a CPU, in bytes."""
 
 PARTS = 8
-"""Of an accelerator's memory a stack takes about one part in so many, whatever else is there now:
-how many trials it holds must not depend on that."""
+"""A stack may take one part in this many of an accelerator's total memory. Free memory is not
+considered, so that the number of trials in a stack does not depend on other memory in use."""
 
 MIN_ROWS = 2
 
 TIMED = 16
-"""Blocks of a timing run, of eight steps each, after the first step."""
+"""Number of blocks of eight steps in a timing run, after the first step."""
 
 BROKEN = {Status.CRASHED, Status.UNSUPPORTED}
 
@@ -39,12 +39,13 @@ BROKEN = {Status.CRASHED, Status.UNSUPPORTED}
 def run(
     trials: Sequence[Trial], watches: Sequence[Watch] | None = None, *, stack: str = "auto"
 ) -> list[TrialResult]:
-    """Run the trials; each one's numbers do not depend on the others.
+    """Run trials and return their results in order; a result does not depend on other trials.
 
-    Trials of one case train together where that pays (`stack="auto"`), wherever it can be (`"on"`)
-    or never (`"off"`); each result's `path` says how. On an accelerator steps are recorded and
-    replayed; `"off"` and `"unrecorded"` leave that. What a stack cannot train is trained one trial
-    at a time, what cannot be recorded is trained without, and `fallback` says why.
+    Trials of one case are stacked where that is faster (`stack="auto"`), wherever possible (`"on"`)
+    or never (`"off"`); each result's `path` names its execution path. On an accelerator steps are
+    recorded and replayed, except with `"off"` and with `"unrecorded"`, which stacks as by default.
+    If a stack fails, its trials run again one at a time; if recording fails, they run again without
+    it. `fallback` then holds the reason, unless the second run fails as well.
 
     Raises SpecError where an optimizer's or an architecture's spec cannot be resolved.
     """
@@ -57,7 +58,7 @@ def run(
 
 
 def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
-    """Run one trial alone and return how it went; an exception in training becomes its status.
+    """Run one trial and return its result; an exception in training sets the result's status.
 
     >>> from gradbench import Trial, run_trial
     >>> from gradbench.scenarios.parity import Parity
@@ -78,9 +79,9 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
 
 
 def time_trial(trial: Trial) -> TrialResult:
-    """Take a trial's first steps alone, and return a result of which only the timing counts.
+    """Time the first steps of one unstacked trial; only the timing of the result is meaningful.
 
-    The first step is a block of its own; there are no looks. Raises SpecError as `run_trial` does.
+    The first step is a block of its own; nothing is evaluated. Raises SpecError as `run_trial`.
     """
     _resolve(trial)
     result = TrialResult(trial.seed, Status.UNSOLVED)
@@ -99,9 +100,10 @@ def time_trial(trial: Trial) -> TrialResult:
 
 
 def _resolve(trial: Trial) -> None:
-    """Resolve the names: a wrong spec is the caller's mistake, not the trial's end.
+    """Resolve the trial's specs; raise SpecError where one is wrong.
 
-    And see what the optimizer needs, whatever type and seeds the trial will set.
+    A wrong spec is the caller's mistake, not a status of the trial. The optimizer's requirements
+    are detected here too, before the trial sets its dtype and seeds.
     """
     if trial.optimizer is not None:
         _ = resolve(trial.optimizer).requirements
@@ -110,7 +112,7 @@ def _resolve(trial: Trial) -> None:
 
 
 def _alike(trials: Sequence[Trial]) -> list[list[int]]:
-    """Return the places of trials that differ in seed and hyperparameters only."""
+    """Return groups of indices of trials that differ in seed, hyperparameters and probes only."""
     kinds: list[Trial] = []
     found: list[list[int]] = []
     for place, trial in enumerate(trials):
@@ -153,7 +155,7 @@ def _trouble(trial: Trial, results: Sequence[TrialResult]) -> str:
 
 
 def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[TrialResult]:
-    """Train one trial after another; say why, unless they raise something then, too."""
+    """Run trials one after another, with `why` as `fallback` unless one of them fails as well."""
     results = [run_trial(each, watch) for each, watch in chosen]
     if not any(result.status in BROKEN or UNMOVED in result.notes for result in results):
         for result in results:
@@ -164,7 +166,7 @@ def _one_at_a_time(chosen: Sequence[tuple[Trial, Watch]], why: str) -> list[Tria
 def _run_parts(
     chosen: Sequence[tuple[Trial, Watch]], most: int, *, recorded: bool
 ) -> list[TrialResult]:
-    """Train trials as stacks of at most so many; as smaller ones where memory runs out."""
+    """Train trials as stacks of at most `most`; halve the size where memory runs out."""
     results: list[TrialResult] = []
     try:
         for start in range(0, len(chosen), most):
@@ -182,7 +184,7 @@ def _run_parts(
 
 
 def _run_part(chosen: Sequence[tuple[Trial, Watch]], *, recorded: bool) -> list[TrialResult]:
-    """Train trials as one stack, recorded where that is wanted and can be had."""
+    """Train trials as one stack, recorded if requested; without recording where that fails."""
     if not recorded:
         return _run_stack(chosen)
     try:
@@ -198,7 +200,7 @@ def _run_part(chosen: Sequence[tuple[Trial, Watch]], *, recorded: bool) -> list[
 
 
 def _run_recorded(trial: Trial, watch: Watch) -> TrialResult:
-    """Run one trial alone with its steps recorded; without, where that cannot be had."""
+    """Run one trial with recorded steps; without recording where that fails."""
     result = TrialResult(trial.seed, Status.UNSOLVED, path="recorded")
     with isolated(trial):
         try:
@@ -231,7 +233,7 @@ def _most(trial: Trial, stack: str) -> int:
 
 
 def most_bytes(device: torch.device) -> int:
-    """Return about how many bytes a stack may take: of an accelerator's memory a part."""
+    """Return a stack's approximate limit in bytes; on an accelerator, a share of its memory."""
     if device.type == "cpu":
         return MOST_BYTES
     told = getattr(torch.get_device_module(device), "get_device_properties", lambda _: None)
@@ -240,7 +242,7 @@ def most_bytes(device: torch.device) -> int:
 
 
 def trial_bytes(state: TrialState) -> int:
-    """Return about what a trial of a stack takes: weights four times over, and its data."""
+    """Return the approximate bytes of one stacked trial: four times its weights, and its data."""
     weights = sum(p.nbytes for p in state.parameters)
     held_out = sum(part.nbytes for part in state.held_out)
     chunk = held_out * CHUNK * state.trial.batch // len(state.held_out[0])
@@ -252,8 +254,8 @@ def _run_stack(
 ) -> list[TrialResult]:
     """Train trials as one stack.
 
-    Raises what is raised in a pass over all of them, and NotImplementedError where its steps cannot
-    be recorded.
+    Raises UnstackableError where the trials must run one at a time, NotImplementedError where the
+    steps cannot be recorded, and any exception of a pass over all rows.
     """
     path = "stacked, recorded" if recorded else "stacked"
     results = [TrialResult(trial.seed, Status.UNSOLVED, path=path) for trial, _ in chosen]
@@ -276,7 +278,7 @@ def _run_stack(
 
 
 def _agrees(state: TrialState) -> bool:
-    """Whether modules that are not ours work on a stack as they say."""
+    """Return whether `Stackable` modules from outside gradbench compute correct gradients."""
     others = [m for m in state.network.modules() if isinstance(m, Stackable)]
     if all(type(module).__module__.startswith("gradbench.") for module in others):
         return True

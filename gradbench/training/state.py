@@ -1,4 +1,4 @@
-"""The state of one trial: its problem, its network, and how far it has come."""
+"""The state of one trial: problem, network, progress and result."""
 
 import copy
 import math
@@ -93,12 +93,12 @@ class TrialState:
             raise UnsupportedError(str(error)) from error
 
     def mode(self, name: str) -> None:
-        """Switch an optimizer that has modes to `train` or `eval`; here there is none."""
+        """Switch the optimizer's mode to `train` or `eval`; this base class has no optimizer."""
 
     def evaluate(self, watch: Watch | None, measured: Measured | None = None) -> bool:
         """Evaluate, report, and probe where that is due; return whether the trial has ended.
 
-        `measured` is the evaluation's result where it is known already.
+        `measured` is the result of the evaluation if it was computed already, else None.
         """
         score = self._update_status(measured or self._measure())
         if watch is not None:

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 EVALUATION_RATIO = 1.25
 STREAMS = 4
-"""Version of the streams: the protocol since which the same seed poses the same problem."""
+"""Version of the random streams: the protocol that last changed the problem of a seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One training run: a scenario, an optimizer with its hyperparameters, a seed and a budget.
 
-    `optimizer` is a spec such as `"adam"` or `"sgd:lr=0.1"`, None for an approach that learns by
-    itself; `hyperparameters` override the spec's arguments. `budget` counts gradient evaluations
+    `optimizer` is a spec such as `"adam"` or `"sgd:lr=0.1"`, None for an approach that takes no
+    optimizer; `hyperparameters` override the spec's arguments. `budget` counts gradient evaluations
     of `batch` examples each; `target_score` is normalised (0 chance, 1 solved).
-    `architecture` is the spec of what takes the place of the scenario's network, None for that.
-    `stored` is the number of examples that are drawn once and passed again and again in one order,
-    a multiple of `batch`; 0 draws fresh ones for ever.
-    `probes` (none, default, all) may spend `probe_budget` gradient evaluations of their own.
+    `architecture` is the spec of a network that replaces the scenario's own, None for the latter.
+    `stored` is the size of a fixed training set that is repeated in the same order, a multiple of
+    `batch`; with 0 every batch is new.
+    `probes` (none, default, all) may use `probe_budget` further gradient evaluations.
     """
 
     scenario: "Scenario"
@@ -52,7 +52,7 @@ class Trial:
         """Return the seed of one of the trial's streams, below 2^63.
 
         It depends on `STREAMS`, the scenario, its setting without the approach, the preset, the
-        seed and the purpose: approaches, optimizers and rates meet the same targets and data.
+        seed and the purpose: all approaches, optimizers and rates get the same targets and data.
         """
         key = json.dumps(
             [STREAMS, self.scenario.name, self.scenario.setting, self.preset, self.seed, purpose],
@@ -62,9 +62,9 @@ class Trial:
 
 
 def probe_steps(budget: int) -> list[int]:
-    """Return the looks at which probes look too: 0, and the first past 1/16 and 1/4 of the budget.
+    """Return the evaluation steps with probes: 0, and the first from 1/16 and 1/4 of the budget on.
 
-    They also look when the trial ends.
+    Probes are also measured when the trial ends.
 
     >>> probe_steps(600)
     [0, 38, 185]

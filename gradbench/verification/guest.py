@@ -25,7 +25,7 @@ UNFIT = {
     "fused": "it goes backward by itself",
     "model": "it is built from the network",
 }
-"""Needs that gradients alone do not meet, with the reason."""
+"""Requirements that values and gradients alone cannot meet, with the reason."""
 
 
 def shell(named: Sequence[tuple[str, Tensor]]) -> nn.Module:
@@ -52,7 +52,7 @@ def to_bytes(values: Sequence[Tensor]) -> bytes:
 def from_bytes(data: bytes, like: Sequence[Tensor]) -> list[Tensor]:
     """Return tensors of these shapes and types, from their numbers.
 
-    Raises ValueError where there are more or fewer.
+    Raises ValueError where the number of bytes does not match.
     """
     sizes = [each.numel() * each.element_size() for each in like]
     if len(data) != sum(sizes):
@@ -67,7 +67,7 @@ def from_bytes(data: bytes, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 class Guest:
-    """The optimizer's side of a training."""
+    """The optimizer's side of a training: steps on gradients computed in the other process."""
 
     def __init__(self, connection: Connection, asked: dict[str, Any]) -> None:
         self.connection = connection
@@ -95,7 +95,7 @@ class Guest:
         )
 
     def tell(self, kind: str, **more: object) -> None:
-        """Send what happened, and the parameters' values."""
+        """Send a message of this kind, then the parameters' values."""
         self.connection.send_bytes(json.dumps({"kind": kind, **more}).encode())
         self.connection.send_bytes(to_bytes(self.parameters))
 
@@ -124,7 +124,7 @@ class Guest:
             schedule.step()
 
     def serve(self) -> None:
-        """Do what is asked until the connection is closed."""
+        """Run requested steps and switches of mode, until EOFError at the end of the connection."""
         while True:
             asked = pickle.loads(self.connection.recv_bytes())  # noqa: S301  # from the witness
             if asked == "step":
@@ -135,7 +135,7 @@ class Guest:
 
 
 def main(pipe: int) -> None:
-    """Serve on this socket."""
+    """Run the optimizer's process on the socket of this file descriptor."""
     connection = Connection(pipe)
     asked = pickle.loads(connection.recv_bytes())  # noqa: S301  # from the witness
     sys.path[:] = asked["path"]
@@ -144,7 +144,7 @@ def main(pipe: int) -> None:
         requirements = {"closure": guest.requirements.closure, "modes": guest.requirements.modes}
         connection.send_bytes(json.dumps({"kind": "ready", "needs": requirements}).encode())
         guest.serve()
-    except EOFError:  # it is over
+    except EOFError:  # the connection was closed
         pass
     except BaseException as error:  # noqa: BLE001  # whatever it is, the other process records it
         kind = "unfit" if isinstance(error, UnsupportedError) else "raised"

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from gradbench.protocol.item import Item
 
 AGAIN = 2
-"""Solved seeds that are trained again, and new ones beside them."""
+"""Number of solved seeds that are trained again; as many new ones if every seed was solved."""
 
 MORE = 5
-"""New seeds where not every seed of the run was solved."""
+"""Number of new seeds where not every seed of the run was solved."""
 
 RANDOM_SEEDS = 2**31
-"""New seeds are drawn below this, by the system's generator: nobody can know them beforehand."""
+"""Upper bound of new seeds; the system's generator draws them, so they are not predictable."""
 
 ENOUGH = 0.95
 """Share of the target score that final weights must have on other held-out data."""
 
 FEW = 2
-"""Evaluations from which little can be learned: a claim with no more is marked."""
+"""Number of evaluations too small to learn from; a claim with no more gets a remark."""
 
 LONGEST = 1800
 """Seconds that the examination of one record may take."""
@@ -38,20 +38,20 @@ LONGEST = 1800
 
 @dataclass(frozen=True)
 class Claim:
-    """What is to be examined: an item, its hyperparameters, and the weights that solved it."""
+    """Input of an examination: an item, its hyperparameters, and the weights that solved it."""
 
     item: "Item"
     hyperparameters: dict[str, Any]
     weights: dict[int, str]
-    """The file of the final weights, by the seed that they solved."""
+    """Paths of files with final weights, by the seed that they solved."""
     again: tuple[int, ...]
-    """The seeds to be trained again."""
+    """The seeds to train: solved ones of the run, and new ones."""
 
 
 def verify(folder: RunFolder, items: "Iterable[Item]", say: Callable[[str], None]) -> None:
-    """Examine each record of the folder that is news and was not; it then says what was found.
+    """Examine each unverified record of the folder that is news, and store the findings in it.
 
-    When it is interrupted, those that are left stay unverified.
+    After an interrupt, the remaining records stay unverified.
     """
     named = {item.key: item for item in items}
     records = list(folder.whole)
@@ -98,9 +98,10 @@ def _examined(record: Record, item: "Item", folder: Path) -> dict[str, Any]:
 
 
 def _judged(record: Record, seeds: dict[str, list[int]], found: dict[str, Any]) -> dict[str, Any]:
-    """Return whether what was found bears the claim out, and why, in a sentence.
+    """Return whether the findings confirm the claim, and the reasons in a sentence.
 
-    Of the record's own seeds all must be solved again, and of the new ones at least one.
+    All weights must be there and reach `ENOUGH` of the target score. All of the run's seeds that
+    were trained again must be solved, and at least one of the new seeds.
     """
     said, holds = [], True
     whose = {"its": "seeds of the run", "new": "new seeds"}

@@ -86,7 +86,7 @@ class Replayed(Training):
     def _evaluated(
         self, inputs: Tensor, labels: Tensor, *, gradients: bool
     ) -> tuple[float, list[Tensor | None]]:
-        """Return the loss on a batch, and its gradients where they are asked for."""
+        """Return the loss on a batch, and its gradients if requested."""
         with torch.set_grad_enabled(gradients):
             loss = self.scenario.loss(self.network(inputs), labels).mean()
         if not gradients:
@@ -194,7 +194,7 @@ def scored(claim: Claim, seed: int, file: str) -> float:
 
 
 def examine(claim: Claim) -> dict[str, Any]:
-    """Return the scores of the weights by their seeds, and what came of training again."""
+    """Return the scores of the final weights by seed, and the results of the repeated trainings."""
     return {
         "scores": {seed: scored(claim, seed, file) for seed, file in claim.weights.items()},
         "replays": [replayed(claim, seed) for seed in claim.again],

@@ -29,7 +29,7 @@ OPEN = [
     Allocation(d=20, k=5),
     LineTuples(k=2),
     LineTuples(approach="decomposition", k=2),
-    Curves(approach="linear", n=30),
+    Curves(approach="linear", n=30, data="script"),
     Steps(approach="end-to-end"),
     Steps(approach="multi-class"),
 ]
@@ -37,6 +37,7 @@ FIXED = [
     Parity(d=30, weight=15, approach="elimination"),
     LineTuples(k=2, n1="convolution"),
     Curves(approach="convolution", n=30),
+    Curves(approach="linear", n=30),  # scored by the distance of one matrix to the inverse
     Saturation(depth=2),
     Steps(approach="direct"),
 ]

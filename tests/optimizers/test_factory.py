@@ -43,6 +43,16 @@ def test_a_file_is_imported_and_sees_its_neighbours(tmp_path):
     assert resolve(f"{tmp_path}/mine.py:Mine").rate == 0.25
 
 
+def test_a_class_of_ones_own_is_not_refused_for_the_name_of_one_of_torchs(tmp_path):
+    """torch.optim.SparseAdam needs sparse gradients; what somebody calls so need not."""
+    (tmp_path / "mine.py").write_text("import torch\nclass SparseAdam(torch.optim.SGD): pass\n")
+    mine = resolve(f"{tmp_path}/mine.py:SparseAdam")
+    assert not mine.may_refuse
+    assert mine.build(small(), {"lr": 0.1}).param_groups[0]["lr"] == 0.1
+    with pytest.raises(UnsupportedError, match="sparse gradients"):
+        resolve("torch.optim:SparseAdam").build(small(), {})
+
+
 def test_a_rate_without_a_default_is_centred_on_a_thousandth(odd):
     factory = resolve(f"{odd}:Demanding")
     assert (factory.rate, factory.tunable) == (1e-3, True)

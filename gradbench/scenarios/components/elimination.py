@@ -1,11 +1,11 @@
-"""Elimination over GF(2): the learner without gradients to which section 2.1 compares them."""
+"""Elimination over GF(2): the gradient-free learner that section 2.1 uses for comparison."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Elimination(nn.Module):
-    """Learns a parity of d bits by solving for its support; answers 0 until that is known."""
+    """Learner of a parity of d bits: solves for its support, and outputs 0 until it is known."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
@@ -20,18 +20,19 @@ class Elimination(nn.Module):
             self.support = eliminate(self.examples[:, :-1], self.examples[:, -1])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the parity of each input, shape `(n, 1)`."""
+        """Return the parity of each input, shape `(n, 1)`; 0 while the support is unknown."""
         if self.support is None:
             return inputs.new_zeros(len(inputs), 1)
         return inputs[:, self.support].prod(dim=1, keepdim=True)
 
 
 def eliminate(inputs: Tensor, labels: Tensor) -> list[int] | None:
-    """Recover a parity's support from examples by elimination over GF(2): no gradients.
+    """Return the sorted positions of a parity's support, by elimination over GF(2).
 
-    `inputs` is `(n, d)` and `labels` `(n,)`, both in {-1, +1}. Returns the sorted positions, or
-    None where the examples leave more than one parity possible. d + 20 random examples leave more
-    than one with a probability below 2^-20. Raises ValueError where no parity fits.
+    `inputs` is `(n, d)` and `labels` `(n,)`, both in {-1, +1}. The result is None where more than
+    one parity fits the examples; for d + 20 random examples the probability of this is below 2^-20.
+
+    Raises ValueError where no parity fits.
     """
     d = inputs.shape[1]
     columns = [1 << i for i in range(d + 1)]  # bit d holds the label

@@ -1,9 +1,9 @@
 """GLMtron and Isotron: perceptron-like learners of a monotone unit y = u(<w, x>) (section 5.5).
 
 Sources: A. Kalai and R. Sastry, COLT 2009 (Isotron); S. Kakade, A. Kalai, V. Kanade, O. Shamir,
-NIPS 2011 (GLMtron). Both step by the mean of (y - p) x, with no derivative of u anywhere; their
-theorems ask for |x| <= 1, which a rate of 1 / max |x|^2 over the batch amounts to. The papers pass
-over one fixed sample again and again; here every step has a fresh batch.
+NIPS 2011 (GLMtron). Both step by the mean of (y - p) x, without any derivative of u. Their theorems
+require |x| <= 1; a rate of 1 / max |x|^2 over the batch is equivalent to this. The papers repeat
+passes over one fixed sample; here every step has a fresh batch.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 WINDOW = 2048
-"""Latest examples over which Isotron fits its function: one batch shows too little of the steps."""
+"""Number of latest examples for Isotron's fit: one batch has too few near each step of u."""
 
 
 class GLMtron(nn.Module):
-    """Knows u: w <- w + mean (y - u(<w, x>)) x / max |x|^2, from w = 0. Answers <w, x>."""
+    """Learner of w for a given u: w <- w + mean (y - u(<w, x>)) x / max |x|^2, from w = 0.
+
+    The output is <w, x>, without u.
+    """
 
     weights: Tensor
 
@@ -36,9 +39,10 @@ class GLMtron(nn.Module):
 
 
 class Isotron(nn.Module):
-    """Is not told of u: fits the best monotone function of <w, x>, and steps by it.
+    """Learner of w and u: fits the best monotone function of <w, x>, and steps by its residual.
 
-    Answers the value that the fit has at the nearest <w, x> not above.
+    The output is the fitted value at the largest <w, x> of the fit that is not above the input's,
+    or at the smallest one where all are above it.
     """
 
     weights: Tensor
@@ -66,6 +70,6 @@ class Isotron(nn.Module):
 
 
 def step(weights: Tensor, inputs: Tensor, residual: Tensor) -> None:
-    """Move the weights, shape `(n,)`, by the batch's mean of residual times x over max |x|^2."""
+    """Add the batch's mean of residual * x, over max |x|^2, to the weights, shape `(n,)`."""
     move = (residual[:, None] * inputs).mean(dim=0)
     weights.add_(move / inputs.square().sum(dim=1).max())

@@ -1,4 +1,4 @@
-"""A code of 2k numbers for piecewise-linear curves: what an auto-encoder could find (4.1.4)."""
+"""A code of 2k numbers for piecewise-linear curves: a solution for the auto-encoder (4.1.4)."""
 
 import torch
 from torch import Tensor, nn
@@ -6,16 +6,17 @@ from torch import Tensor, nn
 KNOTS = 3
 
 BEND = 2e-4
-"""Second differences below it are rounding: curves reach 100 in float32."""
+"""Second differences up to this size are rounding errors: curves in float32 reach 100."""
 
 
 class KnotCode(nn.Module):
-    """Squeezes curves with real knots through 2k numbers, knots and sizes, and back, exactly.
+    """Exact encoder and decoder of curves with real knots: 2k numbers, k knots and k sizes.
 
-    A knot theta in [m, m + 1) of size a bends the curve at t = m + 1 by a (m + 1 - theta) and at
-    m + 2 by a (theta - m): read from the left, a bend opens a knot, which takes what bends the same
-    way next to it. Where knots are neighbours other knots than the true ones may be found, never
-    more of them, and they give the same values on the grid.
+    A knot theta in [m, m + 1) of size a gives the curve the second difference a (m + 1 - theta) at
+    t = m + 1 and a (theta - m) at m + 2. The encoder reads second differences from the left: each
+    starts a knot, which includes the next one if it has the same sign. Where knots are close
+    together, the knots found may differ from the true ones. There are never more of them, and they
+    give the same values on the grid.
     """
 
     def __init__(self, n: int) -> None:
@@ -38,7 +39,7 @@ class KnotCode(nn.Module):
         return knots.gather(1, largest), sizes.gather(1, largest)
 
     def forward(self, f: Tensor) -> Tensor:
-        """Return the curves as their code has them, shape `(m, n)`."""
+        """Return the curves decoded from their knots and sizes, shape `(m, n)`."""
         knots, sizes = self.encode(f)
         grid = torch.arange(self.n, device=f.device)
         curves = (sizes[..., None] * (grid - knots[..., None]).clamp(min=0)).sum(dim=1)

@@ -1,4 +1,4 @@
-"""How a stack's rows are cut into blocks, and what a block's pass is given."""
+"""Division of a stack's rows into blocks, and the input tensors of a block's pass."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -12,23 +12,23 @@ from gradbench.training.stack.parameters import LANES
 from gradbench.training.state import TrialState
 
 BLOCK_BYTES = 2**21
-"""Size of a block's largest activation, as far as whole trials allow: beyond it caches miss."""
+"""Target bytes of a block's largest activation: larger ones miss the CPU's caches."""
 
 Given = tuple[Tensor, Tensor, Tensor]
 """A block's inputs, labels, and each loss's weight."""
 
 
 def filled(batch: Batch) -> Batch:
-    """Return a batch with its first examples again behind it, up to whole lanes."""
+    """Return a batch padded to a multiple of `LANES` examples by repeating its first ones."""
     inputs, labels = batch
     return _filled(inputs), _filled(labels)
 
 
 def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
-    """Return what a block's pass works on, from a filled batch for each of its rows.
+    """Return a block's inputs, labels and loss weights, from a padded batch for each of its rows.
 
-    Of each only the first `size` examples count. Weights are of the type of `like`. None of it may
-    be written to.
+    Only the first `size` examples of a batch have a weight above 0. Weights have the dtype and
+    device of `like`. Rows may share memory, so none of the tensors may be written to.
     """
     inputs = _side_by_side([x for x, _ in chosen])
     labels = _side_by_side([y for _, y in chosen])
@@ -36,7 +36,7 @@ def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
 
 
 def _side_by_side(each: Sequence[Tensor]) -> Tensor:
-    """Stack tensors; where all rows are given the same one, it lies there once."""
+    """Stack tensors; if all are the same object, return an expanded view of it."""
     if all(tensor is each[0] for tensor in each):
         return each[0].expand(len(each), *each[0].shape)
     return torch.stack(list(each))
@@ -44,7 +44,7 @@ def _side_by_side(each: Sequence[Tensor]) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return each loss's weight: what only fills the lanes counts for nothing."""
+    """Return the loss weights, shape `(rows * n,)`: 1 / size, and 0 for padding."""
     weights = torch.full((rows, n), 1 / size, dtype=dtype, device=device)
     weights[:, size:] = 0.0
     return weights.flatten()
@@ -59,7 +59,7 @@ def _filled(examples: Tensor) -> Tensor:
 
 
 def largest(state: TrialState) -> int:
-    """Return about how many bytes the largest activation of one trial takes."""
+    """Return the approximate bytes of the largest activation of one trial."""
     widths = [m.out_features for m in state.network.modules() if isinstance(m, nn.Linear)]
     width = max([state.held_out[0][0].numel(), *widths])
     size: int = state.parameters[0].element_size()
@@ -67,9 +67,10 @@ def largest(state: TrialState) -> int:
 
 
 def to_rows(seeds: Sequence[int], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return what turns a tensor with a part per seed, in their order, into one with a row each.
+    """Return a function from a tensor with an entry per distinct seed to one with a row per trial.
 
-    Where all rows have one seed, it lies there once.
+    Entries are in the order in which the seeds first occur. With one distinct seed it returns an
+    expanded view.
     """
     different = list(dict.fromkeys(seeds))
     if len(different) == 1:
@@ -79,9 +80,9 @@ def to_rows(seeds: Sequence[int], device: torch.device) -> Callable[[Tensor], Te
 
 
 def blocks(rows: int, largest: int) -> list[slice]:
-    """Cut rows into equal blocks, by the bytes of a row's largest activation.
+    """Divide rows into blocks of nearly equal size, by the bytes of a row's largest activation.
 
-    None has fewer than two rows.
+    No block has fewer than two rows, unless there is only one row.
     """
     at_most = max(2, BLOCK_BYTES // max(1, largest))
     count = max(1, min(-(-rows // at_most), rows // 2))

@@ -11,13 +11,13 @@ from gradbench.training.stack.parameters import StackedParameters
 from gradbench.training.state import Measured, TrialState
 
 NUMBERS = 2**26
-"""Most numbers of an activation when evaluating."""
+"""Most elements of an activation during evaluation."""
 
 
 class Evaluation:
     """Evaluates rows in one pass, with one transfer from the device.
 
-    It is for scenarios whose `evaluate` is the base class's: `possible` says which.
+    It is valid only for scenarios that do not override `evaluate` (see `possible`).
     """
 
     def __init__(self, rows: StackedParameters, states: Sequence[TrialState]) -> None:
@@ -30,7 +30,7 @@ class Evaluation:
 
     @torch.no_grad()
     def __call__(self) -> list[Measured]:
-        """Return what each row's evaluation comes to."""
+        """Return score, loss and finiteness of the parameters for each row."""
         rows = len(self.labels)
         scores, losses = [], []
         for inputs, labels in self._chunks():
@@ -58,5 +58,5 @@ class Evaluation:
 
 
 def possible(scenario: Scenario) -> bool:
-    """Whether a scenario's examples can be evaluated together with those of other rows."""
+    """Return whether `Evaluation` is valid: the scenario does not override `evaluate`."""
     return type(scenario).evaluate is Scenario.evaluate

@@ -10,15 +10,16 @@ from gradbench.training.stack.linear import Dense, chain
 
 Layer = Callable[[Tensor], Tensor]
 Place = Callable[[Tensor], tuple[Tensor, Tensor, bool]]
-"""Returns a parameter of all rows, its gradient's place, and whether both lie transposed."""
+"""Maps a parameter to its values in all rows, their gradient buffer, and whether both are stored
+transposed."""
 
 POINTWISE = {nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU}
-"""Modules that work on every number by itself, so that one more dimension changes nothing."""
+"""Elementwise modules, for which a further leading dimension makes no difference."""
 
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A module that says itself how it works on a stack."""
+    """Protocol of modules that define their own forward pass on a stack."""
 
     def stacked(
         self, inputs: Tensor, weights: dict[str, Tensor], parts: dict[str, Layer]
@@ -26,12 +27,12 @@ class Stackable(Protocol):
         """Return `forward` for inputs with a leading dimension of trials.
 
         `weights` holds the module's own parameters with that dimension, `parts` its children. The
-        inputs may lie there once for all trials: nothing may be written into them.
+        inputs may be a view that all trials share, so they must not be written to.
         """
 
 
 def can_stack(network: nn.Module) -> bool:
-    """Whether every layer is one that a stack knows, and has parameters of its own to train."""
+    """Return whether a stack supports all layers, and all parameters are trainable and unshared."""
     parameters = list(network.parameters())
     named = network.named_modules(remove_duplicate=False)
     every = [p for _, module in named for p in module.parameters(recurse=False)]
@@ -47,7 +48,7 @@ def _known(module: nn.Module) -> bool:
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)  # noqa: SLF001
     if any(hooks):
         return False
-    if type(module) in POINTWISE:  # in place, they would overwrite what a layer has kept
+    if type(module) in POINTWISE:  # in place would overwrite saved tensors
         return type(module) is nn.ReLU or not getattr(module, "inplace", False)
     if type(module) is nn.Linear:
         return True
@@ -63,7 +64,7 @@ def _flattens(module: nn.Module) -> bool:
 def forward(network: nn.Module, place: Place) -> Layer:
     """Return the network's forward pass on a block: inputs `(rows, n, ...)` to `(rows, n, k)`.
 
-    Going backward through it puts each parameter's gradient in its place, whatever was there.
+    Its backward pass overwrites each parameter's gradient buffer.
     """
     device = next(network.parameters()).device
     anchor = torch.zeros((), device=device, requires_grad=True)
@@ -79,7 +80,7 @@ def _layer(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
         return lambda x: x.flatten(2)
     if isinstance(module, Stackable):
         return _own(module, place, anchor)
-    if type(module) is nn.ReLU:  # not in place, whatever it says: the layer before keeps its input
+    if type(module) is nn.ReLU:  # never in place: the layer before has saved this tensor
         return torch.relu
     return module
 
@@ -138,7 +139,7 @@ def _linear(module: nn.Linear, place: Place, *, relu: bool) -> Dense:
 
 
 class _Weight(torch.autograd.Function):
-    """A parameter of all rows; its gradient goes into its place."""
+    """A parameter of all rows; `backward` writes its gradient to the gradient buffer."""
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, at: tuple[Tensor, Tensor, bool]) -> Tensor:  # noqa: ANN401, ARG004

@@ -9,10 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Dense:
-    """A linear layer of all rows, with the places of its gradients."""
+    """A linear layer of all rows, with the buffers of its gradients."""
 
     weight: Tensor
-    """Shape `(rows, in, out)` where it lies transposed, else `(rows, out, in)`."""
+    """Shape `(rows, in, out)` where it is stored transposed, else `(rows, out, in)`."""
     weight_grad: Tensor
     transposed: bool
     bias: Tensor | None
@@ -22,21 +22,22 @@ class Dense:
 
     @property
     def one_output(self) -> bool:
-        """Whether the layer has one output, and lies as it is."""
+        """Whether the layer has one output and its weight is not stored transposed."""
         return self.weight.shape[-2] == 1 and not self.transposed
 
 
 def chain(layers: list[Dense], x: Tensor, anchor: Tensor) -> Tensor:
-    """Return what layers make of x one after another; gradients go straight into their places.
+    """Apply layers to x one after another; the backward pass writes gradients to their buffers.
 
-    `anchor` requires a gradient and gets none: it has autograd come by, whatever x is.
+    `anchor` requires a gradient but receives none: so autograd runs the backward pass even where x
+    requires no gradient.
     """
     out: Tensor = _Chain.apply(x, anchor, layers)
     return out
 
 
 class _Chain(torch.autograd.Function):
-    """One step of the graph, so that what its layers pass back is its own to overwrite."""
+    """All layers as one autograd node, which may overwrite gradients passed between them."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, anchor: Tensor, layers: list[Dense]) -> Tensor:  # noqa: ANN401, ARG004
@@ -56,7 +57,7 @@ class _Chain(torch.autograd.Function):
     def backward(ctx: Any, message: Tensor) -> tuple[Tensor | None, None, None]:  # noqa: ANN401
         *inputs, out = ctx.saved_tensors
         layers, ends = ctx.layers, not ctx.needs_input_grad[0]
-        own = False  # whether the message is the chain's to overwrite
+        own = False  # whether `message` may be overwritten
         for index in reversed(range(len(layers))):
             layer, x = layers[index], inputs[index]
             if layer.relu:
@@ -78,10 +79,10 @@ def _through_relu(message: Tensor, out: Tensor, *, own: bool) -> Tensor:
 
 
 def _gradients(layer: Dense, x: Tensor, message: Tensor) -> None:
-    """Put the layer's gradients into their places.
+    """Write the layer's gradients to their buffers.
 
-    At once, not by way of a tensor without gaps: in one, a trial's place decides where its numbers
-    begin between two lanes, and with it their last bits.
+    They are not computed in a contiguous temporary tensor: there, a trial's row would decide how
+    its numbers are aligned to vector lanes, and so their last bits.
     """
     left, right = (x, message) if layer.transposed else (message, x)
     torch.bmm(left.mT, right, out=layer.weight_grad)
@@ -90,10 +91,10 @@ def _gradients(layer: Dense, x: Tensor, message: Tensor) -> None:
 
 
 def _last_gradients(layer: Dense, x: Tensor, out: Tensor, message: Tensor, weight: Tensor) -> None:
-    """Put the gradients of a layer with a ReLU in front of a single output into their places.
+    """Write the gradients of a layer with a ReLU that feeds a single output.
 
-    What comes back to it is message x weight where `out` is positive. So the largest tensor, that
-    product, need not be made: the weight comes in afterwards. `out` is overwritten.
+    The gradient at `out` is message x weight where `out` is positive. That product would be the
+    largest tensor; it is not formed, since the weight is multiplied in last. `out` is overwritten.
     """
     active = out.sign_()
     left, right = (x * message, active) if layer.transposed else (active, x * message)

@@ -24,17 +24,17 @@ Owner = tuple[Shared, list[LRScheduler]]
 
 
 class Stack:
-    """Trials of one case that train in step, each of their rows by itself.
+    """Trains trials of one case together, each in its own row of the parameter buffers.
 
-    Trials of equal hyperparameters share one optimizer over their rows, which must be element-wise.
-    There are always two rows or more, since a lone one would meet other kernels: a lone trial comes
-    twice, and of the last two one stays on when it has ended.
+    Trials of equal hyperparameters share one elementwise optimizer over their rows. There must be
+    at least two rows, because a single row uses other kernels: callers duplicate a single trial,
+    and one ended trial keeps its row beside the last unfinished one.
 
-    On an accelerator a trial that has ended keeps its place, where nothing looks at it any more: so
-    shapes, and with them kernels, stay the same until all have ended.
+    On an accelerator ended trials keep their rows but are no longer evaluated, so that shapes and
+    with them kernels stay the same until all have ended.
 
-    With `recorded`, steps are recorded and replayed; raises NotImplementedError where that cannot
-    be had.
+    With `recorded`, steps are recorded and replayed. Raises NotImplementedError where this torch
+    records no graphs on the device.
     """
 
     def __init__(self, states: Sequence[TrialState], *, recorded: bool = False) -> None:
@@ -56,7 +56,7 @@ class Stack:
             self.recorded = RecordedStack(self.rows, self.blocks, self.owners, self.seeds)
 
     def run(self, watches: dict[int, Watch]) -> None:
-        """Train to the budget, with evaluations on the way; `watches` by the state's `id`."""
+        """Train to the budget, with evaluations on the way; keys of `watches` are `id(state)`."""
         for due in evaluation_steps(self.trial.budget):
             self.advance(due)
             every = self.evaluation() if self.evaluation else [None] * len(self.states)
@@ -90,7 +90,7 @@ class Stack:
             count = until - self.spent
             living = [t for t, live in zip(self.states, self.live, strict=True) if live]
             watching = [t.probing for t in living if t.probing.active]
-            if watching:  # stop once more before the last step, to see what it changes
+            if watching:  # stop before the last step: probes measure its change
                 count = max(1, count - 1)
                 for one in watching:
                     one.keep()
@@ -109,16 +109,16 @@ class Stack:
                     self._update()
 
     def row(self, state: TrialState) -> Tensor:
-        """Return a copy of a trial's parameters as they lie in its row."""
+        """Return a copy of a trial's row of the parameter buffer."""
         return self.rows.values[self.states.index(state)].clone()
 
     def _pass(self, batches: dict[int, Batch]) -> None:
-        """Put the gradients on a batch of each seed into their places."""
+        """Write the gradients on a batch of each seed to their buffers."""
         for (_, go), tensors in zip(self.blocks, self._given(batches), strict=True):
             go(*tensors)
 
     def _given(self, batches: dict[int, Batch]) -> Iterator[Given]:
-        """Yield what each block's pass works on."""
+        """Yield the inputs, labels and loss weights of each block."""
         size = len(next(iter(batches.values()))[0])
         whole = {seed: filled(batch) for seed, batch in batches.items()}
         for part, _ in self.blocks:
@@ -132,7 +132,7 @@ class Stack:
                 _try(active, owner.step, *[each.step for each in schedules])
 
     def _share(self) -> list[Owner]:
-        """Give each run of rows of equal hyperparameters an optimizer."""
+        """Return an optimizer and its schedules for each group of rows of equal hyperparameters."""
         factory = resolve(self.trial.optimizer or "")
         found: list[Owner] = []
         start = 0
@@ -154,7 +154,7 @@ class Stack:
         return found
 
     def _drop(self, ended: Sequence[int]) -> bool:
-        """Let trials that have ended leave; return whether none is left."""
+        """Remove ended trials, on an accelerator only mark them; return whether all have ended."""
         if not ended:
             return False
         for row in ended:
@@ -164,7 +164,7 @@ class Stack:
         left = [row for row, live in enumerate(self.live) if live]
         if not left:
             return True
-        if len(left) == 1:  # keep it company
+        if len(left) == 1:  # keep a second row: a single one would use other kernels
             other = next(row for row in range(len(self.live)) if row not in left)
             left = sorted([*left, other])
         if len(left) == len(self.states):
@@ -179,13 +179,13 @@ class Stack:
         return False
 
     def _parts(self) -> list[slice]:
-        """Cut the rows into blocks: what a CPU's cache holds; on an accelerator all are one."""
+        """Divide the rows into blocks that fit a CPU's cache; on an accelerator into one block."""
         if accelerated(self.rows.values.device):
             return [slice(0, len(self.states))]
         return blocks(len(self.states), largest(self.states[0]))
 
     def _bind(self) -> None:
-        """Make the blocks' forward passes anew."""
+        """Rebuild seeds, batches and the blocks' passes for the current rows."""
         self.seeds = [state.trial.seed for state in self.states]
         self.batches = {seed: self.batches[seed] for seed in dict.fromkeys(self.seeds)}
         self.blocks: list[tuple[slice, Pass]] = [
@@ -198,7 +198,10 @@ def _trains(state: TrialState) -> bool:
 
 
 def _try(states: list[TrialState], *calls: Callable[[], object]) -> None:
-    """Call one after another; what is raised ends these trials, as it would end them alone."""
+    """Call functions one after another; an exception ends these trials with a status.
+
+    Raises UnstackableError where a function does.
+    """
     try:
         for call in calls:
             call()

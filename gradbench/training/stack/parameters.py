@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 LANES = 32
-"""Numbers that a kernel takes at once, at the most. Each trial's part of every tensor holds a
-multiple of so many: what is left over, or begins between two lanes, would take another path."""
+"""Most elements that a kernel processes at once. Each trial's part of every tensor holds a multiple
+of this number, because remainders and unaligned starts would use other code paths."""
 
 
 class StackedParameters:
     """The parameters of equal networks as rows of one buffer, their gradients as rows of another.
 
-    `attach` makes each network's parameters views of its row, so the network goes on working by
-    itself. A weight of shape `(out, in)` with out >= in lies transposed in its row, which is the
-    layout whose gradient, inputs' times outputs', costs less.
+    `attach` makes each network's parameters views of its row, so that the network stays usable. A
+    weight of shape `(out, in)` with out >= in is stored transposed in its row: its gradient, a
+    product of inputs and output gradients, is cheaper to compute in that layout.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -41,7 +41,7 @@ class StackedParameters:
                 parameter.data = view[row]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Let go of all rows but these; the others' networks keep what they had."""
+        """Keep these rows; removed networks get copies of their parameters."""
         left = [n for i, n in enumerate(self.networks) if i not in set(rows)]
         for network in left:
             for parameter in network.parameters():
@@ -52,9 +52,9 @@ class StackedParameters:
         self.attach()
 
     def place(self, rows: slice) -> Callable[[Tensor], tuple[Tensor, Tensor, bool]]:
-        """Return what finds a parameter of the first network: its numbers in all these rows.
+        """Return a function from a parameter of the first network to its values in these rows.
 
-        It returns the numbers, their gradients' place, and whether both lie transposed.
+        It returns the values, their gradient buffer, and whether both are stored transposed.
         """
         places = {id(p): index for index, p in enumerate(self.networks[0].parameters())}
 

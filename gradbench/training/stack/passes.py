@@ -9,14 +9,14 @@ from gradbench.training.stack.layers import forward
 from gradbench.training.stack.parameters import StackedParameters
 
 Pass = Callable[[Tensor, Tensor, Tensor], None]
-"""Puts the gradients of all rows of a block into their places.
+"""Writes the gradients of all rows of a block to their buffers.
 
 Takes inputs `(rows, n, ...)`, labels `(rows, n, ...)` and each loss's weight `(rows * n,)`.
 """
 
 
 def block_pass(scenario: Scenario, rows: StackedParameters, part: slice) -> Pass:
-    """Return the pass of the rows of a block."""
+    """Return the forward and backward pass of a block of rows."""
     layer = forward(rows.networks[0], rows.place(part))
 
     def run(inputs: Tensor, labels: Tensor, weights: Tensor) -> None:

@@ -12,25 +12,26 @@ from gradbench.training.stack.parameters import StackedParameters
 from gradbench.training.trial import Trial
 
 CPU_NUMBERS = 15_000_000
-"""Most weights times examples of a batch with which a stack pays on a CPU: wider layers fill the
-processor by themselves. Measured by `benchmarks/stacking.py cut` at five trials: up to 13 million
-it was never slower, at 28 million by chance (docs/speed.md). Part of the protocol."""
+"""Most weights times examples of a batch with which a stack is used on a CPU. Wider layers use the
+whole processor without a stack. Measured by `benchmarks/stacking.py cut` at five trials: up to 13
+million it was never slower, at 28 million by chance (docs/speed.md). Part of the protocol."""
 
 ELEMENTWISE = (
     *("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop"),
     *("Rprop", "ASGD"),
 )
-"""Optimizers of torch.optim of which each number's step depends on that number's own history alone,
+"""Elementwise optimizers of torch.optim: an element's step depends on that element's history alone,
 to the bit: tests/training/stack/test_elementwise.py proves it for all of their options."""
 
 TOLERANCE = 1e-6
-"""Of a gradient's length, in float64, where gradients may nearly cancel."""
+"""Largest difference in `agrees`, in float64, relative to the norm; terms of a gradient may
+nearly cancel."""
 
 
 def stacks(trial: Trial, network: nn.Module, mode: str) -> bool:
-    """Whether trials of a case train together whose network is built like this one.
+    """Return whether trials with a network built like this one are trained as a stack.
 
-    `mode` is on (wherever they can), off, or another (where it pays).
+    `mode` is `on` (wherever possible), `off`, or another (where a stack is faster).
     """
     if mode == "off" or trial.optimizer is None:
         return False
@@ -43,11 +44,12 @@ def stacks(trial: Trial, network: nn.Module, mode: str) -> bool:
 
 
 def elementwise(factory: Factory) -> bool:
-    """Whether one optimizer may train many trials: its class is proven to, or says so.
+    """Return whether the optimizer is elementwise, so that one instance may train many trials.
 
-    What is not proven trains one trial at a time, as its author's own loop does. An optimizer per
-    trial on a stack was 1.07 times as fast as that over ten cases, and sign updates went elsewhere
-    in their first step, where a sum of gradients is zero but for rounding.
+    Its class must be in `ELEMENTWISE` or declare this, and need nothing that a stack lacks. Others
+    train one trial at a time, as in their author's own loop: an optimizer per trial on a stack was
+    only 1.07 times as fast over ten cases, and sign updates already differed in the first step,
+    where a sum of gradients is zero except for rounding.
     """
     requirements = factory.requirements
     more = (
@@ -69,7 +71,7 @@ def elementwise(factory: Factory) -> bool:
 
 
 def is_torchs(factory: Factory) -> bool:
-    """Whether the class is one of torch's, which a test has proven on a stack."""
+    """Return whether the class is from torch.optim: stacks with these are proven to be correct."""
     return factory.cls.__module__.startswith("torch.optim.")
 
 
@@ -80,9 +82,9 @@ def pays(network: nn.Module, batch: int, device_type: str) -> bool:
 
 
 def agrees(scenario: Scenario, network: nn.Module, batch: Batch) -> bool:
-    """Whether a stack of two copies has the gradient that the plain network has on a batch.
+    """Return whether a stack of two copies of a network has the network's own gradient on a batch.
 
-    A module that says itself how it works on a stack may say it wrongly.
+    It detects modules with a wrong `stacked` method.
     """
     dtype = torch.float32 if batch[0].device.type == "mps" else torch.float64
     inputs, labels = (x.to(dtype) if x.is_floating_point() else x for x in batch)
@@ -91,7 +93,7 @@ def agrees(scenario: Scenario, network: nn.Module, batch: Batch) -> bool:
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(plain.parameters()))])
     rows = StackedParameters(copies)
     layer = forward(copies[0], rows.place(slice(0, 2)))
-    outputs = layer(inputs.expand(2, *inputs.shape)).flatten(0, 1)  # as a sweep's rows share them
+    outputs = layer(inputs.expand(2, *inputs.shape)).flatten(0, 1)  # shared, as in a sweep
     losses = scenario.loss(outputs, torch.cat([labels, labels]))
     losses.backward(torch.full_like(losses, 1 / len(labels)))
     found = rows.flat(rows.grads)[1]

@@ -15,10 +15,10 @@ from gradbench.training.stack.shared_optimizer import Shared
 
 
 class RecordedStack:
-    """Takes steps on a batch of each seed by replaying one.
+    """Runs a stack's steps on a batch of each seed, by replaying one recorded step.
 
-    Where every optimizer is one of torch's that can be recorded, and none has a schedule, their
-    steps are `inside`; else who calls takes them.
+    If `can_capture` holds for every optimizer and none has a schedule, `inside` is True and the
+    graph includes the optimizers' steps; otherwise the caller runs them.
 
     Raises NotImplementedError where this torch records no graphs on the device.
     """
@@ -37,10 +37,10 @@ class RecordedStack:
         self.to_rows = to_rows(seeds, rows.values.device)
         self.graph = Graph(self._step, rows.values.device)
         self.batch: list[Tensor] = []
-        """Inputs and labels with a part per seed, where the graph reads them."""
+        """Buffers of inputs and labels, with an entry per seed, that the graph reads."""
 
     def chunk(self, drawn: Sequence[Sequence[Batch]]) -> list[tuple[Tensor, Tensor]]:
-        """Return each step's batches, a part per seed, of the batches that each seed has drawn."""
+        """Return each step's inputs and labels, `(seeds, n, ...)`, from each seed's batches."""
         inputs, labels = (
             torch.stack([torch.stack([batch[side] for batch in each]) for each in drawn], dim=1)
             for side in (0, 1)

@@ -12,8 +12,8 @@ from gradbench.optimizers.stepping import hooked
 from gradbench.training.stack.parameters import StackedParameters
 
 ENVELOPE = Optimizer.profile_hook_step(lambda *_: None).__code__
-"""What every class's step is wrapped in: its hooks, inside a span for torch's profiler. The span
-costs about 40 us, more than a small stack's step of SGD."""
+"""Code of torch's wrapper of every `step`: it calls hooks inside a profiler span. The span costs
+about 40 us, more than a small stack's step of SGD."""
 
 
 class UnstackableError(Exception):
@@ -21,7 +21,10 @@ class UnstackableError(Exception):
 
 
 class Shared:
-    """An element-wise optimizer over some rows as one tensor; `members` are their places."""
+    """An elementwise optimizer of a range of rows as one tensor; `members` are the row indices.
+
+    Raises UnstackableError where the optimizer registers hooks on parameters or freezes them.
+    """
 
     def __init__(
         self, rows: StackedParameters, members: range, build: Callable[[nn.Module], Optimizer]
@@ -39,12 +42,12 @@ class Shared:
         self.grads = rows.grads[members.start : members.stop]
 
     def step(self) -> None:
-        """Step all rows along the gradients in their places."""
+        """Step all rows with the gradients in their buffers."""
         self.parameter.grad = self.grads
         step_without_hooks(self.optimizer)()
 
     def keep(self, rows: StackedParameters, left: Sequence[int]) -> None:
-        """Let go of all rows but those of the places `left`, which `rows` has already kept."""
+        """Keep only rows with an old index in `left`, to which `rows` has already been reduced."""
         index = [i for i, place in enumerate(self.members) if place in set(left)]
         self.members = [new for new, place in enumerate(left) if place in set(self.members)]
         if not self.members:
@@ -59,7 +62,7 @@ class Shared:
 
 
 def step_without_hooks(instance: Optimizer) -> Callable[[], Any]:
-    """Return the optimizer's step; where it has no hooks to call, without the envelope."""
+    """Return the optimizer's step, without torch's wrapper where no hooks are registered."""
     step = type(instance).step
     if "step" in vars(instance) or getattr(step, "__code__", None) is not ENVELOPE:
         return instance.step
