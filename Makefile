@@ -16,11 +16,12 @@ bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
 
 test: lint
-	$(BIN)/pytest -q $(ARGS)
+	$(BIN)/pytest -q -n auto --dist=worksteal $(ARGS)
 
-# What make test proves of every quick case, for the standard and the paper preset; and its table.
+# What make test leaves out for its length: every case at standard and paper size with its table,
+# coverage at hundreds of repetitions, cheats, clusters, signals in every combination.
 proof: $(VENV)/.installed
-	$(BIN)/pytest -q tests -m proof $(ARGS)
+	$(BIN)/pytest -q -n auto --dist=worksteal tests -m proof $(ARGS)
 	$(BIN)/python benchmarks/proof.py quick standard paper > benchmarks/proof.md
 
 # The HTML report in a headless Chromium; BROWSER=path where it is not on the path.

@@ -80,7 +80,7 @@ def row(scenario: Scenario, name: str) -> list[str]:
 
     def look(seed: int = 0) -> Reading:
         names = [name, "none"] if name != "alignment" else [name]
-        found = registry.look(
+        found = registry.measure(
             scenario, target, network, names=names[:1], examples=EXAMPLES, seed=seed
         )
         return found[0]

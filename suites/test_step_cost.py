@@ -28,7 +28,7 @@ def test_step_cost(
 ) -> None:
     """Time an optimizer's steps one by one, each on fresh gradients, on one thread."""
     from gradbench.optimizers.factory import UnsupportedError
-    from gradbench.timing.step_cost import SETS, StepCost, told
+    from gradbench.timing.step_cost import SETS, StepCost, cost_fields
     from gradbench.torch_state import one_thread
 
     with one_thread():
@@ -47,6 +47,6 @@ def test_step_cost(
         benchmark.pedantic(cost.step, setup=cost.refresh, rounds=rounds)
         assert cost.moved(), "a step left a parameter where it was"
         seconds = once if benchmark.stats is None else benchmark.stats.stats.median
-        said = told(cost, seconds)
-    benchmark.extra_info.update(said)
-    cost_table.add(optimizer_spec, parameters, said)
+        fields = cost_fields(cost, seconds)
+    benchmark.extra_info.update(fields)
+    cost_table.add(optimizer_spec, parameters, fields)

@@ -64,8 +64,8 @@ def found(
                 left = ways[ways.index((way, toy)) :]
                 if said is None:
                     left = [(_with_modes(each, sample), toy) for each, toy in left]
-                told = cache(partial(_stepped, cls, arguments, left, said=said is not None))
-                return told, sample, way, arguments
+                detector = cache(partial(_stepped, cls, arguments, left, said=said is not None))
+                return detector, sample, way, arguments
     raise trouble or ValueError("there is no way of building it")
 
 

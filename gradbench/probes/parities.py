@@ -72,8 +72,8 @@ def parity_variance(
         (torch.cat((torch.ones(1, d).to(inputs), inputs)), torch.zeros(len(inputs) + 1))
     )
     norms, path = squared_norms(of.output(0), batch)
-    told = (half_gap(loss, of.network(batch[0]))[:, 0].square() * norms).detach()
-    origin, each, scales = told[0], told[1:], norms[1:]
+    squares = (half_gap(loss, of.network(batch[0]))[:, 0].square() * norms).detach()
+    origin, each, scales = squares[0], squares[1:], norms[1:]
     scale = scales.mean()
     value = each.mean() / 2**d - origin / 4**d
     # the ratio's error by the first-order expansion of numerator and denominator

@@ -128,7 +128,7 @@ def chosen(which: str, family: str) -> list[str]:
     return own + [name for name in rest if name not in own]
 
 
-def look(
+def measure(
     scenario: Scenario,
     target: Target,
     network: nn.Module,

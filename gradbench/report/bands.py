@@ -29,8 +29,8 @@ def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
 
 def _curve(trial: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps and scores of a trial's evaluations, without missing scores."""
-    evaluation_steps = [look for look in trial.get("curve") or [] if None not in look[:2]]
-    x, y = (np.array([look[i] for look in evaluation_steps], dtype=float) for i in range(2))
+    curve = [point for point in trial.get("curve") or [] if None not in point[:2]]
+    x, y = (np.array([point[i] for point in curve], dtype=float) for i in range(2))
     if trial["status"] == Status.DIVERGED and len(y):
         x, y = np.append(x, max(float(spent(trial)), x[-1] + 1)), np.append(y, y.min())
     return x, y

@@ -62,11 +62,11 @@ def _drawn() -> dict[str, Draw]:
 
 
 def write(
-    folder: Path, records: Sequence[Record], every: Sequence[Record], kind: str, told: str
+    folder: Path, records: Sequence[Record], every: Sequence[Record], kind: str, caption: str
 ) -> list[Path]:
     """Write the figures of one optimizer's `records` and the profile of `every` record.
 
-    Return the paths. `told` describes the run in each caption. Raises FiguresError without
+    Return the paths. `caption` describes the run in each caption. Raises FiguresError without
     matplotlib, and where nothing can be drawn.
     """
     if find_spec("matplotlib") is None:
@@ -88,7 +88,7 @@ def write(
         whose = f"{shown(records[0].optimizer)}; " if name != "profile" else ""
         whose += SAYS.get(name, "")
         wide = int(PER_INCH * figure.get_size_inches()[0])
-        figure.supxlabel(textwrap.fill(f"{whose}{told}", wide), fontsize=6.5, color="#555555")
+        figure.supxlabel(textwrap.fill(f"{whose}{caption}", wide), fontsize=6.5, color="#555555")
         paths.append(folder / f"{name}.{kind}")
         figure.savefig(paths[-1], metadata={"Date": None} if kind == "svg" else None, dpi=200)
         plt.close(figure)

@@ -107,8 +107,8 @@ def remarks(record: Record) -> list[str]:
 def failing(record: Record) -> list[str]:
     """Return the suite's stated cause of failure, where this optimizer left the case unsolved."""
     asked = record.expectation in {Expectation.MAY, Expectation.NEVER}
-    told = asked and record.outcome == Outcome.XFAILED and record.why not in {"", "open"}
-    return [FAILS_BY + record.why] if told else []
+    explained = asked and record.outcome == Outcome.XFAILED and record.why not in {"", "open"}
+    return [FAILS_BY + record.why] if explained else []
 
 
 def cells(record: Record) -> list[str]:
@@ -135,13 +135,13 @@ def legend(records: list[Record]) -> str:
     parts = [f"{probe} ({family})" for family, probe in heads.items()]
     seconds = sum(or_zero(record.timing.get("probe_seconds")) for record in records)
     beside = any(record.timing.get("contended") for record in records)
-    told = "\n~: beside other work on the device, left out of comparisons" if beside else ""
-    told += f"\nsignal at the start of seed 0 (all looks took {seconds:.1f} s): " if parts else ""
-    told += ",\n  ".join(parts)
+    text = "\n~: beside other work on the device, left out of comparisons" if beside else ""
+    text += f"\nsignal at the start of seed 0 (probes took {seconds:.1f} s): " if parts else ""
+    text += ",\n  ".join(parts)
     return (
         "solved: evaluation seeds, with the Wilson 95 % interval in percent; target: median\n"
-        f"gradient evaluations; ms/step: median training step by {clocks}, looks excluded"
-        f"{told}"
+        f"gradient evaluations; ms/step: median training step by {clocks}, evaluations excluded"
+        f"{text}"
     )
 
 

@@ -34,9 +34,9 @@ class Sentence(StrEnum):
 class Status(Sentence):
     """How one trial ended."""
 
-    SOLVED = "solved", "two looks in a row reached the target score within the budget"
+    SOLVED = "solved", "two evaluations in a row reached the target score within the budget"
     UNSOLVED = "unsolved", "the budget ended before the target score was reached"
-    DIVERGED = "diverged", "the loss or the parameters were not finite at a look"
+    DIVERGED = "diverged", "the loss or the parameters were not finite at an evaluation"
     CRASHED = "crashed", "an exception was raised during training"
     UNSUPPORTED = "unsupported", "this optimizer cannot run on this network"
 

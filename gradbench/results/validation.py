@@ -82,7 +82,7 @@ def _strange(trial: dict[str, Any], budget: int) -> str:
         return f"evaluations_to_target: {to_target} beyond the budget of {budget}"
     if score is not None and not LEAST_SCORE <= score <= MOST_SCORE:
         return f"final_score: {score:g}, where 0 is chance and 1 solved"
-    evaluation_steps = [look[0] for look in trial.get("curve") or []]
+    evaluation_steps = [point[0] for point in trial.get("curve") or []]
     back = any(after <= before for before, after in pairwise(evaluation_steps))
     return "curve: its evaluations run backwards" if back else ""
 
@@ -131,17 +131,17 @@ def _is_trial(data: object, statuses: AbstractSet[str]) -> bool:
         and isinstance(data.get("reason"), str | None)
         and isinstance(data.get("details", {}), dict)
         and isinstance(curve, list | tuple)
-        and all(map(_is_look, curve))
+        and all(map(_is_curve_point, curve))
     )
 
 
-def _is_look(look: object) -> bool:
+def _is_curve_point(point: object) -> bool:
     """Whether it is a point of a curve: evaluations, which are never null, score and loss."""
     return (
-        isinstance(look, list | tuple)
-        and len(look) >= 2
-        and look[0] is not None
-        and all(map(_is_number, look))
+        isinstance(point, list | tuple)
+        and len(point) >= 2
+        and point[0] is not None
+        and all(map(_is_number, point))
     )
 
 

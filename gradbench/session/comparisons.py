@@ -47,7 +47,7 @@ class Comparisons:
     def __init__(self, options: "Options") -> None:
         self.options = options
         self.base: Baseline | None = None
-        self.said: list[str] = []
+        self.changes: list[str] = []
         self.timed: list[str] = []
         self.active = False
         """Whether cases run in this session."""
@@ -63,9 +63,9 @@ class Comparisons:
         return self.options.baseline is not None and not self.options.update_baseline
 
     @property
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Result lines: changes from the baseline, then step times."""
-        return self.said + self.timed
+        return self.changes + self.timed
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -126,7 +126,9 @@ class Comparisons:
         versions = (about.get("versions"), self.base.about.get("versions"))
         here, there = ((each or {}).get("torch") for each in versions)
         if here != there:
-            self.said.append(f"the baseline was recorded with torch {there}, this run with {here}")
+            self.changes.append(
+                f"the baseline was recorded with torch {there}, this run with {here}"
+            )
 
     def start(self, records: "list[Record]", cases: "list[Case]", device: str) -> None:
         """Set the list to which the run's records are added, the cases and the device."""
@@ -148,15 +150,15 @@ class Comparisons:
             raise Regressed(str(error), pytrace=False) from None
         changes = [change for change in changes if change.cases > 0]
         lost = baseline.lost(new, old)
-        self.said += lost
+        self.changes += lost
         if not changes and not lost:
             raise Regressed(
                 f"nothing of {optimizer} was held against the baseline: no case of both ran on "
                 "the same seeds",
                 pytrace=False,
             )
-        self.said += explained(changes, new, old)
-        worse = lost + [told(change) for change in changes if change.regressed]
+        self.changes += explained(changes, new, old)
+        worse = lost + [describe(change) for change in changes if change.regressed]
         if worse and self.options.gate != "record":
             raise Regressed("\n".join(worse), pytrace=False)
         count = sum(change.cases for change in changes)
@@ -233,7 +235,7 @@ def explained(
     seeds = {record.seeds for record in [*new, *old] if record.expectation != "learner"}
     if len(seeds) > 1:
         lines.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
-    lines += [told(change) for change in changes if change.ratio != 1.0]
+    lines += [describe(change) for change in changes if change.ratio != 1.0]
     weak = [change for change in changes if 2.0**-change.pairs > change.level]
     if weak:
         few = ", ".join(f"{change.family} ({change.pairs})" for change in weak)
@@ -248,7 +250,7 @@ def explained(
     return lines
 
 
-def told(change: "Change") -> str:
+def describe(change: "Change") -> str:
     """Return the line that describes one change."""
     word = "regressed" if change.regressed else "worse" if change.ratio > 1 else "better"
     names = [f"{case} x{ratio:.2g}" for case, ratio in change.worse]

@@ -182,7 +182,7 @@ class Dispatch:
         if not self.live.due:
             return
         far = "" if self.name == "inline" else f"{self._far()}; "
-        self.live.say(f"{far}{self._doing}")
+        self.live.show(f"{far}{self._doing}")
 
     def _far(self) -> str:
         """Return the numbers of items done, running and waiting, workers, and time left."""

@@ -23,7 +23,7 @@ class LiveLine:
         """Whether there is a terminal, and it is time to paint."""
         return self._terminal is not None and time.monotonic() - self._painted >= INTERVAL
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Show a text, at most five times a second."""
         if self._terminal is None or not self.due:
             return

@@ -206,12 +206,12 @@ class Session:
         if self.folder is None:
             return
         if session.exitstatus != pytest.ExitCode.INTERRUPTED:
-            verify(self.folder, self.items.values(), self.dispatch.live.say)
+            verify(self.folder, self.items.values(), self.dispatch.live.show)
         if self.options.time and session.exitstatus != pytest.ExitCode.INTERRUPTED:
-            time_again(self.folder, self.items.values(), self.dispatch.live.say)
+            time_again(self.folder, self.items.values(), self.dispatch.live.show)
         self.updated = self.comparisons.end(self.run)
         with self.folder.kept_going():
-            self.reports = write_reports(self.folder, self.run, self.comparisons.told)
+            self.reports = write_reports(self.folder, self.run, self.comparisons.lines)
         lost = self.folder.trouble or self.folder.restored or self.comparisons.not_written
         if lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -231,7 +231,7 @@ class Session:
             terminalreporter.write_line(self.costs.text())
         if self.folder is not None:
             said = [
-                *(f"baseline: {text}" for text in self.comparisons.said),
+                *(f"baseline: {text}" for text in self.comparisons.changes),
                 *self.comparisons.timed,
             ]
             print_summary(terminalreporter, self.folder, said, self.updated, self.reports)

@@ -74,7 +74,7 @@ def judge(node: pytest.Item, record: Record, gate: str) -> None:
     """Raise the pytest exception for the record's outcome under the gate; return if it passes."""
     learner = record.expectation == Expectation.LEARNER
     who = "its learner" if learner else printable(record.optimizer)
-    told = f"{who} solved {record.case} on {record.solved} of {record.seeds} seeds"
+    result = f"{who} solved {record.case} on {record.solved} of {record.seeds} seeds"
     if record.outcome == Outcome.SKIPPED:
         pytest.skip(f"{who} is unsupported: {record.reason}")
     if record.outcome == Outcome.PASSED:
@@ -83,16 +83,16 @@ def judge(node: pytest.Item, record: Record, gate: str) -> None:
     crashed = Status.CRASHED in record.statuses
     if fails(record.outcome, gate, crashed=crashed):
         if record.outcome == Outcome.NEWS:
-            raise News(f"{told}; expected: never", pytrace=False)
+            raise News(f"{result}; expected: never", pytrace=False)
         if crashed:
             raise Crashed(f"{who} crashed on {record.case}{why}", pytrace=False)
         more = f": {'; '.join(circumstances(record))}"
-        raise Unsolved(f"{told}; expected: {record.expectation}{why}{more}", pytrace=False)
+        raise Unsolved(f"{result}; expected: {record.expectation}{why}{more}", pytrace=False)
     node.add_marker(
         pytest.mark.xfail(reason=f"expected: {record.expectation}", raises=Unsolved, strict=False)
     )
     if record.outcome != Outcome.NEWS:
-        raise Unsolved(f"{told}{why}", pytrace=False)
+        raise Unsolved(f"{result}{why}", pytrace=False)
 
 
 def fails(result: str, gate: str, *, crashed: bool = False) -> bool:

@@ -196,7 +196,7 @@ def _resident(name: str) -> int | None:
     return None
 
 
-def told(cost: StepCost, seconds: float) -> dict[str, Any]:
+def cost_fields(cost: StepCost, seconds: float) -> dict[str, Any]:
     """Return the numbers of a step's cost, given its seconds."""
     least = floor(cost.numbers, str(cost.device))
     return {

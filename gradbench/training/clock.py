@@ -21,7 +21,7 @@ class Clock(Protocol):
 
     name: str
 
-    def said(self) -> dict[str, Any]:
+    def extra_timing(self) -> dict[str, Any]:
         """Return further timing of the blocks, as plain data; waits for the device.
 
         `wall_seconds`: the host's time for the same blocks. `cpu_share`: CPU time of this process
@@ -58,7 +58,7 @@ class HostClock:
         self._blocks.append((time.perf_counter() - self._begin, steps))
         self._computed += time.process_time() - self._computing
 
-    def said(self) -> dict[str, Any]:
+    def extra_timing(self) -> dict[str, Any]:
         """Return the wall time and the CPU time per wall time."""
         wall = sum(seconds for seconds, _ in self._blocks)
         share = min(1.0, self._computed / wall) if wall else None
@@ -109,7 +109,7 @@ class EventClock:
         self._waiting.clear()
         return self._blocks
 
-    def said(self) -> dict[str, Any]:
+    def extra_timing(self) -> dict[str, Any]:
         """Return the wall time until the device finished, and whether steps were launch-bound."""
         ran = sum(seconds for seconds, _ in self.blocks())
         bound = self._enqueued >= LAUNCH_BOUND * ran if ran else None

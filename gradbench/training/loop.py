@@ -95,7 +95,7 @@ class Training(TrialState):
         result = self.result
         result.clock, result.blocks = self.clock.name, list(self.clock.blocks())
         result.seconds = sum(seconds for seconds, _ in result.blocks)
-        result.timed = self.clock.said()
+        result.timed = self.clock.extra_timing()
         self._keep_peak()
 
     def advance(self, until: int) -> None:

@@ -40,7 +40,7 @@ class ProbeSchedule:
     def measure(self, result: TrialResult, spent: int) -> None:
         """Measure the probes on a random stream of their own; add the readings to the result."""
         begin = time.perf_counter()
-        readings = registry.look(
+        readings = registry.measure(
             self.trial.scenario,
             self.target,
             self.network,

@@ -236,8 +236,8 @@ def most_bytes(device: torch.device) -> int:
     """Return a stack's approximate limit in bytes; on an accelerator, a share of its memory."""
     if device.type == "cpu":
         return MOST_BYTES
-    told = getattr(torch.get_device_module(device), "get_device_properties", lambda _: None)
-    total: int = getattr(told(device), "total_memory", MOST_BYTES * PARTS)
+    properties = getattr(torch.get_device_module(device), "get_device_properties", lambda _: None)
+    total: int = getattr(properties(device), "total_memory", MOST_BYTES * PARTS)
     return total // PARTS
 
 

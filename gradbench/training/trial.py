@@ -70,7 +70,7 @@ def probe_steps(budget: int) -> list[int]:
     [0, 38, 185]
     """
     grid = list(evaluation_steps(budget))
-    return [next(look for look in grid if look >= budget * part) for part in (0, 1 / 16, 1 / 4)]
+    return [next(at for at in grid if at >= budget * part) for part in (0, 1 / 16, 1 / 4)]
 
 
 def evaluation_steps(budget: int) -> Iterator[int]:
@@ -81,8 +81,8 @@ def evaluation_steps(budget: int) -> Iterator[int]:
     [0, 1, 2, 3, 4, 5, 6, 8, 10]
     """  # noqa: D205
     yield 0
-    look = 1
-    while look < budget:
-        yield look
-        look = max(look + 1, round(look * EVALUATION_RATIO))
+    at = 1
+    while at < budget:
+        yield at
+        at = max(at + 1, round(at * EVALUATION_RATIO))
     yield budget

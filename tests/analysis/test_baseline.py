@@ -65,6 +65,7 @@ def test_one_case_that_got_worse_is_named_first(record):
     assert found.worse[0][0] == "c4"
 
 
+@pytest.mark.proof
 def test_false_alarms_of_a_whole_run_are_at_most_one_in_twenty(record):
     """Four families of unchanged behaviour, seeds of their own: 400 runs."""
     alarms = 0

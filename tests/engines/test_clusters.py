@@ -58,6 +58,7 @@ def inline(pytester, optimizer):
     assert pytester.runpytest_inprocess(*words, "--gb-engine=inline").ret == 0
 
 
+@pytest.mark.proof
 def test_dask_gives_the_same_records_though_a_worker_is_killed(
     pytester, own_suite, stored, untimed
 ):
@@ -97,6 +98,7 @@ def test_jobs_give_the_same_records(pytester, own_suite, stored, untimed):
     assert untimed(there) == untimed(stored(Path(pytester.path, "out")))
 
 
+@pytest.mark.proof
 def test_a_job_that_dies_fails_its_calls_and_no_others(tmp_path):
     engine = Slurm(f"cluster=local,pack=2,folder={tmp_path}")
     try:

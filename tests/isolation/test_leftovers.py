@@ -143,7 +143,10 @@ def test_what_is_left_behind_is_put_back_and_said(run, untimed):
     assert not any(LEFT in note for note in plain[0]["notes"])
 
 
-@pytest.mark.parametrize("name", STUCK)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "Thread" else pytest.mark.proof) for n in STUCK],
+)
 def test_what_cannot_be_put_back_ends_an_inline_run_in_one_line(run, name):
     result, found = run(name, options=("--gb-engine=inline",))
     assert [record["case"] for record in found] == ["own-d4"]
@@ -151,6 +154,7 @@ def test_what_cannot_be_put_back_ends_an_inline_run_in_one_line(run, name):
     result.stdout.fnmatch_lines([f"*own-d4*left behind in this process:*{STUCK[name]}*"])
 
 
+@pytest.mark.proof
 def test_in_processes_it_reaches_nobody(run, untimed):
     plain = of(run(options=("--gb-engine=processes:1",))[1], untimed)
     _, found = run(*STUCK, "Score", options=("--gb-engine=processes:1",))
@@ -199,6 +203,7 @@ class Compiles(torch.optim.SGD):
 """
 
 
+@pytest.mark.proof
 def test_what_torch_does_itself_is_left_and_not_said(pytester, run):
     (pytester.path / "compiles.py").write_text(COMPILES)
     options = ("--optimizer=./compiles.py:Compiles", "--gb-engine=processes:1")

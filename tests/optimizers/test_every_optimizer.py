@@ -72,6 +72,7 @@ def rows():
     return found
 
 
+@pytest.mark.proof
 def test_the_table_of_all_optimizers():
     pytest.importorskip("pytorch_optimizer")
     found = rows()

@@ -80,7 +80,7 @@ def test_a_look_keeps_its_budget(scenario, which, examples):
     """By the costs that the probes state, of which those of pools and waves were calibrated."""
     target = scenario.draw_target(Draws(0))
     names = registry.chosen(which, scenario.family)
-    found = registry.look(
+    found = registry.measure(
         scenario, target, scenario.network(Draws(0)), names=names, examples=examples, seed=1
     )
     assert sum(reading.cost for reading in found) <= examples
@@ -204,9 +204,9 @@ def test_the_signal_is_that_of_the_target_in_training():
         for p in list(network.parameters())[2:]:
             p.mul_(2)
     for names in (["signal-to-noise ratio"], ["second moment"]):
-        (own,) = registry.look(scenario, target, network, names=names, examples=2000, seed=0)
+        (own,) = registry.measure(scenario, target, network, names=names, examples=2000, seed=0)
         other = {"support": torch.tensor([1, 2, 3])}
-        (far,) = registry.look(scenario, other, network, names=names, examples=2000, seed=0)
+        (far,) = registry.measure(scenario, other, network, names=names, examples=2000, seed=0)
         assert own.value in (None, 0.0)
         assert far.value > 0
     assert own.value == 0.0
@@ -255,7 +255,7 @@ def test_few_examples_are_enough_to_look():
     scenario = Saturation(depth=2)
     target = scenario.draw_target(Draws(0))
     names = registry.chosen("all", "flatness")
-    found = registry.look(
+    found = registry.measure(
         scenario, target, scenario.network(Draws(0)), names=names, examples=30, seed=0
     )
     assert not any("Error" in reading.note for reading in found)

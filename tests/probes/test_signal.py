@@ -261,7 +261,7 @@ def test_figure_5_end_to_end_falls_with_k_and_decomposition_does_not():
     assert found["end-to-end", 4].bound < 1e-15  # far below what float32 can hold beside 1
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [1, pytest.param(3, marks=pytest.mark.proof)])
 def test_figure_5_is_of_the_first_images_hinge_by_n1s_last_weights(k):
     """By hand: -y h(x) where the hinge is active, h the last hidden layer; bias and N2 left out."""
     scenario = LineTuples(approach="decomposition", k=k)

@@ -47,6 +47,7 @@ def test_a_full_disk_is_one_line_and_the_table_still_comes(pytester, own_suite):
     assert not text or text.endswith("\n")
 
 
+@pytest.mark.proof
 def test_the_example_of_an_engine_runs_as_it_stands(pytester, own_suite, stored, monkeypatch):
     example = (DOCS / "engines.md").read_text().split("```python\n")[1].split("```")[0]
     assert len([line for line in example.splitlines() if line.strip()]) < 30

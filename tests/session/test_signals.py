@@ -67,8 +67,20 @@ def session(pytester, own_suite):
         running.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize("engine", ["inline", "processes:2"])
+LONG = pytest.mark.proof
+
+
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [
+        ("inline", signal.SIGHUP),
+        pytest.param("inline", signal.SIGTERM, marks=LONG),
+        pytest.param("inline", signal.SIGINT, marks=LONG),
+        ("processes:2", signal.SIGTERM),
+        pytest.param("processes:2", signal.SIGHUP, marks=LONG),
+        pytest.param("processes:2", signal.SIGINT, marks=LONG),
+    ],
+)
 def test_a_session_that_is_asked_to_end_writes_its_report(pytester, session, engine, number):
     running = session(engine)
     running.send_signal(number)
@@ -80,7 +92,7 @@ def test_a_session_that_is_asked_to_end_writes_its_report(pytester, session, eng
         assert "own-d6" in said  # it had ended
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=LONG)])
 def test_workers_end_with_their_controller(pytester, session, number):
     running = session("processes:2")
     workers = pids(pytester) - {running.pid}

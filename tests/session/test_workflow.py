@@ -86,6 +86,7 @@ def follow(folder, *, install=False):
     return list(codes.values())
 
 
+@pytest.mark.proof
 def test_what_is_unchanged_passes_and_a_broken_optimizer_fails_and_still_reports(repository):
     update = "gradbench run --optimizer=$OPTIMIZER --gb-baseline=$BASELINE --gb-update-baseline "
     assert run(update + QUICK, repository).returncode == 0

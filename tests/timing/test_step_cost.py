@@ -9,7 +9,7 @@ from torch import nn
 
 from gradbench.protocol.discovery import suites
 from gradbench.timing import step_cost as stepcost
-from gradbench.timing.step_cost import SETS, StepCost, bandwidth, floor, told
+from gradbench.timing.step_cost import SETS, StepCost, bandwidth, cost_fields, floor
 
 SMALL = [(40, 30), (40,), (1,)]
 FILE = str(suites() / "test_step_cost.py")
@@ -45,7 +45,7 @@ def test_state_is_counted(spec, tensors):
     numbers = count(SMALL)
     steps = 4 * len(SMALL) * ("adam" in spec)  # its counters
     assert cost.state_bytes() == 4 * tensors * numbers + steps
-    assert told(cost, 1.0)["state_bytes_per_parameter"] == cost.state_bytes() / numbers
+    assert cost_fields(cost, 1.0)["state_bytes_per_parameter"] == cost.state_bytes() / numbers
 
 
 def test_each_step_has_fresh_gradients_and_moves_all(odd):
@@ -89,7 +89,7 @@ def test_a_peak_is_what_a_step_takes_on_top(odd):
 def test_the_floor_is_three_numbers_moved_per_parameter(monkeypatch):
     monkeypatch.setattr(stepcost, "bandwidth", lambda _: 12e9)
     assert floor(10**9, "cpu") == pytest.approx(1.0)
-    assert told(StepCost("sgd", [(1000,)], "cpu"), 2e-6)["over_floor"] == pytest.approx(2.0)
+    assert cost_fields(StepCost("sgd", [(1000,)], "cpu"), 2e-6)["over_floor"] == pytest.approx(2.0)
 
 
 def test_bandwidth_is_that_of_a_copy():

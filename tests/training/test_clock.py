@@ -83,7 +83,7 @@ def test_the_host_clock_says_how_much_of_its_time_was_computed():
     timer.start()
     time.sleep(0.05)  # as if another process had the core
     timer.stop(1)
-    said = timer.said()
+    said = timer.extra_timing()
     assert said["cpu_share"] < 0.5
     assert said["wall_seconds"] == sum(seconds for seconds, _ in timer.blocks())
     assert said["launch_bound"] is None
@@ -93,7 +93,7 @@ def test_the_host_clock_says_how_much_of_its_time_was_computed():
     while time.process_time() < end:
         pass
     busy.stop(1)
-    assert busy.said()["cpu_share"] > said["cpu_share"]
+    assert busy.extra_timing()["cpu_share"] > said["cpu_share"]
 
 
 def test_launch_bound_is_where_the_host_takes_as_long_as_the_device(monkeypatch):
@@ -105,7 +105,7 @@ def test_launch_bound_is_where_the_host_takes_as_long_as_the_device(monkeypatch)
         time.sleep(0.02)
         FakeEvent.now += device_seconds
         timer.stop(2)
-        said = timer.said()
+        said = timer.extra_timing()
         assert said["launch_bound"] is bound
         assert said["wall_seconds"] >= 0.02
 

@@ -110,7 +110,9 @@ def run(pytester):
     return run
 
 
-@pytest.mark.parametrize("optimizer", ["adam:lr=0.1", "lbfgs"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam:lr=0.1", pytest.param("lbfgs", marks=pytest.mark.proof)]
+)
 def test_what_is_true_is_verified(run, optimizer, pytester):
     (record,), result = run(optimizer)
     assert record.outcome == "news"
@@ -124,6 +126,7 @@ def test_what_is_true_is_verified(run, optimizer, pytester):
     assert len(files) == 2
 
 
+@pytest.mark.proof
 def test_a_run_that_goes_on_takes_the_weights_over(run, pytester):
     (first,), _ = run("adam:lr=0.1", options=("--gb-gate=record",))
     file = pytester.path / "reports" / "latest" / "records.jsonl"
@@ -153,7 +156,10 @@ CAUGHT = {
 }
 
 
-@pytest.mark.parametrize("cheat", CAUGHT)
+@pytest.mark.parametrize(
+    "cheat",
+    [pytest.param(c, marks=() if c == "PatchesTheScore" else pytest.mark.proof) for c in CAUGHT],
+)
 def test_a_cheat_is_not(run, cheat):
     (record,), result = run(f"./cheats.py:{cheat}:lr=0.003", options=("--gb-engine=processes:1",))
     assert record.outcome == "news", (record.statuses, record.reason)

@@ -14,7 +14,7 @@ data.optimizers.forEach((o, i) => {
   };
 });
 const LEARNER = { name: "learner", colour: "#111111", dash: "dot" };
-const look = spec => style[spec] || LEARNER;
+const styleOf = spec => style[spec] || LEARNER;
 // Plotly reads a subset of HTML in names
 const plain = text => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const node = (tag, attributes = {}, ...children) => {
@@ -54,7 +54,7 @@ addEventListener("beforeprint", () => document.querySelectorAll(".figure").forEa
 addEventListener("afterprint", () => drawn.forEach((_, box) => Plotly.relayout(box, { width: null, autosize: true })));
 
 function line(spec, x, y, more = {}) {
-  const s = look(spec);
+  const s = styleOf(spec);
   return { type: "scatter", mode: "lines", meta: spec, name: plain(s.name), x, y, line: { color: s.colour, dash: s.dash, width: 2, ...more.line }, ...more.rest };
 }
 function curves(item, seconds) {
@@ -62,7 +62,7 @@ function curves(item, seconds) {
   for (const [spec, result] of Object.entries(item.results)) {
     const band = result.band, scale = seconds ? result.each : 1;
     if (!band || scale === null) continue;
-    const x = band.x.map(v => v * scale), s = look(spec);
+    const x = band.x.map(v => v * scale), s = styleOf(spec);
     traces.push({ type: "scatter", mode: "lines", meta: spec, hoverinfo: "skip", x: x.concat([...x].reverse()), y: band.high.concat([...band.low].reverse()), fill: "toself", fillcolor: s.colour + "22", line: { width: 0 } });
     traces.push(line(spec, x, band.mid));
   }
@@ -80,7 +80,7 @@ function rates(item) {
     const points = result.sweep.filter(p => p.scores.length);
     if (!points.length) continue;
     traces.push(line(spec, points.map(p => p.lr), points.map(p => Math.max(-1, middle(p.scores))), { rest: {
-      mode: "lines+markers", marker: { symbol: points.map(p => p.solved === p.n ? "circle" : "circle-open"), size: 8, color: look(spec).colour },
+      mode: "lines+markers", marker: { symbol: points.map(p => p.solved === p.n ? "circle" : "circle-open"), size: 8, color: styleOf(spec).colour },
       text: points.map(p => `${p.solved} of ${p.n} solved`), hovertemplate: "%{fullData.name}<br>rate %{x}: %{y:.3f} (%{text})<extra></extra>" } }));
   }
   return { traces, layout: layout("learning rate (filled: solved; what diverged has no score)", "final score, median", { xaxis: { type: "log", exponentformat: "power" } }) };
@@ -93,7 +93,7 @@ function tracks(item, probe) {
     const least = p => !p.resolved && p.bound === null && p.interval;
     const kept = points.map(p => p.resolved ? p.value : least(p) ? p.interval[0] : p.bound);
     traces.push(line(spec, points.map(p => p.evaluations), kept, { rest: {
-      mode: "lines+markers", marker: { symbol: points.map(p => p.resolved ? "circle" : least(p) ? "triangle-up-open" : "triangle-down-open"), size: 8, color: look(spec).colour },
+      mode: "lines+markers", marker: { symbol: points.map(p => p.resolved ? "circle" : least(p) ? "triangle-up-open" : "triangle-down-open"), size: 8, color: styleOf(spec).colour },
       error_y: { type: "data", symmetric: false, thickness: 1, array: points.map((p, i) => p.resolved && p.interval ? p.interval[1] - kept[i] : 0), arrayminus: points.map((p, i) => p.resolved && p.interval ? kept[i] - p.interval[0] : 0) },
       text: points.map(p => p.resolved ? "" : least(p) ? " at least (not resolved)" : " at most (not resolved)"), hovertemplate: "%{fullData.name}<br>%{x} evaluations: %{y:.3g}%{text}<extra></extra>" } }));
   }
@@ -160,10 +160,10 @@ function cell(item, spec) {
   const result = item.results[spec];
   if (!result) return node("td", { class: "cell none", "data-optimizer": spec, title: "not run" }, "");
   const bad = Object.entries(result.bad).map(([kind, n]) => `${n} ${kind}`).join(", ");
-  const told = [`${item.id}, ${look(spec).name}: ${result.verdict}`, `solved ${result.solved} of ${result.seeds} seeds (95 %: ${percent(result.interval)})`,
+  const lines = [`${item.id}, ${styleOf(spec).name}: ${result.verdict}`, `solved ${result.solved} of ${result.seeds} seeds (95 %: ${percent(result.interval)})`,
     `median evaluations to target ${result.median}, budget ${item.budget}`, bad, ...result.remarks];
-  if (!result.ran) told.splice(1, 2);
-  const text = told.filter(Boolean).join("\n");
+  if (!result.ran) lines.splice(1, 2);
+  const text = lines.filter(Boolean).join("\n");
   const made = node("td", { class: "cell", "data-optimizer": spec, title: text, tabindex: "-1", "aria-label": text });
   if (!result.ran) { made.classList.add("none"); made.append("unsupported"); return made; }
   const part = share(result);
@@ -243,7 +243,7 @@ function numbers(item) {
     const ert = r.ert ? `${number(r.ert[0])} (${number(r.ert[1])} to ${r.ert[2] === null ? "∞" : number(r.ert[2])})` : "-";
     const solved = r.ran ? `${r.solved}/${r.seeds} (${percent(r.interval)})` : "unsupported";
     const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate, r.cost !== null && r.cost !== undefined ? `${number(r.cost)}; ${r.best.map(value => number(value)).join(", ")}` : "-"];
-    table.append(node("tr", { "data-optimizer": spec || null }, node("th", { scope: "row" }, look(spec).name), ...cells.map(c => node("td", {}, String(c)))));
+    table.append(node("tr", { "data-optimizer": spec || null }, node("th", { scope: "row" }, styleOf(spec).name), ...cells.map(c => node("td", {}, String(c)))));
     for (const text of r.remarks) table.append(node("tr", { "data-optimizer": spec || null }, node("td", { colspan: head.length, class: "small" }, text)));
   }
   return node("details", {}, node("summary", {}, "numbers"), node("div", { class: "scroll" }, table));
