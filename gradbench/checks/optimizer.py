@@ -16,8 +16,8 @@ import torch
 
 from gradbench.checks.options import STEPS as STEPS_TRIED
 from gradbench.checks.options import without_effect
-from gradbench.isolation.canary import difference, train_briefly
 from gradbench.isolation.leftovers import Before
+from gradbench.isolation.process_check import ProcessCheck
 from gradbench.optimizers.detection import quiet
 from gradbench.optimizers.factory import UnsupportedError, resolve
 from gradbench.results.record import Status, TrialResult
@@ -131,15 +131,14 @@ def repeats(spec: str) -> str:
 
 def leaves_nothing_behind(spec: str) -> str:
     """Check that a trial leaves the process unchanged; undo changes where that is possible."""
-    sign, before = train_briefly(), Before()
+    process = ProcessCheck()
     trouble: Exception | None = None
     try:
         _run(spec, budget=HALF)
     except Exception as error:  # noqa: BLE001  # what it leaves may be what broke it
         trouble = error
-    back, stuck = before.left()
-    different = difference(sign, train_briefly())
-    if found := [*back, *stuck, *([different] if different else [])]:
+    undone, stuck = process.left()
+    if found := [*undone, *stuck]:
         raise CheckError(f"left behind: {', '.join(found)}")
     if trouble is not None:
         raise trouble

@@ -16,7 +16,7 @@ from gradbench.protocol.item import Item
 from gradbench.results.record import Record, TrialResult
 
 if TYPE_CHECKING:
-    from gradbench.isolation.leftovers import Before
+    from gradbench.isolation.process_check import ProcessCheck
 
 Answer = tuple[Record, list[TrialResult], str]
 """A record, the trial results that its step time is computed from, and a traceback where the
@@ -113,7 +113,7 @@ def run_in_worker(item: Item, controller: ControllerState) -> Answer:
 
         item = replace(item, device=CONTEXT.device or item.device)
         began, process = time.perf_counter(), os.getpid()
-        before = _before()
+        process_state = _check_process()
         try:
             record, results = run_item(item, CONTEXT.progress)
             trouble = ""
@@ -128,7 +128,7 @@ def run_in_worker(item: Item, controller: ControllerState) -> Answer:
         finally:
             if os.getpid() != process:  # a child that the optimizer forked came back here
                 LEAVE(1)
-        record.notes += _after(before)
+        record.notes += _notes_on(process_state)
         return record, results, trouble
 
 
@@ -139,26 +139,21 @@ def warm_up() -> None:
     train_briefly()
 
 
-def _before() -> "Before":
-    """Return a snapshot of this process; before the first item, also run the short trial."""
-    from gradbench.isolation.canary import train_briefly
-    from gradbench.isolation.leftovers import Before
+def _check_process() -> "ProcessCheck":
+    """Return this process's state, with the short training from before its first item."""
+    from gradbench.isolation.process_check import ProcessCheck
 
-    if CONTEXT.fingerprint is None:
-        CONTEXT.fingerprint = train_briefly()
-    return Before()
+    process = ProcessCheck(CONTEXT.fingerprint)
+    CONTEXT.fingerprint = process.fingerprint
+    return process
 
 
-def _after(before: "Before") -> list[str]:
-    """Undo the changes that an item left; return notes on them, and keep the rest in CONTEXT."""
-    from gradbench.isolation.canary import difference, train_briefly
-
-    back, stuck = before.left()
-    if different := difference(CONTEXT.fingerprint, train_briefly()):
-        stuck.append(different)
+def _notes_on(process: "ProcessCheck") -> list[str]:
+    """Undo an item's changes of this process; return notes, and store those that remain."""
+    undone, stuck = process.left()
     notes = []
-    if back:
-        notes.append(f"left behind, and put back: {', '.join(back)}")
+    if undone:
+        notes.append(f"left behind, and put back: {', '.join(undone)}")
     if stuck:
         CONTEXT.spent = ", ".join(stuck)
         notes.append(f"left behind: {CONTEXT.spent}")

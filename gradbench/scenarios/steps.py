@@ -1,4 +1,9 @@
-"""Step functions: activations whose gradient is zero almost everywhere (section 5)."""
+"""Step functions: activations whose gradient is zero almost everywhere (section 5).
+
+The non-flat approximation's sigmoids are centred a twentieth of a step below each level, so the
+minimiser of its own loss is not the true unit: it scores about 0.84 at n = 100 and 0.85 at n = 20.
+A case's target must lie below that.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -57,10 +62,10 @@ class Steps(Scenario):
     (`"standard"`). Square loss (p - y)^2 / 2. The score is the share of exactly right levels above
     that of always naming the most frequent one; `details` adds the squared error over Var(y).
 
-    The levels are placed around b*, so b* only shifts the problem. With a number for `start`,
-    everything is measured from b*: b begins `start` above its true value and ends at 0. In the
-    paper's own coordinates b begins at 0, so `start` is -b*. With `start="script"` b* is standard
-    normal, a part of the target, and b begins at 0; labels then have a second column, b*.
+    The levels are placed around b*, so b* only shifts the problem. With a number for `start`, all
+    is measured from b*: b begins `start` above its true value (-b* in the paper's coordinates) and
+    ends at 0. With `start="script"` b* is standard normal, a part of the target, and b begins at 0;
+    labels then have a second column, b*.
 
     Approaches: `direct` follows the gradient through u, which is zero; `non-flat` (5.2) trains
     through a sum of steep sigmoids; `end-to-end` (5.3) and `multi-class` (5.4) train a network
@@ -69,10 +74,6 @@ class Steps(Scenario):
     |<w, x> + b| <= 1 in the paper's coordinates, so that no message comes back from beyond that
     window, and `surrogate` passes the slope of a gentle sum of sigmoids. `glmtron` and `isotron`
     are the learners after which 5.5 is modelled; they take no optimizer and have no bias.
-
-    The non-flat approximation's sigmoids are centred a twentieth of a step below each level, so
-    the minimiser of its own loss is not the true unit: it scores about 0.84 at n = 100 and 0.85 at
-    n = 20. A case's target must lie below that.
     """
 
     approach: str = "forward-only"
@@ -104,13 +105,12 @@ class Steps(Scenario):
     @property
     def published(self) -> str:
         """Adam with the script's betas and eps; lr 0.001, or 0.01 for non-flat."""
-        rate = 0.01 if self.approach == "non-flat" else 0.001
-        return f"adam:lr={rate},betas=(0.9,0.99),eps=1e-5"
+        return f"adam:lr={0.01 if self.approach == 'non-flat' else 0.001},betas=(0.9,0.99),eps=1e-5"
 
     def draw_target(self, draws: Draws) -> Target:
         """Return `weights`, v*, shape `(n,)`; with the script's start also `bias`, b*."""
-        weights = {"weights": draws.normal(self.n)}
-        return weights | {"bias": draws.normal(1)[0]} if self.start == "script" else weights
+        target = {"weights": draws.normal(self.n)}
+        return target | {"bias": draws.normal(1)[0]} if self.start == "script" else target
 
     def sample(self, target: Target, n: int, draws: Draws) -> Batch:
         """Draw x, shape `(n, self.n)`, and the level y, shape `(n,)`, counted from b*.
@@ -118,8 +118,7 @@ class Steps(Scenario):
         With the script's start labels have shape `(n, 2)`: y and b*.
         """
         x = draws.normal(n, self.n)
-        if self.inputs == "scaled":
-            x *= 1 / self.n
+        x *= 1 / self.n if self.inputs == "scaled" else 1
         y = staircase(x.double() @ target["weights"].double()).to(x)
         if self.start == "script":
             y = torch.stack((y, target["bias"].to(y).expand_as(y)), dim=1)

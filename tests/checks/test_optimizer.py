@@ -71,7 +71,7 @@ def failed(spec):
     [
         "adam",
         "sgd:momentum=0.9",
-        "lbfgs",
+        pytest.param("lbfgs", marks=pytest.mark.proof),
         "es:lr=0.1",
         "adamp",
         "sgd+linear",

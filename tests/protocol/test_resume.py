@@ -71,6 +71,7 @@ def test_what_is_finished_is_taken_over_and_the_rest_is_run(pytester, folder, la
     result.stdout.fnmatch_lines(["0 of 1 cases taken over*"])  # other settings
 
 
+@pytest.mark.proof
 def test_an_edited_helper_makes_its_optimizer_run_again_and_no_learner(folder):
     run(folder)
     Path(folder, "helper_of_mine.py").write_text("rate = 0.5\n")

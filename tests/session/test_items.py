@@ -11,6 +11,9 @@ from gradbench.protocol.run_item import run_item
 from gradbench.results.record import Expectation
 from gradbench.session.dispatch import checked
 
+LONG = pytest.mark.proof
+
+
 CASES = ("test_own.py", "--gb-seeds=2", "--gb-tune=0", "--gb-probes=none", "-k", "own-d4 or own-d5")
 PLUGINS = ("-p", "no:cacheprovider")
 
@@ -68,7 +71,7 @@ def run(pytester, own_suite):
     return run
 
 
-@pytest.mark.parametrize("engine", ["inline", "processes:2"])
+@pytest.mark.parametrize("engine", ["inline", pytest.param("processes:2", marks=LONG)])
 def test_an_item_that_is_run_again_is_one_record_and_one_entry_of_a_baseline(pytester, run, engine):
     result, found = run(
         "Skips",
@@ -83,7 +86,7 @@ def test_an_item_that_is_run_again_is_one_record_and_one_entry_of_a_baseline(pyt
     assert len(json.loads((pytester.path / "base.json").read_text())["cases"]) == 2
 
 
-@pytest.mark.parametrize("engine", ["inline", "processes:1"])
+@pytest.mark.parametrize("engine", ["processes:1", pytest.param("inline", marks=LONG)])
 def test_an_item_whose_time_a_plugin_ends_is_crashed_and_the_next_runs(run, engine):
     result, found = run("Sleeps", "--timeout=3", "--timeout-method=signal", f"--gb-engine={engine}")
     assert result.ret == 1
@@ -95,7 +98,7 @@ def test_an_item_whose_time_a_plugin_ends_is_crashed_and_the_next_runs(run, engi
 ENDINGS = ("Skips", "Expects", "Leaves", "Quits", "Cancels", "Bare", "Ended", "Stops")
 
 
-@pytest.mark.parametrize("engine", ["inline", pytest.param("processes:2", marks=pytest.mark.proof)])
+@pytest.mark.parametrize("engine", ["inline", pytest.param("processes:2", marks=LONG)])
 def test_whatever_ends_a_case_is_a_crashed_record_with_its_reason(run, engine):
     more = [f"--optimizer=./ends.py:{name}" for name in ENDINGS[1:]]
     result, found = run(ENDINGS[0], *more, "-k", "own-d4", f"--gb-engine={engine}")
@@ -106,7 +109,7 @@ def test_whatever_ends_a_case_is_a_crashed_record_with_its_reason(run, engine):
     assert all(trial["reason"] for record in found for trial in record["trials"])
 
 
-@pytest.mark.parametrize("engine", ["inline", "processes:1"])
+@pytest.mark.parametrize("engine", ["processes:1", pytest.param("inline", marks=LONG)])
 def test_a_fork_in_a_step_answers_for_nothing(run, engine):
     result, found = run("Forks", f"--gb-engine={engine}")
     assert [record["case"] for record in found] == ["own-d4", "own-d5"]
