@@ -65,6 +65,8 @@ def test_the_answer_of_unfinished_trials_has_an_interval_and_says_what_is_missin
             "escape": at,
             "seconds": 10.0,
             "device": "cpu",
+            "evaluations": None if at else 40_000,
+            "score": 0.0,
             "curve": [[0, 0.0], [100, 0.2]] if at else [],
         }
         for at in (None, 300, 500)
@@ -75,11 +77,11 @@ def test_the_answer_of_unfinished_trials_has_an_interval_and_says_what_is_missin
     found = command.section3.escape()
     assert found.measured == (
         "script, fresh: 2 of 3 (21 to 94 %) escape after 300, 500; trained on cpu; "
-        "the curves of 1 trials were lost"
+        "of 1 trials the curve was lost"
     )
     assert found.reason.startswith("17 of its 20 trials are missing; ")
     assert found.seconds == 30
-    assert len(found.figure.lines) == 2
+    assert [points for _, points in found.figure.lines][2:] == [[(40_000, 0.0)]]
 
 
 def test_a_measurement_that_changes_changes_the_page(command, tmp_path, monkeypatch):

@@ -38,9 +38,10 @@ def trials(part: str) -> list[dict[str, Any]]:
 
 
 def read(found: list[dict[str, Any]], label: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
-    """Return figure and cost of those trials."""
-    whole = [t for t in found if t["curve"]]
-    lines = [(label(t), [(at, score) for at, score in t["curve"] if at]) for t in whole]
+    """Return figure and cost of those trials; of a lost curve its end where that is known."""
+    ends = [t for t in found if not t["curve"] and t["evaluations"] is not None]
+    lines = [(label(t), [(at, s) for at, s in t["curve"] if at]) for t in found if t["curve"]]
+    lines += [(label(t), [(t["evaluations"], t["score"])]) for t in ends]
     return {
         "figure": Figure("gradient evaluations", "score", lines, "x") if lines else None,
         "seconds": sum(t["seconds"] for t in found),
@@ -57,7 +58,7 @@ def where(found: list[dict[str, Any]]) -> str:
     """Say where the trials ran, and of how many no curve is left."""
     lost = sum(not t["curve"] for t in found)
     places = " and ".join(sorted({t["device"] for t in found}))
-    return f"trained on {places}" + (f"; the curves of {lost} trials were lost" if lost else "")
+    return f"trained on {places}" + (f"; of {lost} trials the curve was lost" if lost else "")
 
 
 def share(successes: int, of: int) -> str:
