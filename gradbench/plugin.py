@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "them",
     )
     config.addinivalue_line(
-        "markers", "step_cost: times an optimizer's step by itself; run with -m step_cost"
+        "markers", "step_cost: times an optimizer's step alone; run with -m step_cost"
     )
     config.addinivalue_line(
         "markers", "claim: trains by the paper's settings and asserts its claim; run with -m claim"

@@ -192,11 +192,11 @@ def trains_alike_beside_others(spec: str) -> str:
     tolerance = 1e-6 if dtype == "float64" else 0.05
     for one, other in zip(alone, found, strict=True):
         if one.status is not other.status:
-            raise CheckError(f"{one.status} by itself, {other.status} beside others")
+            raise CheckError(f"{one.status} trained alone, {other.status} in a stack")
         for (spent, _, loss), (_, _, beside) in zip(one.curve, other.curve, strict=False):
             if abs(loss - beside) > tolerance * max(1.0, abs(loss)):
                 raise CheckError(
-                    f"loss {loss:.6g} by itself, {beside:.6g} beside others at {spent}"
+                    f"loss {loss:.6g} trained alone, {beside:.6g} in a stack at {spent}"
                 )
     together = found[0].path != "alone"
     return f"{'on a stack' if together else 'one trial at a time'}, {BESIDE} steps in {dtype}"

@@ -153,7 +153,7 @@ class Comparisons:
         self.changes += lost
         if not changes and not lost:
             raise Regressed(
-                f"nothing of {optimizer} was held against the baseline: no case of both ran on "
+                f"nothing of {optimizer} was compared with the baseline: no case of both ran on "
                 "the same seeds",
                 pytrace=False,
             )

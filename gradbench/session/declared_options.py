@@ -51,7 +51,7 @@ SINGLE = {
         "auto",
         "a case's trials train together: auto (where that is faster), on, off",
     ),
-    "gb-baseline": ("FILE", "", "recorded run to hold this one against; fails what got worse"),
+    "gb-baseline": ("FILE", "", "recorded run to compare with; fails what got worse"),
     "gb-time-against": (
         "SPEC",
         "",

@@ -44,7 +44,7 @@ class Training(TrialState):
         seed_globals(trial.stream("optimizer"))
         if isinstance(self.network, Learner):
             if trial.optimizer is not None:
-                raise UnsupportedError(f"{self.scenario.name} learns by itself here")
+                raise UnsupportedError(f"{self.scenario.name} takes no optimizer here")
             return self._learn
         if trial.optimizer is None:
             raise UnsupportedError(f"{self.scenario.name} needs an optimizer here")

@@ -21,8 +21,8 @@ from gradbench.torch_state import seed_globals
 
 UNFIT = {
     "create_graph": "it differentiates gradients",
-    "forward_closure": "it goes backward by itself",
-    "fused": "it goes backward by itself",
+    "forward_closure": "it runs the backward pass itself",
+    "fused": "it runs the backward pass itself",
     "model": "it is built from the network",
 }
 """Requirements that values and gradients alone cannot meet, with the reason."""

@@ -294,7 +294,7 @@ def test_the_gate_judges_last_whatever_orders_or_selects_the_cases(pytester, lab
     [
         ("budget=600", "budget=20", "budget of parity-d6-weight* is 20 here and 600 in the*"),
         ('"weight": weight', '"weight": 4', "setting of parity-d6-weight* is *"),
-        ("d6-weight{weight}", "other{weight}", "nothing of lab.py:Mine:lr=0.3 was held against*"),
+        ("d6-weight{weight}", "other{weight}", "nothing of lab.py:Mine:lr=0.3 was compared with*"),
     ],
 )
 def test_another_problem_of_the_same_name_is_no_improvement(pytester, lab, old, new, says):
@@ -327,7 +327,7 @@ def test_another_type_or_device_is_not_compared(pytester, lab):
     file.write_text(json.dumps(data))
     disjoint = lab("-k", "weight2")
     assert disjoint.ret == 1
-    disjoint.stdout.fnmatch_lines(["*nothing of lab.py:Mine:lr=0.3 was held against*"])
+    disjoint.stdout.fnmatch_lines(["*nothing of lab.py:Mine:lr=0.3 was compared with*"])
 
 
 REFUSES = """

@@ -76,7 +76,7 @@ def test_it_meets_the_targets_and_the_data_of_the_gradients():
 def test_a_learner_takes_no_optimizer_and_a_network_needs_one():
     learner = Parity(d=5, weight=2, approach="elimination")
     result = run_trial(Trial(scenario=learner, optimizer="adam"))
-    assert (result.status, result.reason) == ("unsupported", "parity learns by itself here")
+    assert (result.status, result.reason) == ("unsupported", "parity takes no optimizer here")
     result = run_trial(Trial(scenario=Parity(d=5, weight=2), optimizer=None))
     assert (result.status, result.reason) == ("unsupported", "parity needs an optimizer here")
 
