@@ -110,7 +110,7 @@ def serve(pipe: int, alive: int, device: str) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             number, function, args = connection.recv()
-            worker.CONTEXT.progress = partial(_send_progress, connection, number)
+            worker.CONTEXT.progress = partial(_send_progress, connection, number, process)
             try:
                 answer = ("result", number, function(*args))
             except BaseException as error:  # noqa: BLE001  # whatever it is, it is the call's
@@ -123,8 +123,9 @@ def serve(pipe: int, alive: int, device: str) -> None:
             connection.send(answer)
 
 
-def _send_progress(connection: Connection, number: int, text: str) -> None:
-    connection.send(("tell", number, text))
+def _send_progress(connection: Connection, number: int, process: int, text: str) -> None:
+    if os.getpid() == process:  # a child that the call forked must not write into the same pipe
+        connection.send(("tell", number, text))
 
 
 def _end_with(alive: int) -> None:

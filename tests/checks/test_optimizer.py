@@ -142,8 +142,7 @@ def test_a_stack_that_changes_an_outcome_is_found(tmp_path):
         """
     )
     assert (
-        "in a stack at"
-        in failed(f"{tmp_path}/liar.py:Liar:lr=0.1")["trains alike beside others"]
+        "in a stack at" in failed(f"{tmp_path}/liar.py:Liar:lr=0.1")["trains alike beside others"]
     )
 
 

@@ -104,6 +104,37 @@ def test_a_call_that_takes_too_long_ends_with_its_process():
         engine.shutdown()
 
 
+FORKS = """
+import os, time
+from gradbench.engines.worker import CONTEXT
+
+def forks():
+    if os.fork() == 0:
+        time.sleep(0.5)
+        CONTEXT.progress("from a child of a call that has ended")
+        os._exit(0)
+
+def waits():
+    time.sleep(1.0)
+    return "its own answer"
+"""
+
+
+def test_the_child_of_a_call_that_has_ended_says_nothing_to_the_next(tmp_path, monkeypatch):
+    (tmp_path / "forking.py").write_text(FORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    import forking
+
+    messages = []
+    engine = Processes(["cpu"], lambda number, text: messages.append((number, text)))
+    try:
+        engine.submit(forking.forks).result(timeout=60)
+        assert engine.submit(forking.waits).result(timeout=60) == "its own answer"
+    finally:
+        engine.shutdown()
+    assert messages == []
+
+
 def test_a_process_that_dies_with_nothing_to_do_costs_nothing():
     engine = Processes(["cpu"])
     try:
