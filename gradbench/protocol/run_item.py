@@ -50,7 +50,7 @@ def run_item(
         results = list(map(_refusal_as_crash, results))
     notes = [*swept.notes, *runner.notes]
     timed, cost = results, swept.cost
-    if results[0].path != "alone":
+    if any(result.path != "alone" for result in results):
         single = runner.time(swept.hyperparameters)
         if single.reason:
             notes.append(f"its step was not timed: {single.status}: {single.reason}")
@@ -95,7 +95,7 @@ def _record(
         "seeds": len(results),
         "trials": trials,
         "timing": timing(timed, item.device) | probe_seconds,
-        "path": results[0].path,
+        "path": " and ".join(dict.fromkeys(result.path for result in results)),
         "notes": [*notes, *sorted(own_notes)],
         "informativeness": [entry for result in results for entry in result.informativeness],
     }

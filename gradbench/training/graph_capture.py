@@ -1,7 +1,9 @@
 """Records a step as an accelerator graph and replays it: one launch instead of hundreds."""
 
 import contextlib
-from collections.abc import Callable
+import functools
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -9,6 +11,10 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from gradbench.optimizers.stepping import hooked
+from gradbench.text import error_line, first_line
+
+FAILED: list[str] = []
+"""The error of a recording that failed in this process: nothing is recorded here any more."""
 
 WARM = 3
 """Number of warm-up steps before recording, in which libraries allocate their workspaces."""
@@ -26,24 +32,50 @@ class Graph:
         kind = graph_class(device)
         if kind is None:
             raise NotImplementedError(f"torch {torch.__version__} records no graphs on {device}")
+        if FAILED:
+            raise NotImplementedError(f"recording has failed in this process: {FAILED[0]}")
         self.module: Any = torch.get_device_module(device)
-        self.stream = self.module.Stream(device)
-        self.graph = kind()
+        try:
+            self.stream, self.graph = _stream(device), kind()
+        except (AttributeError, RuntimeError) as error:
+            raise NotImplementedError(f"no graphs on {device}: {first_line(error)}") from error
 
     def __call__(self) -> None:
         """Take a step."""
         self.steps += 1
-        if self.steps <= WARM:
+        if self.steps < WARM:
             self._on_own_stream(self.step)
-            return
-        if self.steps == WARM + 1:
-            self.module.synchronize()
-            self._on_own_stream(self._record)
-        self.graph.replay()
+        elif self.steps == WARM:
+            with self._without_waiting():
+                self._on_own_stream(self.step)
+        else:
+            if self.steps == WARM + 1:
+                self.module.synchronize()
+                self._on_own_stream(self._record)
+            self.graph.replay()
 
     def release(self) -> None:
-        """Free the memory of the recorded graph, which can then no longer be replayed."""
+        """Free the memory of the recorded graph and its step; nothing can be replayed any more."""
         self.graph.reset()
+        self.step = lambda: None  # its owner holds the graph: without this, a reference cycle
+
+    @contextlib.contextmanager
+    def _without_waiting(self) -> Iterator[None]:
+        """Raise an error where a step waits for the device, which a recording cannot contain.
+
+        A failed recording leaves the allocator in a state that affects later items.
+        """
+        if not hasattr(self.module, "set_sync_debug_mode"):
+            yield
+            return
+        before = self.module.get_sync_debug_mode()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns that it finds most such steps, not all
+            self.module.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            self.module.set_sync_debug_mode(before)
 
     def _on_own_stream(self, call: Callable[[], None]) -> None:
         """Call on the graph's own stream, in order with other work of the current stream."""
@@ -57,11 +89,18 @@ class Graph:
         self.graph.capture_begin()
         try:
             self.step()
-        except BaseException:
+        except BaseException as error:
+            FAILED.append(error_line(error))
             with contextlib.suppress(Exception):  # the first error is the informative one
                 self.graph.capture_end()
             raise
         self.graph.capture_end()
+
+
+@functools.cache
+def _stream(device: torch.device) -> Any:  # noqa: ANN401
+    """Return the stream of all recordings on a device: each stream has memory of its own."""
+    return torch.get_device_module(device).Stream(device)
 
 
 def graph_class(device: torch.device) -> Any:  # noqa: ANN401
@@ -94,6 +133,7 @@ def make_capturable(optimizer: Optimizer) -> None:
 
     Scalar state moves to the device as float64: a recorded Adam computes 1 - 0.999^t there, of
     which float32 loses five of its seven digits at first. (An ordinary step computes it in Python.)
+    Fused kernels read float32 counts, and keep them.
     """
     for group in optimizer.param_groups:
         if "capturable" in group:
@@ -101,5 +141,7 @@ def make_capturable(optimizer: Optimizer) -> None:
         for parameter in group["params"]:
             state = optimizer.state[parameter]
             for name, value in state.items():
-                if isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point():
-                    state[name] = value.to(parameter.device, torch.float64)
+                scalar = isinstance(value, Tensor) and value.ndim == 0 < parameter.ndim
+                if scalar and value.is_floating_point():
+                    dtype = value.dtype if group.get("fused") else torch.float64
+                    state[name] = value.to(parameter.device, dtype)

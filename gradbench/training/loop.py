@@ -87,7 +87,7 @@ class Training(TrialState):
         finally:
             self.keep_timing()
             if self.recorded is not None:
-                self.recorded.graph.release()
+                self.recorded.release()
         self.finish()
 
     def keep_timing(self) -> None:

@@ -58,7 +58,12 @@ class RecordedSteps:
             parameter.grad = None if grad is None else grad.clone()
         self.optimizer.step()
         if self._state() != self.fixed:
-            raise UnrecordableError("the optimizer replaces or freezes parameters")
+            raise UnrecordableError("the optimizer replaces, freezes or hooks parameters")
+
+    def release(self) -> None:
+        """Free the recorded graph with its buffers and gradients."""
+        self.graph.release()
+        self.batch, self.grads = [], []
 
     def _pass(self) -> None:
         for parameter in self.parameters:
@@ -81,12 +86,16 @@ class RecordedSteps:
         self.graph()
         if before is not None and random_state(self.device) != before:
             raise UnrecordableError("the network draws random numbers")
-        hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
-        if any(getattr(p, name, None) for p in self.parameters for name in hooks):
+        if any(map(_hooked, self.parameters)):
             raise UnrecordableError("the optimizer registers hooks on parameters")
 
-    def _state(self) -> list[tuple[int, bool]]:
-        return [(p.data_ptr(), p.requires_grad) for p in self.parameters]
+    def _state(self) -> list[tuple[int, bool, bool]]:
+        return [(p.data_ptr(), p.requires_grad, _hooked(p)) for p in self.parameters]
+
+
+def _hooked(parameter: Tensor) -> bool:
+    hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    return any(getattr(parameter, name, None) for name in hooks)
 
 
 def trouble(network: nn.Module, optimizer: Optimizer, needs: Requirements) -> str:

@@ -1,5 +1,6 @@
 """Runs trials, as stacks or one at a time, and returns their results."""
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -133,14 +134,13 @@ def _run_alike(chosen: Sequence[tuple[Trial, Watch]], stack: str) -> list[TrialR
     if not most:
         alone = _run_recorded if recorded else run_trial
         return [alone(each, watch) for each, watch in chosen]
+    results: list[TrialResult] = []
     try:
         results = _run_parts(chosen, most, recorded=recorded)
+        why = _trouble(trial, results)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows one at a time
-        unstackable = isinstance(error, UnstackableError)
-        return _one_at_a_time(chosen, str(error) if unstackable else located(error))
-    if why := _trouble(trial, results):
-        return _one_at_a_time(chosen, why)
-    return results
+        why = str(error) if isinstance(error, UnstackableError) else located(error)
+    return _one_at_a_time(chosen, why) if why else results
 
 
 def _trouble(trial: Trial, results: Sequence[TrialResult]) -> str:
@@ -168,18 +168,21 @@ def _run_parts(
 ) -> list[TrialResult]:
     """Train trials as stacks of at most `most`; halve the size where memory runs out."""
     results: list[TrialResult] = []
+    fewer = min(most, len(chosen)) // 2
     try:
         for start in range(0, len(chosen), most):
             results += _run_part(chosen[start : start + most], recorded=recorded)
     except torch.OutOfMemoryError:
-        fewer = min(most, len(chosen)) // 2
         if fewer < MIN_ROWS:
             raise
-        torch.get_device_module(chosen[0][0].device).empty_cache()
-        results = _run_parts(chosen, fewer, recorded=recorded)
-        for result in results:
-            note = f"at most {fewer} trials at once: the device ran out of memory"
-            result.fallback = result.fallback or note
+    else:
+        return results
+    gc.collect()  # outside of `except`, where the error's traceback holds the stack
+    torch.get_device_module(chosen[0][0].device).empty_cache()
+    results = _run_parts(chosen, fewer, recorded=recorded)
+    for result in results:
+        note = f"at most {fewer} trials at once: the device ran out of memory"
+        result.fallback = result.fallback or note
     return results
 
 

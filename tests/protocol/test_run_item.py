@@ -82,6 +82,22 @@ def test_a_timing_trial_that_crashes_is_said(monkeypatch):
     assert record.timing["seconds_per_step"]["median"] is None
 
 
+def test_trials_of_several_paths_are_timed_by_one_alone_and_the_record_names_the_paths(monkeypatch):
+    from gradbench.protocol import trials
+
+    whole = trials.run
+
+    def mixed(*arguments, **keywords):
+        results = whole(*arguments, **keywords)
+        results[0].path, results[-1].path = "alone", "recorded"
+        return results
+
+    monkeypatch.setattr(trials, "run", mixed)
+    record, timed = run_item(item(stack="off"))
+    assert record.path == "alone and recorded"
+    assert len(timed) == 1
+
+
 def test_trials_alone_are_timed_themselves():
     record, timed = run_item(item(stack="off"))
     assert record.path == "alone"

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -60,7 +61,7 @@ class Recorder(TorchDispatchMode):
                     place.copy_(value)
 
     def release(self):
-        self.log = []
+        self.log, self.step = [], None
 
 
 class Keeps(torch.optim.Optimizer):
@@ -118,6 +119,16 @@ class Hooks(Keeps):
 
     def halve(self, p):
         p.grad.mul_(0.5)
+
+
+class HooksLate(Keeps):
+    """Registers a hook after ten steps."""
+
+    def step(self, closure=None):
+        super().step()
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps == 10:
+            self.param_groups[0]["params"][0].register_hook(lambda g: g / 2)
 
 
 class Counts(torch.optim.SGD):
@@ -196,6 +207,37 @@ def test_a_stacks_replayed_steps_are_steps(name, optimizer, stand_in, monkeypatc
     assert found[4].status == plain[4].status
 
 
+def test_padding_of_a_row_decides_nothing(stand_in, monkeypatch):
+    """Without eps a step along gradients of zero is no number, and what fills a row has these."""
+    chosen = trials(NETWORKS["filter"], "adam:eps=0.0")
+    found = run(chosen)
+    assert {result.path for result in found} == {"stacked, recorded"}
+    monkeypatch.undo()
+    near(found, run(chosen))
+    assert {result.status.value for result in found} == {"unsolved"}
+
+
+def test_where_memory_runs_out_smaller_stacks_train(stand_in, monkeypatch):
+    whole = runner._run_part
+
+    def small_only(chosen, *, recorded):
+        if len(chosen) > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return whole(chosen, recorded=recorded)
+
+    monkeypatch.setattr(runner, "_run_part", small_only)
+    monkeypatch.setattr(torch, "get_device_module", lambda _: SimpleNamespace(empty_cache=list))
+    found = run(trials(NETWORKS["parity"], "sgd", 5))
+    assert {result.path for result in found} == {"stacked, recorded"}
+    assert {r.fallback for r in found} == {"at most 2 trials at once: the device ran out of memory"}
+
+
+def test_a_hook_that_comes_late_ends_the_recording(stand_in):
+    found = run(trials(NETWORKS["parity"], f"{__file__}:HooksLate"))
+    assert {result.path for result in found} == {"alone"}
+    assert all("hooks parameters" in result.fallback for result in found)
+
+
 def test_a_stack_of_one_seed_shares_its_batch(stand_in, monkeypatch):
     chosen = [
         replace(trials(NETWORKS["parity"], "sgd")[0], hyperparameters={"lr": r}) for r in RATES
@@ -234,8 +276,8 @@ def test_a_strangers_step_is_taken_as_it_is(name, stand_in, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("Replaces", "replaces or freezes parameters"),
-        ("Freezes", "replaces or freezes parameters"),
+        ("Replaces", "replaces, freezes or hooks parameters"),
+        ("Freezes", "replaces, freezes or hooks parameters"),
         ("Adds", "has a zero_grad of its own"),
         ("Hooks", "registers hooks on parameters"),
     ],
@@ -263,7 +305,7 @@ def test_a_capturable_step_is_as_exact_as_a_plain_one(name, monkeypatch):
 
     def trained(dtype, *, capturable):
         p = torch.nn.Parameter(torch.linspace(-1, 1, 50, dtype=dtype))
-        optimizer = getattr(torch.optim, name)([p], lr=0.01)
+        optimizer = getattr(torch.optim, name)([p], lr=0.01, foreach=True)
         assert graph_capture.can_capture(optimizer)
         for step in range(50):
             p.grad = (torch.linspace(1, 2, 50, dtype=dtype) * (step + 1)).sin()

@@ -31,16 +31,19 @@ class Evaluation:
     @torch.no_grad()
     def __call__(self) -> list[Measured]:
         """Return score, loss and finiteness of the parameters for each row."""
-        rows = len(self.labels)
+        rows, network = len(self.labels), self.rows.networks[0]
+        network.eval()
         scores, losses = [], []
         for inputs, labels in self._chunks():
             outputs, wanted = self.layer(inputs).flatten(0, 1), labels.flatten(0, 1)
             scores.append(self.scenario.score(outputs, wanted).view(rows, -1))
             losses.append(self.scenario.loss(outputs, wanted).view(rows, -1))
+        network.train()
         each = torch.stack((torch.cat(scores, dim=1), torch.cat(losses, dim=1)))
         if each.device.type == "mps":  # it has no float64
             each = each.cpu()
-        finite = self.rows.values.isfinite().all(dim=1).to(each.device)
+        own = self.rows.values[:, : self.rows.starts[-1]]  # without what fills the lanes
+        finite = own.isfinite().all(dim=1).to(each.device)
         means = torch.cat((each.double().mean(dim=2), finite[None].double())).tolist()
         found = zip(*means, self.labels, strict=True)
         return [

@@ -57,18 +57,24 @@ class Stack:
 
     def run(self, watches: dict[int, Watch]) -> None:
         """Train to the budget, with evaluations on the way; keys of `watches` are `id(state)`."""
-        for due in evaluation_steps(self.trial.budget):
-            self.advance(due)
-            every = self.evaluation() if self.evaluation else [None] * len(self.states)
-            ended = []
-            for row, state in enumerate(self.states):
-                watch = watches.get(id(state))
-                if self.live[row] and self._evaluate(state, watch, every[row]):
-                    ended.append(row)
-            if self._drop(ended):
-                break
-        if self.recorded:
-            self.recorded.graph.release()
+        try:
+            for due in evaluation_steps(self.trial.budget):
+                self.advance(due)
+                if self._drop(self._evaluate_all(watches)):
+                    break
+        finally:
+            if self.recorded:
+                self.recorded.release()
+
+    def _evaluate_all(self, watches: dict[int, Watch]) -> list[int]:
+        """Evaluate the trials that train; return the rows of those that have ended."""
+        every = self.evaluation() if self.evaluation else [None] * len(self.states)
+        ended = []
+        for row, state in enumerate(self.states):
+            watch = watches.get(id(state))
+            if self.live[row] and self._evaluate(state, watch, every[row]):
+                ended.append(row)
+        return ended
 
     def _evaluate(self, state: TrialState, watch: Watch | None, measured: Measured | None) -> bool:
         """Evaluate one trial; return whether it has ended."""

@@ -54,6 +54,11 @@ class RecordedStack:
             place.copy_(new)
         self.graph()
 
+    def release(self) -> None:
+        """Free the recorded graph with its buffers."""
+        self.graph.release()
+        self.batch = []
+
     def _step(self) -> None:
         inputs, labels = map(self.to_rows, self.batch)
         rows, n = labels.shape[:2]
