@@ -209,7 +209,7 @@ def test_a_stacks_replayed_steps_are_steps(name, optimizer, stand_in, monkeypatc
 
 def test_padding_of_a_row_decides_nothing(stand_in, monkeypatch):
     """Without eps a step along gradients of zero is no number, and what fills a row has these."""
-    chosen = trials(NETWORKS["filter"], "adam:eps=0.0")
+    chosen = trials(NETWORKS["sigmoids"], "adam:eps=0.0")
     found = run(chosen)
     assert {result.path for result in found} == {"stacked, recorded"}
     monkeypatch.undo()
