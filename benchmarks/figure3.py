@@ -105,7 +105,7 @@ def named(device: str) -> str:
 
 
 def main(device: str, minutes: float, jobs: int) -> None:
-    """Run what is left, in so many processes, until the time is spent."""
+    """Run the remaining trials in `jobs` processes; start none after `minutes`."""
     end = time.monotonic() + 60 * minutes
     left = [p for p in planned() if not any(p.items() <= trial.items() for trial in done())]
     running: set[Future[Plan]] = set()

@@ -11,7 +11,7 @@ import pytest
 from gradbench.results.record import Expectation, Outcome, Record
 from gradbench.session.benchmark_timer import ReplayTimer
 from gradbench.session.options import Entry, Options
-from gradbench.text import first_line, printable
+from gradbench.text import error_line, first_line, printable
 
 if TYPE_CHECKING:
     from gradbench.protocol.case import Case
@@ -174,7 +174,7 @@ def _problem(item: "Item") -> str:
         return digest(case.build(), item.preset, case.batch)
     except Exception as error:  # noqa: BLE001  # whatever a scenario's module raises
         raise pytest.UsageError(
-            f"{case.id}: cannot draw {case.scenario}: {type(error).__name__}: {first_line(error)}"
+            f"{case.id}: cannot draw {case.scenario}: {error_line(error)}"
         ) from None
 
 
