@@ -1,4 +1,7 @@
-"""Runs one item: sweep, evaluation seeds, record."""
+"""Runs one item: sweep, evaluation seeds, record.
+
+One file: a record and its times are computed from the same results.
+"""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -11,7 +14,7 @@ from gradbench.analysis.statistics import summary
 from gradbench.architectures.factory import FixedError, build
 from gradbench.optimizers.factory import resolve
 from gradbench.protocol.item import Item, optimizer_of
-from gradbench.protocol.sweep import sweep
+from gradbench.protocol.sweep import Sweep, sweep
 from gradbench.protocol.trials import ProgressCallback, TrialRunner
 from gradbench.results.outcome import outcome
 from gradbench.results.record import Expectation, Outcome, Record, Status, TrialResult, or_zero
@@ -23,6 +26,9 @@ from gradbench.text import error_line
 NOTHING_PUBLISHED = "the paper trained nothing here"
 
 DECLARE = "its class says why in gradbench_unsupported"
+
+RECORDING = 2
+"""Number of blocks of a timing run during which its steps are recorded."""
 
 OWN_CORE = 0.9
 """Least CPU time per wall time of a process that does not share its core."""
@@ -40,7 +46,7 @@ def run_item(
     spec = optimizer_of(item, scenario)
     if reason := refusal(item, scenario, spec):
         results = [TrialResult(seed, Status.UNSUPPORTED, reason) for seed in seeds]
-        return _record(item, scenario, results, results), results
+        return _record(item, scenario, results, timing(results, item.device)), results
     factory = None if spec is None else resolve(spec)
     runner = TrialRunner(item, scenario, spec, progress)
     swept = sweep(runner, factory)
@@ -49,20 +55,20 @@ def run_item(
     if item.case.expectation is Expectation.MUST and not may_refuse:
         results = list(map(_refusal_as_crash, results))
     notes = [*swept.notes, *runner.notes]
-    timed, cost = results, swept.cost
+    timed, replays = results, None
     if any(result.path != "alone" for result in results):
-        single = runner.time(swept.hyperparameters)
-        if single.reason:
-            notes.append(f"its step was not timed: {single.status}: {single.reason}")
-        results, cost = _timed_by(single, results, cost)
-        timed = [single]
+        timed = [runner.time(swept.hyperparameters)]
+        if timed[0].reason:
+            notes.append(f"its step was not timed: {timed[0].status}: {timed[0].reason}")
+    if any("recorded" in result.path for result in results):
+        replays = runner.time_recorded(swept.hyperparameters)
     record = _record(
         item,
         scenario,
-        results,
-        timed,
+        _with_seconds(results, timed[0]),
+        _times_of(timed, replays, item.device),
         tuning=swept.entries,
-        tuning_cost=cost,
+        tuning_cost=_cost_with_seconds(swept, timed[0]),
         hyperparameters=({} if factory is None else factory.hyperparameters)
         | swept.hyperparameters,
         notes=notes,
@@ -74,12 +80,12 @@ def _record(
     item: Item,
     scenario: Scenario,
     results: Sequence[TrialResult],
-    timed: Sequence[TrialResult],
+    times: dict[str, Any],
     *,
     notes: Sequence[str] = (),
     **more: Any,  # noqa: ANN401  # further fields of the record
 ) -> Record:
-    """Return the record of an item with these results of its evaluation seeds."""
+    """Return the record of an item with these results of its evaluation seeds and this timing."""
     expectation = _expectation(item).value
     came_to = outcome(expectation, [result.status.value for result in results])
     trials = [result.plain() for result in results]
@@ -94,12 +100,22 @@ def _record(
         "solved": sum(result.status is Status.SOLVED for result in results),
         "seeds": len(results),
         "trials": trials,
-        "timing": timing(timed, item.device) | probe_seconds,
+        "timing": times | probe_seconds,
         "path": " and ".join(dict.fromkeys(result.path for result in results)),
         "notes": [*notes, *sorted(own_notes)],
         "informativeness": [entry for result in results for entry in result.informativeness],
     }
     return Record(**_identity(item, scenario) | found | more)
+
+
+def _times_of(
+    timed: Sequence[TrialResult], replays: TrialResult | None, device: str
+) -> dict[str, Any]:
+    """Return the timing of plain steps, and beside it that of recorded ones where there are any."""
+    found = timing(timed, device)
+    if replays is None:
+        return found
+    return found | {"recorded_seconds_per_step": _per_step([replays], first=RECORDING)}
 
 
 def _identity(item: Item, scenario: Scenario) -> dict[str, Any]:
@@ -132,25 +148,32 @@ def _refusal_as_crash(result: TrialResult) -> TrialResult:
     return replace(result, status=Status.CRASHED, reason=reason)
 
 
-def _timed_by(
-    single: TrialResult, results: Sequence[TrialResult], cost: dict[str, Any]
-) -> tuple[list[TrialResult], dict[str, Any]]:
-    """Return results and sweep cost with their seconds computed from the step time of `single`.
+def _with_seconds(results: Sequence[TrialResult], timed: TrialResult) -> list[TrialResult]:
+    """Return results with the seconds of stacked or recorded ones, which have none of their own.
 
-    Stacked trials have no times of their own. Without a step time both are unchanged.
+    They are computed from the seconds per evaluation of `timed`, if it took a step.
     """
-    each = single.evaluation_seconds
+    each = timed.evaluation_seconds
     if each is None:
-        return list(results), cost
-    found = [
-        replace(
+        return list(results)
+    return [
+        result
+        if result.path == "alone"
+        else replace(
             result,
             seconds=each * result.gradient_evaluations,
             seconds_to_target=_times(each, result.evaluations_to_target),
         )
         for result in results
     ]
-    return found, cost and cost | {"seconds": each * cost["gradient_evaluations"]}
+
+
+def _cost_with_seconds(swept: Sweep, timed: TrialResult) -> dict[str, Any]:
+    """Return the sweep's cost, with seconds computed as in `_with_seconds` if it has none."""
+    each = timed.evaluation_seconds
+    if swept.clocked or each is None:
+        return swept.cost
+    return swept.cost | {"seconds": each * swept.cost["gradient_evaluations"]}
 
 
 def _times(each: float, count: int | None) -> float | None:
@@ -161,7 +184,8 @@ def crashed(item: Item, error: BaseException, tries: int = 1) -> tuple[Record, l
     """Return the record, and the results, of an item that this error has ended."""
     reason = error_line(error) + (f", {tries} times" if tries > 1 else "")
     results = [TrialResult(seed, Status.CRASHED, reason) for seed in range(item.seeds)]
-    return _record(item, item.case.build(), results, results, key=""), results
+    times = timing(results, item.device)
+    return _record(item, item.case.build(), results, times, key=""), results
 
 
 def retimed(item: Item, record: Record) -> Record:
@@ -214,14 +238,12 @@ def refusal(item: Item, scenario: Scenario, spec: str | None) -> str | None:
 
 def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
     """Summarise the seconds of the trials' blocks; each trial's first block is its first step."""
-    rest = [s / n for result in results for s, n in result.blocks[1:]]
-    weights = [n for result in results for _, n in result.blocks[1:]]
     first = [result.blocks[0][0] for result in results if result.blocks]
     peaks = [r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None]
     return {
         "clock": results[0].clock,
         "device": device,
-        "seconds_per_step": summary(rest, weights),
+        "seconds_per_step": _per_step(results, first=1),
         "first_step_seconds": summary(first)["median"],
         "wall_seconds": sum(or_zero(r.timed.get("wall_seconds")) for r in results),
         "contended": _contended(results),
@@ -229,6 +251,12 @@ def timing(results: Sequence[TrialResult], device: str) -> dict[str, Any]:
         "launch_bound": _all(result.timed.get("launch_bound") for result in results),
         "peak_memory_bytes": max(peaks, default=None),
     }
+
+
+def _per_step(results: Sequence[TrialResult], first: int) -> dict[str, float | None]:
+    """Summarise the seconds per step of all blocks from the one numbered `first`."""
+    blocks = [block for result in results for block in result.blocks[first:]]
+    return summary([s / n for s, n in blocks], [n for _, n in blocks])
 
 
 def _contended(results: Sequence[TrialResult]) -> bool | None:

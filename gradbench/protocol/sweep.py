@@ -28,6 +28,8 @@ class Sweep:
     entries: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    clocked: bool = True
+    """Whether every trial was timed: stacked and recorded ones are not."""
 
 
 def sweep(runner: TrialRunner, factory: Factory | None) -> Sweep:
@@ -52,6 +54,7 @@ def sweep(runner: TrialRunner, factory: Factory | None) -> Sweep:
         [_entry(factory.hyperparameters | values, result) for values, result in search.ran],
         _cost(search, item.case.budget),
         notes + more,
+        clocked=all(result.path == "alone" for _, result in search.ran),
     )
 
 

@@ -94,3 +94,7 @@ class TrialRunner:
     def time(self, hyperparameters: dict[str, float]) -> TrialResult:
         """Run the first steps of one unstacked trial, and return a result with their times."""
         return time_trial(self.trial(hyperparameters, 0))
+
+    def time_recorded(self, hyperparameters: dict[str, float]) -> TrialResult:
+        """Do as `time`, with recorded steps."""
+        return time_trial(self.trial(hyperparameters, 0), recorded=True)

@@ -98,10 +98,17 @@ def remarks(record: Record) -> list[str]:
     odd = [s for s in record.statuses if s not in (Status.SOLVED, Status.UNSOLVED)]
     ends = [f"{odd.count(kind)} {kind}" for kind in dict.fromkeys(odd)]
     why = f": {record.reason}" if record.reason else ""
-    waits = ["launch-bound: the device waits for the host"] * bool(
-        record.timing.get("launch_bound")
-    )
+    waits = _waits(record)
     return [*([", ".join(ends) + why] if ends else []), *record.notes, *waits, *failing(record)]
+
+
+def _waits(record: Record) -> list[str]:
+    """Return a remark where a plain step waits for the host, with the time of a recorded one."""
+    if not record.timing.get("launch_bound"):
+        return []
+    replayed = (record.timing.get("recorded_seconds_per_step") or {}).get("median")
+    recorded = "" if replayed is None else f"; recorded, a step takes {replayed * 1000:.3g} ms"
+    return [f"launch-bound: the device waits for the host{recorded}"]
 
 
 def failing(record: Record) -> list[str]:

@@ -1,6 +1,8 @@
 """Records and trial results: plain data and its JSON.
 
 Readers ignore fields they do not know; adding a field keeps the schema.
+
+One file: the fields of a line and the functions that read and write lines change together.
 """
 
 import json

@@ -21,7 +21,10 @@ TRIAL = (
     *("seed", "status", "reason", "gradient_evaluations", "forward_evaluations"),
     *("evaluations_to_target", "seconds", "seconds_to_target", "final_score"),
 )
-TIMING = ("clock", "device", "contended", "seconds_per_step", "probe_seconds", "launch_bound")
+TIMING = (
+    *("clock", "device", "contended", "seconds_per_step", "probe_seconds", "launch_bound"),
+    "recorded_seconds_per_step",
+)
 """The fields of trials and of timing that are kept."""
 
 

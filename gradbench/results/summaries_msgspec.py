@@ -38,6 +38,7 @@ class Timing(Struct, frozen=True):
     seconds_per_step: dict[str, float | None] | UnsetType | None = UNSET
     probe_seconds: float | UnsetType | None = UNSET
     launch_bound: Any = UNSET
+    recorded_seconds_per_step: dict[str, float | None] | UnsetType | None = UNSET
 
 
 class Glance(Struct):

@@ -176,9 +176,9 @@ def _is_cost(data: dict[str, Any]) -> bool:
 
 
 def _is_timing(data: dict[str, Any]) -> bool:
-    step = data.get("seconds_per_step") or {}
+    steps = [data.get(name) or {} for name in ("seconds_per_step", "recorded_seconds_per_step")]
     return (
-        _holds(step, "median", "q1", "q3", "mean")
+        all(_holds(step, "median", "q1", "q3", "mean") for step in steps)
         and _holds(data, "peak_memory_bytes", "probe_seconds", "first_step_seconds", "case_seconds")
         and isinstance(data.get("clock"), str | None)
     )

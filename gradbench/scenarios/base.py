@@ -3,7 +3,7 @@
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -143,6 +143,23 @@ class Scenario(ABC):
         """Return (score - chance) / (best - chance): 0 is chance, 1 is solved."""
         return (score - self.chance) / (self.best - self.chance)
 
+    @property
+    def scores_apart(self) -> bool:
+        """Whether an example's score does not depend on the other examples that are scored."""
+        return True
+
+    @property
+    def scores_weights(self) -> bool:
+        """Whether `weight_score` scores a network, and no outputs do."""
+        return False
+
+    def weight_score(self, weights: Sequence[Tensor]) -> float:
+        """Return the normalised score of a network with these parameters, which are on the CPU.
+
+        Only scenarios with `scores_weights` define it.
+        """
+        raise NotImplementedError(f"{self.name} scores outputs, not weights: {weights!r}")
+
     @torch.no_grad()
     def evaluate(self, network: nn.Module, examples: Batch) -> tuple[float, float]:
         """Return the normalised score and the mean loss over the examples."""
@@ -152,11 +169,13 @@ class Scenario(ABC):
         at_once = max(500, EVALUATION_NUMBERS // widest)
         for x, y in zip(inputs.split(at_once), labels.split(at_once), strict=True):
             outputs = network(x)
-            scores.append(self.score(outputs, y))
             losses.append(self.loss(outputs, y))
+            scores.append(losses[-1] if self.scores_weights else self.score(outputs, y))
         # one transfer to the host, which computes the means: not every device has float64
         each = torch.stack((torch.cat(scores), torch.cat(losses))).cpu()
         score, loss = each.double().mean(dim=1).tolist()
+        if self.scores_weights:
+            return self.weight_score([p.detach().cpu() for p in network.parameters()]), loss
         return self.held_out_score(score, labels), loss
 
     def held_out_score(self, score: float, labels: Tensor) -> float:  # noqa: ARG002

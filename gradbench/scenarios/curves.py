@@ -1,8 +1,13 @@
-"""Piecewise-linear curves: the effect of architecture on conditioning (section 4)."""
+"""Piecewise-linear curves: the effect of architecture on conditioning (section 4).
+
+One file: a scenario stays with the matrices of its lemmas, which its tests hold against each
+other.
+"""
 
 import decimal
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -137,9 +142,8 @@ class Curves(Scenario):
 
     def _conditioner(self) -> Tensor:
         if self.approach == "conditioned":
-            return inverse_root(second_moment(self.data, self.n, self.m)).to(
-                torch.get_default_dtype()
-            )
+            root = inverse_root_of_moment(self.data, self.n, self.m)
+            return root.to(torch.get_default_dtype())
         return torch.eye(3)
 
     def open_network(self, factory: Factory, draws: Draws) -> nn.Module | None:  # noqa: ARG002
@@ -161,33 +165,38 @@ class Curves(Scenario):
         """Return 1 minus the squared error in each curve's p over the mean square of p.
 
         For the auto-encoder p is the second differences of f. Approaches with a known optimum are
-        scored in `evaluate`, by the distance to it.
+        scored in `weight_score`, by the distance to it.
         """
         if self.approach == "autoencoder":
             outputs, labels = outputs.diff(n=2, dim=1), labels.diff(n=2, dim=1)
         error = (outputs - labels).square().sum(dim=1)
         return 1 - error / labels.square().sum(dim=1).mean()
 
-    @torch.no_grad()
-    def evaluate(self, network: nn.Module, examples: Batch) -> tuple[float, float]:
-        """Return the score and the mean loss on the held-out curves.
+    @property
+    def scores_apart(self) -> bool:
+        """Whether only weights are scored: a score is relative to the mean square of all p."""
+        return self.scores_weights
 
-        A filter, and `linear` on the text's data, are scored by the distance to the optimum.
+    @property
+    def scores_weights(self) -> bool:
+        """Whether the optimum is known: a filter's, and that of `linear` on the text's data."""
+        return self.approach in {"convolution", "conditioned"} or (
+            self.approach == "linear" and self.data == "text"
+        )
+
+    def weight_score(self, weights: Sequence[Tensor]) -> float:
+        """Return 1 minus the distance to the optimum over that of zero; no weights count as zero.
+
+        The distance is the filter's Euclidean one, for `linear` the spectral one.
         """
-        inputs, labels = examples
-        outputs = network(inputs)
-        loss = self.loss(outputs, labels).cpu().double().mean().item()
-        if isinstance(network, Filter):
-            distance = (network.filter() - labels.new_tensor(SECOND_DIFFERENCE)).norm()
-            return 1 - distance.item() / math.sqrt(6), loss
-        if self.approach == "linear" and self.data == "text":
+        if self.approach == "linear":
             wanted = inverse(self.n)
-            weight = torch.zeros_like(wanted)
-            if isinstance(network, nn.Linear):
-                weight = network.weight.cpu().double()
+            weight = weights[0].double() if weights else torch.zeros_like(wanted)
             gap = torch.linalg.matrix_norm(weight - wanted, 2)
-            return 1 - (gap / torch.linalg.matrix_norm(wanted, 2)).item(), loss
-        return self.score(outputs, labels).cpu().double().mean().item(), loss
+            return 1 - float(gap / torch.linalg.matrix_norm(wanted, 2))
+        (weight,) = weights
+        taps = self._conditioner().to(weight) @ weight
+        return 1 - float((taps - taps.new_tensor(SECOND_DIFFERENCE)).norm()) / math.sqrt(6)
 
     @torch.no_grad()
     def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:
@@ -291,6 +300,12 @@ def second_moment(data: str, n: int, m: int = CURVES) -> Tensor:
         return sum(int(part[i, j]) << at for part, at in parts) / (len(rows) << 46)
 
     return torch.tensor([[exact(i, j) for j in range(3)] for i in range(3)], dtype=torch.float64)
+
+
+@functools.cache
+def inverse_root_of_moment(data: str, n: int, m: int) -> Tensor:
+    """Return C^(-1/2) of `second_moment` in float64, shape `(3, 3)`."""
+    return inverse_root(second_moment(data, n, m))
 
 
 def inverse_root(matrix: Tensor) -> Tensor:

@@ -14,20 +14,36 @@ class Batches:
     def __init__(self, trial: Trial, target: Target) -> None:
         self.trial, self.target = trial, target
         self.drawn = 0
-        self.ready: list[Batch] = []
+        self.rest: Batch | None = None
+        """Examples that are drawn and not taken yet; None where there are none."""
+
+    @property
+    def ready(self) -> list[Batch]:
+        """The batches that are drawn and not taken yet."""
+        return [] if self.rest is None else self._split(self.rest)
 
     def take(self, at_most: int) -> list[Batch]:
         """Return the next batches: at least one, at most `at_most`."""
-        if not self.ready:
-            trial, size = self.trial, self.trial.batch
-            first, count = self.drawn, CHUNK * size
-            if trial.stored > 0:
-                first %= trial.stored
-                count = min(count, trial.stored - first)
-            stream = draws(trial, "data", trial.device, first=first)
-            drawn = trial.scenario.sample(self.target, count, stream)
-            inputs, labels = (part.to(trial.device) for part in drawn)
-            self.ready = list(zip(inputs.split(size), labels.split(size), strict=True))
-            self.drawn += count
-        taken, self.ready = self.ready[:at_most], self.ready[at_most:]
-        return taken
+        return self._split(self.take_whole(at_most))
+
+    def take_whole(self, at_most: int) -> Batch:
+        """Return the examples of the next batches as one: at least one batch, at most `at_most`."""
+        inputs, labels = self.rest or self._draw()
+        end = at_most * self.trial.batch
+        self.rest = (inputs[end:], labels[end:]) if end < len(inputs) else None
+        return inputs[:end], labels[:end]
+
+    def _draw(self) -> Batch:
+        trial = self.trial
+        first, count = self.drawn, CHUNK * trial.batch
+        if trial.stored > 0:
+            first %= trial.stored
+            count = min(count, trial.stored - first)
+        stream = draws(trial, "data", trial.device, first=first)
+        inputs, labels = trial.scenario.sample(self.target, count, stream)
+        self.drawn += count
+        return inputs.to(trial.device), labels.to(trial.device)
+
+    def _split(self, whole: Batch) -> list[Batch]:
+        inputs, labels = (part.split(self.trial.batch) for part in whole)
+        return list(zip(inputs, labels, strict=True))

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ FAILED: list[str] = []
 
 WARM = 3
 """Number of warm-up steps before recording, in which libraries allocate their workspaces."""
+
+
+BRANCHES = 16
+"""Most streams on which the calls of one step run side by side."""
 
 
 class Graph:
@@ -53,6 +57,25 @@ class Graph:
                 self.module.synchronize()
                 self._on_own_stream(self._record)
             self.graph.replay()
+
+    def side_by_side(self, calls: Sequence[Callable[[], object]]) -> None:
+        """Run calls that do not depend on each other, each on a stream of its own up to `BRANCHES`.
+
+        A recording then holds them as parallel branches: most kernels of a step are too small to
+        fill the device.
+        """
+        if len(calls) == 1:
+            calls[0]()
+            return
+        here = self.module.current_stream(self.device)
+        streams = _branches(self.device)[: len(calls)]
+        for stream in streams:
+            stream.wait_stream(here)
+        for number, call in enumerate(calls):
+            with self.module.stream(streams[number % len(streams)]):
+                call()
+        for stream in streams:
+            here.wait_stream(stream)
 
     def release(self) -> None:
         """Free the memory of the recorded graph and its step; nothing can be replayed any more."""
@@ -101,6 +124,12 @@ class Graph:
 def _stream(device: torch.device) -> Any:  # noqa: ANN401
     """Return the stream of all recordings on a device: each stream has memory of its own."""
     return torch.get_device_module(device).Stream(device)
+
+
+@functools.cache
+def _branches(device: torch.device) -> list[Any]:
+    module = torch.get_device_module(device)
+    return [module.Stream(device) for _ in range(BRANCHES)]
 
 
 def graph_class(device: torch.device) -> Any:  # noqa: ANN401

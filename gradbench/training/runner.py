@@ -1,4 +1,7 @@
-"""Runs trials, as stacks or one at a time, and returns their results."""
+"""Runs trials, as stacks or one at a time, and returns their results.
+
+One file: stacked, recorded and single trials fall back on each other.
+"""
 
 import gc
 from collections.abc import Sequence
@@ -79,22 +82,25 @@ def run_trial(trial: Trial, watch: Watch | None = None) -> TrialResult:
     return result
 
 
-def time_trial(trial: Trial) -> TrialResult:
+def time_trial(trial: Trial, *, recorded: bool = False) -> TrialResult:
     """Time the first steps of one unstacked trial; only the timing of the result is meaningful.
 
-    The first step is a block of its own; nothing is evaluated. Raises SpecError as `run_trial`.
+    The first step is a block of its own; nothing is evaluated. With `recorded`, steps are recorded
+    in the second block and replayed from then on. Raises SpecError as `run_trial`.
     """
     _resolve(trial)
     result = TrialResult(trial.seed, Status.UNSOLVED)
     with isolated(trial):
         try:
-            training = Training(replace(trial, probes="none"), result)
+            training = Training(replace(trial, probes="none"), result, recorded=recorded)
             reset_peak_memory(training.device)
             try:
                 for block in range(TIMED + 1):
                     training.advance(min(1 + 8 * block, trial.budget))
             finally:
                 training.keep_timing()
+                if training.recorded is not None:
+                    training.recorded.release()
         except (Exception, SystemExit) as error:  # noqa: BLE001  # it may come late in training
             end_by_error(result, error)
     return result
@@ -207,7 +213,10 @@ def _run_recorded(trial: Trial, watch: Watch) -> TrialResult:
     result = TrialResult(trial.seed, Status.UNSOLVED, path="recorded")
     with isolated(trial):
         try:
-            Training(trial, result, recorded=True).run(watch)
+            training = Training(trial, result, recorded=True)
+            if training.recorded is None:  # a learner takes its own steps
+                result.path = "alone"
+            training.run(watch)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whose it is, shows without
             why = _unrecorded(error)
         else:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from gradbench import Trial
-from gradbench.protocol import discovery
+from gradbench.protocol import discovery, trials
 from gradbench.protocol.case import Case
 from gradbench.protocol.item import Item
 from gradbench.protocol.run_item import retimed, run_item
@@ -180,3 +180,17 @@ def test_a_sweep_ends_after_four_further_points_and_says_so(tmp_path):
     assert rates == [0.1, 1.0, 0.01, 10.0, 100.0, 1000.0, 10_000.0]
     assert record.hyperparameters["lr"] == 10_000.0
     assert "the best learning rate lies on the sweep's edge" in record.notes
+
+
+def test_a_stacked_sweep_has_seconds_also_where_the_evaluation_was_one_at_a_time(monkeypatch):
+    evaluate = trials.TrialRunner.evaluate
+
+    def alone(self, hyperparameters, seeds):
+        self.stack = "off"
+        return evaluate(self, hyperparameters, seeds)
+
+    monkeypatch.setattr(trials.TrialRunner, "evaluate", alone)
+    record, timed = run_item(item())
+    assert record.path == "alone"
+    cost, each = record.tuning_cost, timed[0].evaluation_seconds
+    assert cost["seconds"] == pytest.approx(each * cost["gradient_evaluations"])

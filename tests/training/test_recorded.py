@@ -1,5 +1,6 @@
 """Recorded steps, on a stand-in for an accelerator's graph that works on the CPU."""
 
+import contextlib
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,6 +10,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradbench.protocol.case import Case
+from gradbench.protocol.item import Item
+from gradbench.protocol.run_item import run_item
+from gradbench.results.record import Expectation
 from gradbench.scenarios.curves import Curves
 from gradbench.scenarios.line_tuples import LineTuples
 from gradbench.scenarios.parity import Parity
@@ -16,7 +21,7 @@ from gradbench.scenarios.saturation import Saturation
 from gradbench.scenarios.steps import Steps
 from gradbench.training import graph_capture, recorded, runner
 from gradbench.training.runner import run
-from gradbench.training.stack import loop
+from gradbench.training.stack import loop, policy
 from gradbench.training.stack import recorded as stack_recorded
 from gradbench.training.trial import Trial
 
@@ -59,6 +64,10 @@ class Recorder(TorchDispatchMode):
             for place, value in zip(old, new, strict=True):
                 if isinstance(value, torch.Tensor) and place.data_ptr() != value.data_ptr():
                     place.copy_(value)
+
+    def side_by_side(self, calls):
+        for call in calls:
+            call()
 
     def release(self):
         self.log, self.step = [], None
@@ -328,3 +337,80 @@ def test_sgd_with_momentum_and_no_state_can_be_captured():
     hooked = torch.optim.SGD([p], lr=0.1)
     hooked.register_step_pre_hook(lambda *_: None)
     assert not graph_capture.can_capture(hooked)
+
+
+def test_a_convolution_trains_in_a_recorded_stack_to_the_numbers_it_has_alone(
+    stand_in, monkeypatch
+):
+    chosen = [
+        replace(trial, budget=6)
+        for trial in trials(LineTuples(k=1, n1="convolution"), "sgd:lr=0.01", 2)
+    ]
+    monkeypatch.setattr(policy, "pays", lambda *_: True)
+    found = run(chosen)
+    assert {(result.path, result.fallback) for result in found} == {("stacked, recorded", "")}
+    monkeypatch.undo()
+    near(found, run(chosen, stack="off"))
+
+
+def test_a_learner_takes_its_own_steps_and_says_so(stand_in):
+    (found,) = run([replace(trials(Steps(approach="glmtron", n=6), None, 1)[0])])
+    assert (found.path, found.status.value) == ("alone", "unsolved")
+
+
+def test_the_time_of_a_recorded_step_stands_beside_the_plain_ones(stand_in):
+    case = Case(
+        id="a",
+        scenario="gradbench.scenarios.parity:Parity",
+        setting={"d": 5, "weight": 2},
+        budget=60,
+        batch=16,
+        expectation=Expectation.MAY,
+    )
+    item = Item(case=case, optimizer="adam", seeds=2, tuning=2, device="cpu")
+    record, _ = run_item(item)
+    assert record.path == "stacked, recorded"
+    assert record.timing["seconds_per_step"]["median"] > 0
+    assert record.timing["recorded_seconds_per_step"]["median"] > 0
+    record, _ = run_item(replace(item, stack="off"))
+    assert "recorded_seconds_per_step" not in record.timing
+
+
+class Streams:
+    """Stands in for a device's module: notes on which stream calls are made, and what waits."""
+
+    def __init__(self):
+        self.log, self.here = [], "main"
+
+    def current_stream(self, _):
+        return SimpleNamespace(wait_stream=lambda s: self.log.append(f"main waits for {s.name}"))
+
+    def Stream(self, _):  # noqa: N802  # torch's name
+        name = f"s{len([each for each in self.log if each == 'made'])}"
+        self.log.append("made")
+        waits = lambda _: self.log.append(f"{name} waits for main")  # noqa: E731
+        return SimpleNamespace(name=name, wait_stream=waits)
+
+    @contextlib.contextmanager
+    def stream(self, stream):
+        self.here = stream.name
+        yield
+        self.here = "main"
+
+
+def test_calls_side_by_side_start_after_the_stream_and_are_waited_for(monkeypatch):
+    module, graph = Streams(), object.__new__(graph_capture.Graph)
+    graph.module, graph.device = module, torch.device("cpu")
+    monkeypatch.setattr(graph_capture, "BRANCHES", 2)
+    monkeypatch.setattr(torch, "get_device_module", lambda _: module)
+    graph_capture._branches.cache_clear()
+    graph.side_by_side([lambda n=n: module.log.append((n, module.here)) for n in range(3)])
+    graph_capture._branches.cache_clear()
+    calls = [each for each in module.log if isinstance(each, tuple)]
+    assert calls == [(0, "s0"), (1, "s1"), (2, "s0")]
+    first, last = module.log.index(calls[0]), module.log.index(calls[-1])
+    assert module.log[first - 2 : first] == ["s0 waits for main", "s1 waits for main"]
+    assert module.log[last + 1 :] == ["main waits for s0", "main waits for s1"]
+    module.log.clear()
+    graph.side_by_side([lambda: module.log.append("alone")])
+    assert module.log == ["alone"]

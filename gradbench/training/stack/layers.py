@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from gradbench.training.stack.linear import Dense, chain
 
@@ -50,15 +51,23 @@ def _known(module: nn.Module) -> bool:
         return False
     if type(module) in POINTWISE:  # in place would overwrite saved tensors
         return type(module) is nn.ReLU or not getattr(module, "inplace", False)
-    if type(module) is nn.Linear:
+    if type(module) is nn.Linear or convolves(module):
         return True
     if type(module) is nn.Sequential or isinstance(module, Stackable):
         return all(map(_known, module.children()))
-    return _flattens(module)
+    return _reshapes(module) or (type(module) is nn.MaxPool2d and not module.return_indices)
 
 
-def _flattens(module: nn.Module) -> bool:
-    return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+def convolves(module: nn.Module) -> bool:
+    """Return whether a module is a convolution of torch's or gradbench's."""
+    own = type(module).__module__.startswith("gradbench.")
+    return type(module) is nn.Conv2d or (own and isinstance(module, nn.Conv2d))
+
+
+def _reshapes(module: nn.Module) -> bool:
+    if type(module) is nn.Flatten:
+        return (module.start_dim, module.end_dim) == (1, -1)
+    return type(module) is nn.Unflatten and module.dim == 1
 
 
 def forward(network: nn.Module, place: Place) -> Layer:
@@ -76,13 +85,12 @@ def _layer(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
         return _chain(module, place, anchor)
     if type(module) is nn.Linear:
         return _dense([_linear(module, place, relu=False)], anchor)
-    if type(module) is nn.Flatten:
-        return lambda x: x.flatten(2)
+    if convolves(module):
+        return _convolution(module, place, anchor)
     if isinstance(module, Stackable):
         return _own(module, place, anchor)
-    if type(module) is nn.ReLU:  # never in place: the layer before has saved this tensor
-        return torch.relu
-    return module
+    made = WITHOUT_PARAMETERS.get(type(module))
+    return made(module) if made else module
 
 
 def _chain(modules: nn.Sequential, place: Place, anchor: Tensor) -> Layer:
@@ -122,6 +130,33 @@ def _own(module: Any, place: Place, anchor: Tensor) -> Layer:  # noqa: ANN401
         weights = {name: _Weight.apply(anchor, at) for name, at in places.items()}
         out: Tensor = module.stacked(x, weights, parts)
         return out
+
+    return run
+
+
+WITHOUT_PARAMETERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
+    nn.ReLU: lambda _: torch.relu,  # never in place: the layer before has saved this tensor
+    nn.Flatten: lambda _: lambda x: x.flatten(2),
+    nn.Unflatten: lambda module: lambda x: x.unflatten(2, module.unflattened_size),
+    nn.MaxPool2d: lambda module: lambda x: module(x.flatten(0, 1)).unflatten(0, x.shape[:2]),
+}
+"""Functions of a block in place of modules that treat the second dimension as the first."""
+
+
+def _convolution(module: nn.Module, place: Place, anchor: Tensor) -> Layer:
+    """Return a convolution of one row after another: one of all rows in groups is slower.
+
+    So each row has the bits of a trial that is trained apart.
+    """
+    places = {name: place(p) for name, p in module.named_parameters()}
+
+    def run(x: Tensor) -> Tensor:
+        weights = {name: _Weight.apply(anchor, at) for name, at in places.items()}
+        each = [
+            functional_call(module, {name: weight[row] for name, weight in weights.items()}, images)
+            for row, images in enumerate(x.unbind())
+        ]
+        return torch.stack(each)
 
     return run
 

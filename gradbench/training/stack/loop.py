@@ -1,6 +1,7 @@
 """The training loop of a stack: one forward and backward pass for all its trials."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from torch import Tensor, nn
@@ -47,10 +48,9 @@ class Stack:
         self.rows.attach()
         self.owners: list[Owner] = self._share()
         self._bind()
-        on_device = accelerated(self.rows.values.device)
-        together = on_device and possible(self.scenario)
+        self.keeps_places = accelerated(self.rows.values.device)
+        together = self.keeps_places and possible(self.scenario)
         self.evaluation = Evaluation(self.rows, self.states) if together else None
-        self.keeps_places = on_device
         self.recorded: RecordedStack | None = None
         if recorded:
             self.recorded = RecordedStack(self.rows, self.blocks, self.owners, self.seeds)
@@ -100,19 +100,24 @@ class Stack:
                 count = max(1, count - 1)
                 for one in watching:
                     one.keep()
-            drawn = {seed: batches.take(count) for seed, batches in self.batches.items()}
-            steps = len(next(iter(drawn.values())))
-            chunk = self.recorded.chunk(list(drawn.values())) if self.recorded else []
-            for step in range(steps):
+            for take_pass in self._passes(count):
                 self.spent += 1
                 for each in filter(_trains, self.states):
                     each.spent = each.result.gradient_evaluations = self.spent
-                if self.recorded is None:
-                    self._pass({seed: batches[step] for seed, batches in drawn.items()})
-                else:
-                    self.recorded(chunk[step])
+                take_pass()
                 if self.recorded is None or not self.recorded.inside:
                     self._update()
+
+    def _passes(self, at_most: int) -> Iterator[Callable[[], None]]:
+        """Yield the next passes, at least one: recorded ones may include the optimizers' steps."""
+        if self.recorded is not None:
+            whole = [batches.take_whole(at_most) for batches in self.batches.values()]
+            for batch in self.recorded.steps(whole, self.trial.batch):
+                yield partial(self.recorded, batch)
+            return
+        drawn = {seed: batches.take(at_most) for seed, batches in self.batches.items()}
+        for step in range(len(next(iter(drawn.values())))):
+            yield partial(self._pass, {seed: batches[step] for seed, batches in drawn.items()})
 
     def row(self, state: TrialState) -> Tensor:
         """Return a copy of a trial's row of the parameter buffer."""

@@ -7,7 +7,7 @@ from torch import nn
 
 from gradbench.optimizers.factory import Factory, resolve
 from gradbench.scenarios.base import Batch, Scenario
-from gradbench.training.stack.layers import can_stack, forward
+from gradbench.training.stack.layers import can_stack, convolves, forward
 from gradbench.training.stack.parameters import StackedParameters
 from gradbench.training.trial import Trial
 
@@ -76,9 +76,14 @@ def is_torchs(factory: Factory) -> bool:
 
 
 def pays(network: nn.Module, batch: int, device_type: str) -> bool:
-    """Whether a stack of this network is faster than one trial after another."""
+    """Return whether a stack of this network is faster than one trial after another.
+
+    A CPU convolves one row after another in either case.
+    """
+    if device_type != "cpu":
+        return True
     numbers = sum(p.numel() for p in network.parameters()) * batch
-    return device_type != "cpu" or numbers <= CPU_NUMBERS
+    return numbers <= CPU_NUMBERS and not any(map(convolves, network.modules()))
 
 
 def agrees(scenario: Scenario, network: nn.Module, batch: Batch) -> bool:

@@ -1,6 +1,7 @@
 """A stack's steps, recorded and replayed by the accelerator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -39,15 +40,15 @@ class RecordedStack:
         self.batch: list[Tensor] = []
         """Buffers of inputs and labels, with an entry per seed, that the graph reads."""
 
-    def chunk(self, drawn: Sequence[Sequence[Batch]]) -> list[tuple[Tensor, Tensor]]:
-        """Return each step's inputs and labels, `(seeds, n, ...)`, from each seed's batches."""
+    def steps(self, drawn: Sequence[Batch], size: int) -> Iterator[Batch]:
+        """Yield each step's inputs and labels, `(seeds, size, ...)`, from each seed's examples."""
         inputs, labels = (
-            torch.stack([torch.stack([batch[side] for batch in each]) for each in drawn], dim=1)
-            for side in (0, 1)
+            torch.stack([part.unflatten(0, (-1, size)) for part in side], dim=1)
+            for side in zip(*drawn, strict=True)
         )
-        return list(zip(inputs, labels, strict=True))
+        yield from zip(inputs, labels, strict=True)
 
-    def __call__(self, batch: tuple[Tensor, Tensor]) -> None:
+    def __call__(self, batch: Batch) -> None:
         """Take a step."""
         self.batch = self.batch or [part.clone() for part in batch]
         for place, new in zip(self.batch, batch, strict=True):
@@ -66,7 +67,9 @@ class RecordedStack:
         for part, go in self.blocks:
             go(inputs[part], labels[part], each[part].flatten())
         if self.inside:
-            for owner in self.owners:
-                owner.step()
-                if self.graph.steps == 1:
-                    make_capturable(owner.optimizer)
+            self.graph.side_by_side([partial(self._update, owner) for owner in self.owners])
+
+    def _update(self, owner: Shared) -> None:
+        owner.step()
+        if self.graph.steps == 1:
+            make_capturable(owner.optimizer)
