@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from gradbench.engines.worker import CONTEXT
+from gradbench.engines.worker import WorkerContext, call
 from gradbench.imports import imported
 from gradbench.isolation.settings import carried
 from gradbench.spec import SpecError, parse
@@ -47,16 +47,14 @@ class Inline:
 
     def __init__(self, progress: Callable[[int, str], None] = lambda _, __: None) -> None:
         self.progress, self.submitted = progress, 0
+        self.context = WorkerContext()
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:  # noqa: ANN401
         """Run one call to its end."""
         place, self.submitted = self.submitted, self.submitted + 1
         future: Future[Any] = Future()
-        before, CONTEXT.progress = CONTEXT.progress, lambda text: self.progress(place, text)
-        try:
-            future.set_result(function(*args))
-        finally:
-            CONTEXT.progress = before
+        self.context.progress = lambda text: self.progress(place, text)
+        future.set_result(call(function, args, self.context))
         return future
 
 

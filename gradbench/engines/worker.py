@@ -2,12 +2,13 @@
 
 import contextlib
 import ctypes
+import inspect
 import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass
 class WorkerContext:
-    """The engine's state in a worker process: its device and its progress callback.
+    """What an engine and the items that it runs in one process tell each other.
 
     A device of None leaves the item's device as it is.
     """
@@ -45,7 +46,11 @@ class WorkerContext:
     """Changes by an item that cannot be undone, as text: no further item may run here."""
 
 
-CONTEXT = WorkerContext()
+def call(function: Callable[..., Any], args: Sequence[Any], context: WorkerContext) -> Any:  # noqa: ANN401
+    """Call a function of an engine's queue, with the context if it has such a parameter."""
+    if inspect.isfunction(function) and "context" in inspect.signature(function).parameters:
+        return function(*args, context=context)
+    return function(*args)
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,12 @@ def exits_raised() -> Iterator[None]:
         os._exit = LEAVE
 
 
-def run_in_worker(item: Item, controller: ControllerState) -> Answer:
+def run_in_worker(
+    item: Item, controller: ControllerState, context: WorkerContext | None = None
+) -> Answer:
     """Run one item; any exception but KeyboardInterrupt becomes a crashed record.
+
+    Engines that only call functions pass no context: the item then has one of its own.
 
     Items submitted to one process at the same time run one after another, since they would share
     its threads and its random state.
@@ -111,11 +120,12 @@ def run_in_worker(item: Item, controller: ControllerState) -> Answer:
     with _ONE_AT_A_TIME, controller.entered(), exits_raised():
         from gradbench.protocol.run_item import crashed, run_item
 
-        item = replace(item, device=CONTEXT.device or item.device)
+        context = context or WorkerContext()
+        item = replace(item, device=context.device or item.device)
         began, process = time.perf_counter(), os.getpid()
-        process_state = _check_process()
+        process_state = _check_process(context)
         try:
-            record, results = run_item(item, CONTEXT.progress)
+            record, results = run_item(item, context.progress)
             trouble = ""
             record.timing["case_seconds"] = time.perf_counter() - began
             if controller.shared:
@@ -128,7 +138,7 @@ def run_in_worker(item: Item, controller: ControllerState) -> Answer:
         finally:
             if os.getpid() != process:  # a child that the optimizer forked came back here
                 LEAVE(1)
-        record.notes += _notes_on(process_state)
+        record.notes += _notes_on(process_state, context)
         return record, results, trouble
 
 
@@ -139,24 +149,24 @@ def warm_up() -> None:
     train_briefly()
 
 
-def _check_process() -> "ProcessCheck":
+def _check_process(context: WorkerContext) -> "ProcessCheck":
     """Return this process's state, with the short training from before its first item."""
     from gradbench.isolation.process_check import ProcessCheck
 
-    process = ProcessCheck(CONTEXT.fingerprint)
-    CONTEXT.fingerprint = process.fingerprint
+    process = ProcessCheck(context.fingerprint)
+    context.fingerprint = process.fingerprint
     return process
 
 
-def _notes_on(process: "ProcessCheck") -> list[str]:
+def _notes_on(process: "ProcessCheck", context: WorkerContext) -> list[str]:
     """Undo an item's changes of this process; return notes, and store those that remain."""
     undone, stuck = process.left()
     notes = []
     if undone:
         notes.append(f"left behind, and put back: {', '.join(undone)}")
     if stuck:
-        CONTEXT.spent = ", ".join(stuck)
-        notes.append(f"left behind: {CONTEXT.spent}")
+        context.spent = ", ".join(stuck)
+        notes.append(f"left behind: {context.spent}")
     return notes
 
 

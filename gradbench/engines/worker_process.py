@@ -102,7 +102,7 @@ def serve(pipe: int, alive: int, device: str) -> None:
     from gradbench.engines import worker
 
     worker.keep_memory()
-    worker.CONTEXT.device = device
+    context = worker.WorkerContext(device)
     worker.warm_up()  # imports torch and its compiler, which takes seconds, before any call
     mute()
     connection.send(("ready", -1, ""))
@@ -110,16 +110,16 @@ def serve(pipe: int, alive: int, device: str) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             number, function, args = connection.recv()
-            worker.CONTEXT.progress = partial(_send_progress, connection, number, process)
+            context.progress = partial(_send_progress, connection, number, process)
             try:
-                answer = ("result", number, function(*args))
+                answer = ("result", number, worker.call(function, args, context))
             except BaseException as error:  # noqa: BLE001  # whatever it is, it is the call's
                 where = "".join(traceback.format_exception(error))
                 answer = ("raised", number, f"{type(error).__name__}: {error}\n{where}")
             if os.getpid() != process:  # a child that the call forked came back here
                 LEAVE(1)
-            if worker.CONTEXT.spent:
-                connection.send(("spent", number, worker.CONTEXT.spent))
+            if context.spent:
+                connection.send(("spent", number, context.spent))
             connection.send(answer)
 
 

@@ -1,4 +1,7 @@
-"""The gates of a session: comparison with a baseline, and with an older version's step time."""
+"""The gates of a session: comparison with a baseline, and with an older version's step time.
+
+One file: both comparisons share their choice of records and their messages.
+"""
 
 import functools
 import math

@@ -103,6 +103,14 @@ class Dispatch:
             self.live.clear()
         return self._answers[name]
 
+    @property
+    def spent(self) -> str:
+        """What an item has changed in this process for good; empty if no items run in it."""
+        from gradbench.engines.base import Inline
+
+        engine = None if self._chosen is None else self._chosen.engine
+        return engine.context.spent if isinstance(engine, Inline) else ""
+
     def close(self) -> None:
         """Collect the answers that are ready, shut the engine down, and close the live line."""
         if self._chosen is not None:

@@ -177,11 +177,10 @@ class Session:
 
     def _end_where_spent(self, node: pytest.Item) -> None:
         """End the session if an item has changed this process in a way that cannot be undone."""
-        from gradbench.engines.worker import CONTEXT
-
-        if CONTEXT.spent and node is not node.session.items[-1]:
+        spent = self.dispatch.spent
+        if spent and node is not node.session.items[-1]:
             node.session.shouldstop = (
-                f"gradbench: {node.name} left behind in this process: {CONTEXT.spent}; what comes "
+                f"gradbench: {node.name} left behind in this process: {spent}; what comes "
                 "after it would not be itself: use --gb-engine=processes:1"
             )
 
