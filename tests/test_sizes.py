@@ -27,3 +27,10 @@ def test_classes_have_at_most_200_lines_and_functions_40(path):
 def test_a_function_of_41_lines_is_found():
     assert too_long("def f():\n" + "    x = 1\n" * 40) == ["f: 41 lines"]
     assert not too_long("def f():\n" + "    x = 1\n" * 39)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_over_250_lines_says_why_it_is_one(path):
+    source = path.read_text()
+    docstring = ast.get_docstring(ast.parse(source)) or ""
+    assert len(source.splitlines()) <= 250 or "\n\nOne file: " in docstring

@@ -1,6 +1,8 @@
 """Conformance checks of an optimizer, each in seconds.
 
 `gradbench check SPEC` prints them; `parametrize_with_checks` adds them to a user's test suite.
+
+One file: a check is one function, and `CHECKS` lists them in the order in which they run.
 """
 
 import copy

@@ -1,42 +1,37 @@
-"""Resolution of an optimizer spec to a factory that builds the optimizer for a network."""
+"""Resolution of an optimizer spec to a factory that builds the optimizer for a network.
+
+One file: a spec's class, its arguments and its wrappers are resolved by trying one build.
+"""
 
 import copy
-import difflib
 import functools
-import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Real
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradbench.imports import imported
-from gradbench.optimizers import detection, schedules, third_party, wrappers
+from gradbench.optimizers import detection, learning_rate, schedules, wrappers
 from gradbench.optimizers import search_space as space
+from gradbench.optimizers.names import is_optimizer, named, names
 from gradbench.optimizers.requirements import RefusedError, Requirements
 from gradbench.optimizers.schedules import Schedules
 from gradbench.optimizers.search_space import Axis
-from gradbench.optimizers.signatures import parameters_of
-from gradbench.spec import SHAPE, Spec, SpecError, parse
+from gradbench.optimizers.signatures import check_keywords, named_once, parameters_of
+from gradbench.spec import Spec, SpecError, parse
 from gradbench.text import first_line
-
-ENTRY_POINTS = "gradbench.optimizers"
-
-DEFAULT_LR = 1e-3
-"""Centre of the sweep for an optimizer without a default learning rate."""
-
-RATE = "gradbench_rate"
-"""Class attribute that names the constructor's argument for the learning rate."""
 
 REFUSED = {"SparseAdam": "needs sparse gradients, which no case produces"}
 """Optimizers of torch.optim that no network here can use, with the reason."""
 
 MATRICES_ONLY = {"Muon"}
 """Optimizers of torch.optim that are documented to step on matrices only."""
+
+__all__ = ["Factory", "UnsupportedError", "names", "resolve"]
 
 UNSUPPORTED = "gradbench_unsupported"
 """Class attribute with the reason why the class may refuse a network."""
@@ -138,15 +133,16 @@ def resolve(text: str) -> Factory:
     """
     spec = parse(text)
     cls = _class(spec)
-    signature = inspect.signature(cls).replace(parameters=_named_once(cls))
-    _check_keywords(spec, signature)
-    name = _rate_name(spec, cls, signature)
-    choices, like = _choices(spec, signature, name), _tensor_rate(signature, name)
+    signature = inspect.signature(cls).replace(parameters=named_once(cls))
+    check_keywords(spec, signature)
+    name = learning_rate.argument(spec, cls, signature)
+    choices = learning_rate.arguments_to_try(spec, signature, name)
+    like = learning_rate.tensor_default(signature, name)
     if like is not None:
         for choice in choices:
             choice[name] = torch.full_like(like, choice.get(name, like.item()))
     found, sample, way, arguments = _try_out(spec, cls, choices)
-    rate, name, why = _rate(sample, signature, way, name, arguments)
+    rate, name, why = learning_rate.default_rate(sample, signature, way, name, arguments)
     if like is not None:
         arguments = dict(spec.arguments)
     factory = Factory(
@@ -167,7 +163,7 @@ def resolve(text: str) -> Factory:
 
 
 def _class(spec: Spec) -> type[Optimizer]:
-    cls = _named(spec) if spec.source is None else imported(spec, spec.source, _is_optimizer)
+    cls = named(spec) if spec.source is None else imported(spec, spec.source, is_optimizer)
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise SpecError(f"{spec.text!r}: {spec.name} is no torch.optim.Optimizer subclass")
     return cls
@@ -179,29 +175,29 @@ def _space(spec: Spec, cls: type[Optimizer], signature: inspect.Signature) -> tu
     except ValueError as error:
         raise SpecError(f"{spec.text!r}: {error}") from None
     for axis in axes:
-        _check_keywords(replace(spec, arguments={axis.name: None}), signature)
+        check_keywords(replace(spec, arguments={axis.name: None}), signature)
     return tuple(axis for axis in axes if axis.name not in spec.arguments)
 
 
 def _with(factory: Factory, part: Spec) -> Factory:
     """Return the factory with a schedule, or wrapped in another optimizer."""
-    named = (
+    cls = (
         schedules.named(part.name)
         if part.source is None
-        else imported(part, part.source, _is_optimizer)
+        else imported(part, part.source, is_optimizer)
     )
-    if isinstance(named, type) and schedules.is_schedule(named):
-        _check_keywords(part, inspect.signature(named), first=not schedules.is_own(named))
+    if isinstance(cls, type) and schedules.is_schedule(cls):
+        check_keywords(part, inspect.signature(cls), first=not schedules.is_own(cls))
         try:
-            added = factory.schedules.with_(schedules.built(named, part.arguments))
+            added = factory.schedules.with_(schedules.built(cls, part.arguments))
             added.tried()
         except Exception as error:  # noqa: BLE001  # it would end every trial
             raise SpecError(f"{part.text!r}: {first_line(error)}") from None
-        known = added.known and named.__module__.startswith(("gradbench.", "torch.optim."))
+        known = added.known and cls.__module__.startswith(("gradbench.", "torch.optim."))
         added = replace(added, known=known)
-        return replace(factory, schedules=added, modules=(*factory.modules, named.__module__))
+        return replace(factory, schedules=added, modules=(*factory.modules, cls.__module__))
     outer = _class(part)
-    _check_keywords(part, inspect.signature(outer))
+    check_keywords(part, inspect.signature(outer))
     try:
         within = factory.spec.arguments
         classes = wrappers.wrapped(factory.cls, factory.requirements, outer, part.arguments, within)
@@ -220,113 +216,6 @@ def _with(factory: Factory, part: Spec) -> Factory:
         modules = (*factory.modules, outer.__module__)
         return replace(factory, cls=cls, needed=found, modules=modules)
     raise trouble or SpecError(f"{factory.spec.text!r}: {outer.__name__} cannot be built")
-
-
-def names() -> list[str]:
-    """Return the bare names that a spec may use, in lower case."""
-    return sorted(
-        _builtin() | {point.name.lower() for point in _entry_points()} | {*third_party.names()}
-    )
-
-
-def _builtin() -> set[str]:
-    return {name.lower() for name, value in vars(torch.optim).items() if _is_optimizer(value)}
-
-
-def _entry_points() -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points(group=ENTRY_POINTS)
-
-
-def _named(spec: Spec) -> object:
-    name = spec.name.lower()
-    for candidate, value in vars(torch.optim).items():
-        if candidate.lower() == name and isinstance(value, type):
-            return value
-    for point in _entry_points():
-        if point.name.lower() == name:
-            return imported(
-                Spec(spec.text, point.module, point.attr, spec.arguments),
-                point.module,
-                _is_optimizer,
-            )
-    if (member := third_party.load(name)) is not None:
-        return member
-    near = difflib.get_close_matches(name, names(), n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"write {SHAPE}"
-    raise SpecError(f"unknown optimizer {spec.name!r}; {hint} (gradbench list shows all names)")
-
-
-def _is_optimizer(value: object) -> TypeGuard[type[Optimizer]]:
-    return isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
-
-
-def _check_keywords(spec: Spec, signature: inspect.Signature, *, first: bool = True) -> None:
-    """Raise SpecError for an unknown argument; `first` excludes the callable's first parameter."""
-    parameters = list(signature.parameters.values())[int(first) :]
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    takes = [p.name for p in parameters]
-    for key in spec.arguments:
-        if key not in takes:
-            raise SpecError(
-                f"{spec.text!r}: {spec.name} has no argument {key!r}; it takes {', '.join(takes)}"
-            )
-
-
-def _named_once(cls: type[Optimizer]) -> list[inspect.Parameter]:
-    """Return the constructor's parameters, each once, in an order that is valid in a signature."""
-    own = list(inspect.signature(cls).parameters.values())
-    if any(p.kind is p.VAR_POSITIONAL for p in own):  # a subclass that hands its arguments on
-        names = {p.name for p in own}
-        own += [p for p in parameters_of(cls) if p.name not in names]
-        own = [p.replace(kind=p.KEYWORD_ONLY) if p.kind is not p.VAR_KEYWORD else p for p in own]
-        return sorted(
-            (p for p in own if p.kind is not p.VAR_POSITIONAL),
-            key=lambda p: p.kind is p.VAR_KEYWORD,
-        )
-    return own
-
-
-def _rate_name(spec: Spec, cls: type[Optimizer], signature: inspect.Signature) -> str:
-    """Return the constructor's argument that takes the learning rate.
-
-    Raises SpecError where the class names one that its constructor does not take.
-    """
-    name = str(getattr(cls, RATE, "lr"))
-    variable = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    if name != "lr" and name not in signature.parameters and not variable:
-        raise SpecError(
-            f"{spec.text!r}: {RATE} of {cls.__name__} is {name!r}; its constructor takes "
-            f"{', '.join(signature.parameters)}"
-        )
-    return name
-
-
-def _tensor_rate(signature: inspect.Signature, name: str) -> Tensor | None:
-    """Return a copy of the rate's default value where that is a tensor of one number."""
-    default = signature.parameters[name].default if name in signature.parameters else None
-    if not isinstance(default, Tensor) or default.numel() != 1:
-        return None
-    return default.detach().clone()
-
-
-def _choices(spec: Spec, signature: inspect.Signature, name: str) -> list[dict[str, Any]]:
-    """Return the arguments to try: the spec's, and with `DEFAULT_LR` where a rate may be required.
-
-    A rate without a default is always passed. Where the default is None, or `**` may accept a rate,
-    construction without it is tried first.
-    """
-    given = {"lr", name} & set(spec.arguments)
-    rate = signature.parameters.get(name)
-    plain, with_rate = dict(spec.arguments), {name: DEFAULT_LR} | spec.arguments
-    if given:
-        return [plain]
-    if rate is None:
-        variable = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-        return [plain, with_rate] if variable else [plain]
-    if rate.default is rate.empty:
-        return [with_rate]
-    return [plain, with_rate] if rate.default is None else [plain]
 
 
 def _try_out(
@@ -363,42 +252,3 @@ def _missing(spec: Spec, cls: type[Optimizer], given: dict[str, Any]) -> str:
         values = ",".join(f"{name}=VALUE" for name in lacking)
         return f"; write {spec.name}:{values}"
     return "; what it is built from can be said in its class's gradbench_needs (docs/optimizers.md)"
-
-
-def _rate(
-    sample: Optimizer,
-    signature: inspect.Signature,
-    way: Requirements,
-    name: str,
-    arguments: Mapping[str, Any],
-) -> tuple[float | None, str, str]:
-    """Return the rate of a constructed optimizer, the argument that takes it, and why it has none.
-
-    The rate is the first number among the given argument, the optimizer's defaults, its first
-    parameter group and the argument's default value. The argument is empty where the parameter
-    groups set their own rates.
-    """
-    parameters = signature.parameters
-    variable = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = name in parameters or variable
-    if taken:
-        default = parameters[name].default if name in parameters else None
-        first = sample.param_groups[0] if sample.param_groups else {}
-        for holds in (arguments, sample.defaults or {}, first, {name: default}):
-            if (value := _number(holds.get(name))) is not None:
-                return value, name, ""
-    own = [_number(group.get("lr")) for group in sample.param_groups]
-    if way.groups and own and own[0] is not None and None not in own:
-        return own[0], "", ""
-    if name not in parameters:
-        more = " that can be read" if variable else ""
-        return None, name, f"its constructor takes no {name}{more}"
-    shown = "" if default is inspect.Parameter.empty else f", by default {default!r:.40}"
-    return None, name, f"its {name}{shown}, is no number to start from"
-
-
-def _number(value: object) -> float | None:
-    """Return a rate as a float, where it is a number or a tensor of one; else None."""
-    if isinstance(value, Tensor):
-        return float(f"{value.item():.7g}") if value.numel() == 1 else None
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None

@@ -12,6 +12,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from gradbench.optimizers.requirements import Requirements, Split
+from gradbench.spec import Spec, SpecError
 
 STEPS = {
     *("num_iterations", "total_steps", "num_steps", "max_steps", "total_iterations", "n_steps"),
@@ -170,3 +171,30 @@ def _key(node: ast.AST) -> str | None:
     if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
         return inner.value
     return None
+
+
+def check_keywords(spec: Spec, signature: inspect.Signature, *, first: bool = True) -> None:
+    """Raise SpecError for an unknown argument; `first` excludes the callable's first parameter."""
+    parameters = list(signature.parameters.values())[int(first) :]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    takes = [p.name for p in parameters]
+    for key in spec.arguments:
+        if key not in takes:
+            raise SpecError(
+                f"{spec.text!r}: {spec.name} has no argument {key!r}; it takes {', '.join(takes)}"
+            )
+
+
+def named_once(cls: type[Any]) -> list[inspect.Parameter]:
+    """Return the constructor's parameters, each once, in an order that is valid in a signature."""
+    own = list(inspect.signature(cls).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in own):  # a subclass that hands its arguments on
+        names = {p.name for p in own}
+        own += [p for p in parameters_of(cls) if p.name not in names]
+        own = [p.replace(kind=p.KEYWORD_ONLY) if p.kind is not p.VAR_KEYWORD else p for p in own]
+        return sorted(
+            (p for p in own if p.kind is not p.VAR_POSITIONAL),
+            key=lambda p: p.kind is p.VAR_KEYWORD,
+        )
+    return own

@@ -8,6 +8,8 @@ with this curvature, gradient descent at rate 1 / theta_max has after t steps an
 
 which for a quadratic is exact once there is a node for each distinct eigenvalue to which g has a
 component.
+
+One file: the spectrum, its error and the steps that follow from it are one derivation.
 """
 
 import math

@@ -1,4 +1,7 @@
-"""Gradients of a network's per-example loss, computed on a float64 copy."""
+"""Gradients of a network's per-example loss, computed on a float64 copy.
+
+One file: every function works on the same copy.
+"""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence

@@ -2,6 +2,8 @@
 
 A figure shows one optimizer and is drawn where the run has the figure's cases. The profile shows
 all optimizers.
+
+One file: a figure is a function, and the figures share their axes and colours.
 """
 
 import textwrap
