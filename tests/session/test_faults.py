@@ -125,15 +125,30 @@ def damaged(draw):
     return record
 
 
+FILES = given(st.lists(damaged(), min_size=1, max_size=3), st.booleans())
+HOW = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture],
+}
+
+
 @pytest.mark.filterwarnings("default")  # of numbers that no run has
-@given(st.lists(damaged(), min_size=1, max_size=3), st.booleans())
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=10, **HOW)
+@FILES
 def test_a_hostile_file_is_read_or_refused(tmp_path, capsys, records, cut):
+    read_or_refused(tmp_path, capsys, records, cut)
+
+
+@pytest.mark.proof
+@pytest.mark.filterwarnings("default")
+@settings(max_examples=150, **HOW)
+@FILES
+def test_a_hundred_hostile_files_are_read_or_refused(tmp_path, capsys, records, cut):
+    read_or_refused(tmp_path, capsys, records, cut)
+
+
+def read_or_refused(tmp_path, capsys, records, cut):
     run = tmp_path / "run"
     run.mkdir(exist_ok=True)
     about = {"protocol": 2, "preset": "quick", "tuning": 5, "seeds": 1, "optimizers": ["adam"]}
