@@ -1,18 +1,34 @@
 """A trial's training data."""
 
+import torch
+
 from gradbench.scenarios.base import Batch, Target
+from gradbench.torch_state import accelerated
 from gradbench.training.random_streams import draws
 from gradbench.training.trial import Trial
 
 CHUNK = 64
-"""Number of batches drawn at once. It changes no data: an example depends on its index alone."""
+"""Least number of batches drawn at once. It changes no data: an example depends on its index alone.
+"""
+
+CHUNK_BYTES = 2**22
+"""Bytes of inputs that are drawn at once on an accelerator, where a call takes longer than its
+arithmetic."""
+
+
+def chunk(trial: Trial, example_bytes: int) -> int:
+    """Return how many batches of a trial are drawn at once: at most those of its budget."""
+    if not accelerated(torch.device(trial.device)):
+        return CHUNK
+    most = CHUNK_BYTES // (trial.batch * example_bytes)
+    return max(1, min(max(CHUNK, most), trial.budget))
 
 
 class Batches:
     """The trial's training data: batch t is the same for every optimizer."""
 
-    def __init__(self, trial: Trial, target: Target) -> None:
-        self.trial, self.target = trial, target
+    def __init__(self, trial: Trial, target: Target, at_once: int = CHUNK) -> None:
+        self.trial, self.target, self.at_once = trial, target, at_once
         self.drawn = 0
         self.rest: Batch | None = None
         """Examples that are drawn and not taken yet; None where there are none."""
@@ -35,7 +51,7 @@ class Batches:
 
     def _draw(self) -> Batch:
         trial = self.trial
-        first, count = self.drawn, CHUNK * trial.batch
+        first, count = self.drawn, self.at_once * trial.batch
         if trial.stored > 0:
             first %= trial.stored
             count = min(count, trial.stored - first)

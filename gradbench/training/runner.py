@@ -13,7 +13,7 @@ from gradbench.architectures import factory as architectures
 from gradbench.optimizers.factory import resolve
 from gradbench.results.record import Status, TrialResult
 from gradbench.torch_state import accelerated, one_thread, random_state
-from gradbench.training.batches import CHUNK
+from gradbench.training.batches import chunk
 from gradbench.training.clock import reset_peak_memory
 from gradbench.training.loop import Training
 from gradbench.training.random_streams import isolated
@@ -257,8 +257,9 @@ def trial_bytes(state: TrialState) -> int:
     """Return the approximate bytes of one stacked trial: four times its weights, and its data."""
     weights = sum(p.nbytes for p in state.parameters)
     held_out = sum(part.nbytes for part in state.held_out)
-    chunk = held_out * CHUNK * state.trial.batch // len(state.held_out[0])
-    return 4 * weights + held_out + chunk
+    examples = chunk(state.trial, state.held_out[0][0].nbytes) * state.trial.batch
+    drawn = held_out * examples // len(state.held_out[0])
+    return 4 * weights + held_out + drawn
 
 
 def _run_stack(

@@ -15,7 +15,7 @@ from gradbench.optimizers.factory import UnsupportedError
 from gradbench.results.record import Status, TrialResult, or_zero
 from gradbench.scenarios.base import Batch, Scenario, Target
 from gradbench.text import error_line
-from gradbench.training.batches import Batches
+from gradbench.training.batches import Batches, chunk
 from gradbench.training.clock import Clock, clock_for, peak_memory, reset_peak_memory
 from gradbench.training.probing import ProbeSchedule
 from gradbench.training.random_streams import draws, isolated
@@ -77,7 +77,8 @@ class TrialState:
         target = self.scenario.draw_target(draws(trial, "target"))
         inputs, labels = self.scenario.held_out(target, draws(trial, "evaluation"))
         place = draws(trial, "data", trial.device).device
-        batches = Batches(trial, {k: v.to(place) for k, v in target.items()})
+        at_once = chunk(trial, inputs[0].nbytes)
+        batches = Batches(trial, {k: v.to(place) for k, v in target.items()}, at_once)
         return target, (inputs.to(self.device), labels.to(self.device)), batches
 
     def _network(self) -> nn.Module:

@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
+from gradbench.training import batches
 from gradbench.training.batches import Batches
 from gradbench.training.random_streams import draws
 from gradbench.training.runner import run, run_trial
@@ -271,3 +273,26 @@ def test_an_optimizer_that_leaves_the_program_has_crashed(odd):
     result = run_trial(trial(optimizer=f"{odd}:Exits"))
     assert result.status == "crashed"
     assert result.reason.startswith("SystemExit: 3")
+
+
+def test_an_accelerator_draws_more_batches_at_once_but_none_beyond_the_budget(monkeypatch):
+    some = Trial(scenario=Parity(d=5, weight=2), optimizer="sgd", batch=10, budget=200)
+    assert batches.chunk(some, 20) == batches.CHUNK
+    monkeypatch.setattr(batches, "accelerated", lambda _: True)
+    assert batches.chunk(some, 20) == 200
+    assert batches.chunk(replace(some, budget=10**6), 20) == batches.CHUNK_BYTES // 200
+    assert batches.chunk(some, 10**9) == batches.CHUNK
+
+
+def test_the_batches_of_a_trial_are_the_same_however_many_are_drawn_at_once():
+    some = Trial(scenario=Parity(d=5, weight=2), optimizer="sgd", batch=10)
+    target = some.scenario.draw_target(draws(some, "target"))
+    plain, other = Batches(some, target), Batches(some, target, at_once=7)
+    taken = [batch for most in (1, 3, 50, 30) for batch in plain.take(most)]
+    again = [batch for most in (2, 9, 40) for batch in other.take(most)]
+    while len(again) < len(taken):
+        again += other.take(1)
+    for (x, y), (u, v) in zip(taken, again, strict=True):
+        assert torch.equal(x, u)
+        assert torch.equal(y, v)
+    assert len(plain.ready) == -len(taken) % batches.CHUNK
