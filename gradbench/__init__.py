@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 from gradbench._version import __version__
 
 if TYPE_CHECKING:
+    from gradbench.checks import optimizer as check
     from gradbench.checks.case import prove
-    from gradbench.checks.optimizer import parametrize_with_checks, run_checks
+    from gradbench.checks.optimizer import (
+        parametrize_with_checks,
+        parametrize_with_conformance,
+        run_checks,
+    )
     from gradbench.protocol.case import Case
     from gradbench.results.record import Expectation, Record, Status, TrialResult
     from gradbench.scenarios.base import Scenario
@@ -27,7 +32,9 @@ __all__ = [
     "Trial",
     "TrialResult",
     "__version__",
+    "check",
     "parametrize_with_checks",
+    "parametrize_with_conformance",
     "prove",
     "run",
     "run_checks",
@@ -44,6 +51,7 @@ _HOME = {
     "Trial": "gradbench.training.trial",
     "TrialResult": "gradbench.results.record",
     "parametrize_with_checks": "gradbench.checks.optimizer",
+    "parametrize_with_conformance": "gradbench.checks.optimizer",
     "prove": "gradbench.checks.case",
     "run": "gradbench.training.runner",
     "run_checks": "gradbench.checks.optimizer",
@@ -52,8 +60,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'gradbench' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "check":  # the module with everything that `gradbench check` and `conform` do
+        return import_module("gradbench.checks.optimizer")
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradbench' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

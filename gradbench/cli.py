@@ -1,4 +1,7 @@
-"""The `gradbench` command: run, list, check, compare, report, figures and history."""
+"""The `gradbench` command: run, list, check, compare, report, figures and history.
+
+One file: a subcommand is its options and the call of the function that does its work.
+"""
 
 import argparse
 import gc
@@ -83,6 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     checking = commands.add_parser("check", help="does this optimizer work here, in seconds")
     checking.add_argument("specs", nargs="+", metavar="SPEC", help="as for --optimizer")
     checking.set_defaults(act=lambda chosen: check(chosen.specs))
+    conforming = commands.add_parser("conform", help="are two optimizers the same algorithm")
+    conforming.add_argument("a", metavar="A", help="an optimizer's spec, as for --optimizer")
+    conforming.add_argument("b", metavar="B", nargs="?", help="another one")
+    conforming.add_argument(
+        "--against", metavar="FORM,...", default="", help="instead of B: A in other forms"
+    )
+    conforming.add_argument("--steps", type=int, default=100)
+    conforming.add_argument("--tolerance", type=float, default=1e-10)
+    conforming.add_argument("--format", choices=FORMATS, default="text")
+    conforming.set_defaults(act=conform)
     return parser
 
 
@@ -184,6 +197,22 @@ def check(specs: Sequence[str]) -> int:
         print(tabulate(rows, tablefmt="plain", disable_numparse=True))
         failed += sum(holds is False for _, holds, _ in found)
     return int(failed > 0)
+
+
+def conform(chosen: argparse.Namespace) -> int:
+    """Print whether A is B, or A in each of the forms; return 1 where something differs, else 0."""
+    from gradbench.checks.conform import command
+    from gradbench.torch_state import one_thread
+
+    forms = [form for form in chosen.against.split(",") if form]
+    if (chosen.b is None) == (not forms):
+        raise ValueError("give a second optimizer, or --against=FORM,... without one")
+    if chosen.steps < 1:
+        raise ValueError(f"--steps: at least 1, not {chosen.steps}")
+    with one_thread():
+        found = command.run(chosen.a, chosen.b, forms, chosen.steps, chosen.tolerance)
+    print(command.shown(found, chosen.format))
+    return int(not all(each.same for each in found))
 
 
 def draw(text: str, kind: str, folder: Path) -> None:

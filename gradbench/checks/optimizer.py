@@ -10,6 +10,7 @@ import inspect
 import sys
 import unittest
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -311,3 +312,26 @@ def parametrize_with_checks(specs: Sequence[str]) -> pytest.MarkDecorator:
         for check in CHECKS
     ]
     return pytest.mark.parametrize(("spec", "check"), pairs)
+
+
+def parametrize_with_conformance(pairs: Sequence[tuple[str, str]]) -> pytest.MarkDecorator:
+    """Return a decorator that gives a test, for each pair of specs, a call that compares them.
+
+    The call raises CheckError where the two are not the same algorithm.
+
+    >>> from gradbench import parametrize_with_conformance
+    >>> @parametrize_with_conformance([("adamw", "my_package.optim:AdamW")])
+    ... def test_port(conforms):
+    ...     conforms()
+    """
+    calls = [pytest.param(partial(_conforms, a, b), id=f"{a}-{b}") for a, b in pairs]
+    return pytest.mark.parametrize("conforms", calls)
+
+
+def _conforms(a: str, b: str) -> None:
+    from gradbench.checks.conform.comparison import conform
+    from gradbench.checks.conform.text import verdict
+
+    found = conform(a, b)
+    if not found.same:
+        raise CheckError("; ".join(verdict(found)))

@@ -1,0 +1,1 @@
+"""Whether two optimizers are the same algorithm, and what makes the difference where not."""

@@ -1,0 +1,187 @@
+"""Runs of an optimizer on a problem, step by step, with changes at chosen places."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from gradbench.checks.conform.problems import LATER, Parameters, Problem
+from gradbench.optimizers.detection import quiet
+from gradbench.optimizers.factory import Factory
+from gradbench.optimizers.stepping import set_mode, step
+from gradbench.torch_state import unchanged
+
+SECOND_RATE = 0.3
+"""Learning rate of a problem's second parameter group, over that of the first."""
+
+Path = list[dict[str, Tensor]]
+"""Copies of all parameters before the first step and after each, in float64."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an optimizer is run: its options, the numbers' type, and changes on the way.
+
+    `before` and `after` are called around each step, `halfway` once before the middle one. With
+    `apart` every parameter is a group of its own.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float64
+    rounded: torch.dtype = torch.float64
+    """The type to which the parameters are rounded at the start."""
+    device: str = "cpu"
+    before: Callable[["Run"], None] | None = None
+    after: Callable[["Run"], None] | None = None
+    halfway: Callable[["Run"], None] | None = None
+    started: Callable[["Run"], None] | None = None
+    """Called once, when the optimizer has been built."""
+    apart: bool = False
+
+
+class Run:
+    """An optimizer on a problem; `old` holds the parameters as they were before the last step."""
+
+    def __init__(self, factory: Factory, problem: Problem, way: Way, steps: int) -> None:
+        self.factory, self.problem, self.way, self.steps = factory, problem, way, steps
+        self.parameters: Parameters = {
+            name: nn.Parameter(p.detach().to(way.device, way.dtype))
+            for name, p in problem.make(way.rounded).items()
+        }
+        self.spent = 0
+        self.optimizer = self.built()
+        self.schedules: list[LRScheduler] = []
+        if factory.schedules:
+            self.schedules = factory.schedules.put(self.optimizer, lambda: self.spent, steps)
+        self.old: dict[str, Tensor] = {}
+        set_mode(self.optimizer, factory.requirements, "train")
+        if way.started:
+            way.started(self)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the first parameter group."""
+        return float(self.optimizer.param_groups[0].get("lr", 0.0))
+
+    def built(self) -> Optimizer:
+        """Return an optimizer of the present parameters, without the one that is added later."""
+        problem, found = self.problem, self.parameters
+        first = [name for name in found if name not in {*problem.second, problem.later}]
+        holder = nn.Module()
+        for name in first[:1] if self.way.apart else first:
+            holder.register_parameter(name.replace(".", "_"), found[name])
+        optimizer = self.factory.build(
+            holder, self.way.options, steps=self.steps, examples=16 * self.steps
+        )
+        for name in first[1:] if self.way.apart else []:
+            optimizer.add_param_group({"params": [found[name]]})
+        for name in problem.second:
+            rate = SECOND_RATE * optimizer.param_groups[0]["lr"]
+            optimizer.add_param_group({"params": [found[name]], "lr": rate})
+        if problem.later and self.spent > LATER:  # built again on the way
+            optimizer.add_param_group({"params": [found[problem.later]]})
+        return optimizer
+
+    def loss(self) -> Tensor:
+        """Return the loss of the present step; its negative where the optimizer maximizes."""
+        there = {
+            name: p
+            for name, p in self.parameters.items()
+            if name != self.problem.later or self.spent >= LATER
+        }
+        loss = self.problem.loss(there, self.spent)
+        return -loss if self.way.options.get("maximize") else loss
+
+    def step(self) -> None:
+        """Take one step, with the changes of the way."""
+        if self.problem.later and self.spent == LATER:
+            self.optimizer.add_param_group({"params": [self.parameters[self.problem.later]]})
+        if self.way.halfway and self.spent == self.steps // 2:
+            self.way.halfway(self)
+        self.old = self.copies()
+        requirements = self.factory.requirements
+        if self.way.before is None:
+            step(self.optimizer, requirements, self.loss)
+        else:
+            self.optimizer.zero_grad()
+            self.loss().backward()
+            with torch.no_grad():
+                self.way.before(self)
+            self.optimizer.step()
+        if self.way.after:
+            with torch.no_grad():
+                self.way.after(self)
+        self.spent += 1
+        for schedule in self.schedules:
+            schedule.step()
+
+    def copies(self) -> dict[str, Tensor]:
+        """Return copies of all parameters, in float64."""
+        return {
+            name: p.detach().to("cpu", torch.float64, copy=True)
+            for name, p in self.parameters.items()
+        }
+
+
+def path(factory: Factory, problem: Problem, way: Way, steps: int) -> Path:
+    """Return the path of an optimizer on a problem; raise what the optimizer raises."""
+    with unchanged(way.dtype), quiet():
+        torch.manual_seed(0)
+        run = Run(factory, problem, way, steps)
+        found = [run.copies()]
+        for _ in range(steps):
+            run.step()
+            found.append(run.copies())
+        return found
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Where two paths differ first, and by how much: the norm of the difference of a parameter.
+
+    It is relative to the larger distance that the two have moved it so far, or to its larger norm.
+    """
+
+    step: int
+    parameter: str
+    relative: float
+
+
+def gap(one: Path, other: Path, tolerance: float, *, by_norm: bool = False) -> Gap | None:
+    """Return the first difference of two paths above the tolerance; None where there is none.
+
+    With `by_norm` it is relative to a parameter's norm, else to the distance that it has moved.
+    """
+    start = {name: value * (not by_norm) for name, value in one[0].items()}
+    for number, (a, b) in enumerate(zip(one, other, strict=True)):
+        largest = max(((relative(start, a, b, name), name) for name in a), default=(0.0, ""))
+        if largest[0] > tolerance:
+            return Gap(number, largest[1], largest[0])
+    return None
+
+
+def relative(
+    start: Mapping[str, Tensor], a: Mapping[str, Tensor], b: Mapping[str, Tensor], name: str
+) -> float:
+    """Return the distance of a parameter's two values over the larger way from its start."""
+    if torch.equal(a[name], b[name]):
+        return 0.0
+    finite = [bool(side[name].isfinite().all()) for side in (a, b)]
+    if not any(finite):
+        return 0.0
+    if not all(finite):
+        return float("inf")
+    moved = max(float((side[name] - start[name]).norm().item()) for side in (a, b))
+    return float((a[name] - b[name]).norm().item()) / max(moved, 1e-300)
+
+
+def largest(one: Path, other: Path) -> float:
+    """Return the largest relative difference of two paths."""
+    return max(
+        (relative(one[0], a, b, name) for a, b in zip(one, other, strict=True) for name in a),
+        default=0.0,
+    )
