@@ -25,6 +25,7 @@ def test_one_check_writes_a_table_and_the_same_as_json(tmp_path):
     assert "not applicable on a CPU" in (tmp_path / "accelerator.md").read_text()
 
 
+@pytest.mark.proof
 def test_what_the_time_does_not_allow_is_said(tmp_path):
     began = time.monotonic()
     code, rows = run(tmp_path, "--only=stacked,many", "--minutes=0.1")

@@ -252,6 +252,7 @@ class Slow(torch.optim.SGD):
 """
 
 
+@pytest.mark.proof
 def test_a_slower_step_fails_only_where_that_was_asked_for(pytester):
     pytester.makepyfile(test_suite=SUITE)
     (pytester.path / "slow.py").write_text(SLOW)
@@ -274,6 +275,7 @@ def test_a_slower_step_fails_only_where_that_was_asked_for(pytester):
     wrong.stderr.fnmatch_lines(["ERROR: *nothing*"])
 
 
+@pytest.mark.proof
 def test_the_gate_judges_last_whatever_orders_or_selects_the_cases(pytester, lab):
     lab = functools.partial(lab, "--gb-seeds=8", "--gb-tune=0")
     lab("--gb-update-baseline")

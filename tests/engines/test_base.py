@@ -75,6 +75,7 @@ def around(*, shared=False):
     return ControllerState.of_this_process(shared=shared)
 
 
+@pytest.mark.proof
 def test_a_process_that_dies_costs_its_call_and_not_the_next(odd):
     said = []
     engine = Processes(["cpu"], lambda place, text: said.append((place, text)))
@@ -134,6 +135,7 @@ def test_the_child_of_a_call_that_has_ended_says_nothing_to_the_next(tmp_path, m
     assert messages == []
 
 
+@pytest.mark.proof
 def test_a_process_that_dies_with_nothing_to_do_costs_nothing():
     engine = Processes(["cpu"])
     try:
@@ -159,6 +161,7 @@ def test_a_case_whose_process_dies_is_a_crashed_record_and_the_run_goes_on(
     assert list(finished(Path(pytester.path, "out", "latest"))) == [alive["key"]]
 
 
+@pytest.mark.proof
 def test_a_case_that_hangs_is_tried_twice_and_crashed(pytester, own_suite, stored):
     odd = HERE / "odd_optimizers.py"
     result = pytester.runpytest_inprocess(
@@ -293,6 +296,7 @@ def test_a_wrong_engine_is_one_line(pytester, value):
     )
 
 
+@pytest.mark.proof
 def test_what_an_optimizer_prints_in_a_process_is_not_shown(pytester, own_suite):
     pytester.makepyfile(
         loud="""

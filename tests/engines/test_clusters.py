@@ -89,6 +89,7 @@ def test_dask_gives_the_same_records_though_a_worker_is_killed(
     assert untimed(there) == untimed(here)
 
 
+@pytest.mark.proof
 def test_jobs_give_the_same_records(pytester, own_suite, stored, untimed):
     code, said = run(pytester.path, "slurm:cluster=local,pack=2,folder=jobs", "adam")
     assert code == 0, said

@@ -194,7 +194,7 @@ def test_negative_curvature_is_said_and_not_dropped():
     assert "of the gradient lies in negative curvature" in reading.note
 
 
-@pytest.mark.parametrize("n", [32, 100])
+@pytest.mark.parametrize("n", [32, pytest.param(100, marks=pytest.mark.proof)])
 @pytest.mark.parametrize(
     "approach", [pytest.param("linear", marks=pytest.mark.proof), "convolution", "conditioned"]
 )

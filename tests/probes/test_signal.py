@@ -38,10 +38,10 @@ def known(p, mean, groups=16, size=8, seed=1, *, decay=0.0):
     return draw, (mu @ mu / a.square().sum()).item()
 
 
-@pytest.mark.parametrize("groups", [16, 32])
+@pytest.mark.parametrize("groups", [16, pytest.param(32, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("p", [3, 200])
-@pytest.mark.parametrize("decay", [0.0, 1.0])
-@pytest.mark.parametrize("mean", [0.0, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("decay", [pytest.param(0.0, marks=pytest.mark.proof), 1.0])
+@pytest.mark.parametrize("mean", [0.0, 0.1, pytest.param(0.3, marks=pytest.mark.proof), 1.0])
 def test_intervals_hold_the_truth_as_often_as_they_say(groups, p, decay, mean):
     inside, errors, relative = 0, [], []
     for seed in range(1, 6):  # five noises, 200 repetitions each
@@ -262,6 +262,7 @@ def test_figure_5_end_to_end_falls_with_k_and_decomposition_does_not():
 
 
 @pytest.mark.parametrize("k", [1, pytest.param(3, marks=pytest.mark.proof)])
+@pytest.mark.proof
 def test_figure_5_is_of_the_first_images_hinge_by_n1s_last_weights(k):
     """By hand: -y h(x) where the hinge is active, h the last hidden layer; bias and N2 left out."""
     scenario = LineTuples(approach="decomposition", k=k)
@@ -303,6 +304,7 @@ def test_figure_5_as_published_ends_on_its_samples_noise():
     ("approach", "k"),
     [("decomposition", 1), pytest.param("end-to-end", 2, marks=pytest.mark.proof)],
 )
+@pytest.mark.proof
 def test_the_interval_of_pools_holds_the_truth_as_often_as_it_says(approach, k):
     """The truth from pools 50 times as large; end-to-end at k = 2 it is zero to any one reading."""
     torch.manual_seed(0)

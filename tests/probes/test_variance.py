@@ -137,6 +137,7 @@ def test_at_d_30_the_identity_resolves_what_sampling_cannot():
     assert sampled.bound > exact.value
 
 
+@pytest.mark.proof
 def test_batches_and_targets_are_unbiased_with_an_honest_error():
     """All three parities of weight 2 of 3 bits: their mean energy less that of their mean."""
     scenario = Parity(d=3, weight=2)

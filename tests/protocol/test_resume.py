@@ -78,6 +78,7 @@ def test_an_edited_helper_makes_its_optimizer_run_again_and_no_learner(folder):
     assert "1 of 3 cases taken over" in run(folder, "--gb-resume")  # the learner knows no helper
 
 
+@pytest.mark.proof
 def test_a_killed_run_is_continued_with_nothing_lost(folder, latest):
     with process(folder, "--gb-engine=processes:2") as killed:
         file = Path(folder, "out", "latest", "records.jsonl")

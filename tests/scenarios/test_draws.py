@@ -165,6 +165,7 @@ print(torch.backends.cpu.get_cpu_capability(), hashlib.sha256(drawn.numpy().toby
 """
 
 
+@pytest.mark.proof
 def test_a_processors_capabilities_change_no_bit():
     found = {}
     for capability in ("default", "avx2", ""):

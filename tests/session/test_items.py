@@ -72,6 +72,7 @@ def run(pytester, own_suite):
 
 
 @pytest.mark.parametrize("engine", ["inline", pytest.param("processes:2", marks=LONG)])
+@pytest.mark.proof
 def test_an_item_that_is_run_again_is_one_record_and_one_entry_of_a_baseline(pytester, run, engine):
     result, found = run(
         "Skips",
@@ -87,6 +88,7 @@ def test_an_item_that_is_run_again_is_one_record_and_one_entry_of_a_baseline(pyt
 
 
 @pytest.mark.parametrize("engine", ["processes:1", pytest.param("inline", marks=LONG)])
+@pytest.mark.proof
 def test_an_item_whose_time_a_plugin_ends_is_crashed_and_the_next_runs(run, engine):
     result, found = run("Sleeps", "--timeout=3", "--timeout-method=signal", f"--gb-engine={engine}")
     assert result.ret == 1

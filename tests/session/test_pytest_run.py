@@ -291,7 +291,7 @@ def test_news_is_shown_in_a_section_and_is_no_failure(suite):
         ("expect", "Null", "may", 0),
         ("strict", "Null", "must", 1),
         pytest.param("strict", None, "never", 1, marks=pytest.mark.proof),
-        ("expect", None, "never", 0),
+        pytest.param("expect", None, "never", 0, marks=pytest.mark.proof),
     ],
 )
 def test_gates_and_exit_codes(suite, odd, gate, name, expectation, code):

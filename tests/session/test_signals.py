@@ -76,7 +76,7 @@ LONG = pytest.mark.proof
         ("inline", signal.SIGHUP),
         pytest.param("inline", signal.SIGTERM, marks=LONG),
         pytest.param("inline", signal.SIGINT, marks=LONG),
-        ("processes:2", signal.SIGTERM),
+        pytest.param("processes:2", signal.SIGTERM, marks=LONG),
         pytest.param("processes:2", signal.SIGHUP, marks=LONG),
         pytest.param("processes:2", signal.SIGINT, marks=LONG),
     ],

@@ -75,6 +75,7 @@ for spec in ("sgd", "{odd}:TakesMemory"):
 """
 
 
+@pytest.mark.proof
 def test_a_peak_is_what_a_step_takes_on_top(odd):
     """The odd one fills 64 MB in its step. In a process of its own: a large one's memory moves."""
     command = [sys.executable, "-c", PEAKS.format(odd=odd)]

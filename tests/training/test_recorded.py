@@ -343,7 +343,7 @@ def test_a_convolution_trains_in_a_recorded_stack_to_the_numbers_it_has_alone(
     stand_in, monkeypatch
 ):
     chosen = [
-        replace(trial, budget=6)
+        replace(trial, budget=2)
         for trial in trials(LineTuples(k=1, n1="convolution"), "sgd:lr=0.01", 2)
     ]
     monkeypatch.setattr(policy, "pays", lambda *_: True)

@@ -184,12 +184,14 @@ def item(**changes):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        "adam:lr=0.01",
-        "lbfgs",
-        "es",
-        "sgd:lr=0.1,momentum=0.9+cosine",
         "adam+sam",
-        "schedulefreesgd",
+        *(
+            pytest.param(each, marks=pytest.mark.proof)
+            for each in (
+                *("adam:lr=0.01", "lbfgs", "es", "sgd:lr=0.1,momentum=0.9+cosine"),
+                "schedulefreesgd",
+            )
+        ),
     ],
 )
 def test_it_trains_as_alone_to_the_bit(optimizer):

@@ -76,12 +76,14 @@ def _scaled(options: Mapping[str, Any], ours: Path, theirs: Path) -> Iterator[Ch
 def _factor_in_words(factor: float) -> str:
     if abs(factor + 1) < 1e-6:
         return "it steps in the opposite direction: a minus too many, or `maximize` ignored"
-    whole = round(factor if abs(factor) >= 1 else 1 / factor) if factor else 0
-    near = factor if abs(factor) >= 1 else 1 / factor if factor else 0.0
     shards = ""
-    if 2 <= whole <= 8 and abs(near - whole) < 1e-6 * whole:
-        done = "summed, not averaged," if factor > 1 else "averaged once too often"
-        shards = f" (as if {done} over {whole} shards)"
+    for count in range(2, 9):
+        for ratio, done in (
+            (count, "summed, not averaged,"),
+            (1 / count, "averaged once too often"),
+        ):
+            if abs(factor - ratio) < 1e-6 * ratio:
+                shards = f" (as if {done} over {count} shards)"
     return f"its rate is off by a constant: its steps are {factor:.7g} times as long{shards}"
 
 

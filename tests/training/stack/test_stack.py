@@ -41,6 +41,11 @@ NETWORKS = {
     "many outputs": Steps(approach="multi-class", n=10),
 }
 
+WITHOUT_IMAGES = [
+    pytest.param(name, marks=pytest.mark.proof if name == "tuples" else ()) for name in NETWORKS
+]
+"""Their names; images take as long as all others together."""
+
 ON = {
     "sines": {"architecture": "sinusoidal:width=9"},
     "residual": {"architecture": "residual:width=7"},
@@ -77,7 +82,7 @@ def curves(chosen, **how):
     return [repr(result.curve) for result in run(chosen, stack="on", **how)]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", WITHOUT_IMAGES)
 def test_a_curve_is_the_same_to_the_bit_in_any_stack(name, monkeypatch):
     chosen = trials(NETWORKS[name], **ON.get(name, {}))
     wanted = dict(zip(map(repr, chosen), curves(chosen), strict=True))
@@ -107,7 +112,7 @@ def test_nor_does_it_hang_on_lanes_that_a_trial_does_not_fill(name, batch):
         assert all(torch.equal(wanted[i], row) for i, row in zip(places, found, strict=True))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", WITHOUT_IMAGES)
 def test_training_does_not_hang_on_the_number_of_threads(name):
     chosen = trials(NETWORKS[name], **ON.get(name, {}))
     wanted = curves(chosen)
