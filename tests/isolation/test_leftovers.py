@@ -131,8 +131,8 @@ def of(records, untimed, optimizer="adam:lr=0.01"):
     return untimed([record for record in records if record["optimizer"] == optimizer])
 
 
-SOME = [*BACK][::5]
-"""Every fifth kind: one of each sort."""
+SOME = [*BACK][::10]
+"""A setting of torch and a patched function."""
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def test_a_planted_mistake_is_found_and_named(ports, name, said):
     assert found.left is None or found.left < 1e-6
 
 
+@pytest.mark.proof
 def test_a_difference_that_no_mistake_explains_is_said_to_be_none(ports):
     found = conform("adamw:lr=0.01", "rmsprop:lr=0.01")
     assert not found.same
@@ -188,15 +189,18 @@ def test_optimizers_of_torch_equal_themselves_in_other_forms(name, form):
 
 
 def test_the_command_prints_a_verdict_and_its_exit_code_is_the_result(ports, capsys):
-    assert main(["conform", "adamw", f"{ports}:Adam"]) == 0
+    assert main(["conform", "adamw", f"{ports}:Adam", "--steps=20"]) == 0
     assert capsys.readouterr().out.startswith("same: adamw and ")
-    assert main(["conform", "adamw", f"{ports}:Ignores", "--format=json"]) == 1
+    assert main(["conform", "adamw", f"{ports}:Ignores", "--format=json", "--steps=20"]) == 1
     (found,) = json.loads(capsys.readouterr().out)
     assert found["diagnosis"].endswith("its weight decay is ignored")
     first = next(each for each in found["compared"] if each["differs"])
     assert first["options"] == {"weight_decay": 0.1}
     assert first["first"]["step"] == 1
-    assert main(["conform", "adam", "--against=foreach,deepcopy", "--format=markdown"]) == 0
+    assert (
+        main(["conform", "adam", "--against=foreach,deepcopy", "--steps=20", "--format=markdown"])
+        == 0
+    )
     assert "| quadratic" in capsys.readouterr().out
 
 
