@@ -185,6 +185,8 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
 def check(specs: Sequence[str]) -> int:
     """Print the result of each check for each optimizer; return 1 where one fails, else 0."""
     from gradbench.checks.optimizer import run_checks
+    from gradbench.checks.reproduce import reproduction
+    from gradbench.optimizers.factory import resolve
     from gradbench.torch_state import one_thread
 
     words = {True: "ok", False: "FAIL", None: "-"}
@@ -195,6 +197,10 @@ def check(specs: Sequence[str]) -> int:
         rows = [[words[holds], name, said] for name, holds, said in found]
         print(spec)
         print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+        for name in [name for name, holds, _ in found if holds is False]:
+            print(f"\n{name}, without gradbench:")
+            lines = reproduction(resolve(spec), name.replace(" ", "_"))
+            print(textwrap.indent("\n".join(lines), "    "))
         failed += sum(holds is False for _, holds, _ in found)
     return int(failed > 0)
 

@@ -11,6 +11,9 @@ from types import ModuleType
 
 from gradbench.spec import Spec, SpecError
 
+ADDED: set[str] = set()
+"""Folders that this module has added to the import path: no optimizer left them behind."""
+
 CONTENT = "__gradbench_content__"
 """Attribute of a module imported from a file: the bytes of its source."""
 
@@ -58,8 +61,13 @@ def _as_module(spec: Spec, source: str, error: BaseException) -> str:
 def module_named(name: str) -> ModuleType:
     """Import a module that is installed or lies in the working folder."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        _add(str(Path.cwd()))
     return importlib.import_module(name)
+
+
+def _add(folder: str) -> None:
+    ADDED.add(folder)
+    sys.path.insert(0, folder)
 
 
 def _from_file(source: str) -> ModuleType:
@@ -72,7 +80,7 @@ def _from_file(source: str) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(source)
     if str(path.parent) not in sys.path:  # its neighbours can be imported, as when it is run
-        sys.path.insert(0, str(path.parent))
+        _add(str(path.parent))
     name = f"{path.stem}@{path.parent}"  # no importable name, so it hides no other module
     text = path.read_bytes()
     known = sys.modules.get(name)

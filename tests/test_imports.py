@@ -27,7 +27,7 @@ ALLOWED = {
     "training": {
         *("architectures", "optimizers", "probes", "results", "scenarios", "text", "torch_state"),
     },
-    "isolation": {"results", "scenarios", "training"},
+    "isolation": {"imports", "results", "scenarios", "training"},
     "protocol": {
         *("analysis", "architectures", "imports", "optimizers", "results", "scenarios", "text"),
         *("torch_state", "training"),
@@ -36,8 +36,8 @@ ALLOWED = {
         *("imports", "isolation", "protocol", "results", "spec", "text", "torch_state"),
     },
     "checks": {
-        *("isolation", "optimizers", "protocol", "results", "scenarios", "text", "torch_state"),
-        "training",
+        *("isolation", "optimizers", "protocol", "results", "scenarios", "text"),
+        *("torch_state", "training"),
     },
     "timing": {"analysis", "optimizers", "protocol", "results", "training"},
     "verification": {"optimizers", "protocol", "results", "torch_state", "training"},

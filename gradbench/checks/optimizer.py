@@ -8,7 +8,6 @@ One file: a check is one function, and `CHECKS` lists them in the order in which
 import copy
 import inspect
 import sys
-import unittest
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
@@ -17,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
+from gradbench.checks.contract import CONTRACT
+from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.options import STEPS as STEPS_TRIED
-from gradbench.checks.options import without_effect
+from gradbench.checks.options import live_options
 from gradbench.isolation.leftovers import Before
 from gradbench.isolation.process_check import ProcessCheck
 from gradbench.optimizers.detection import quiet
@@ -34,14 +35,6 @@ from gradbench.training.trial import Trial
 STEPS = 60
 HALF = 5
 BESIDE = 300
-
-
-class CheckError(AssertionError):
-    """A check failed; the message is one line that says why."""
-
-
-class NotCheckedError(unittest.SkipTest):
-    """A check has no result for this optimizer or machine; the message says why."""
 
 
 Check = Callable[[str], str]
@@ -207,10 +200,12 @@ def trains_alike_beside_others(spec: str) -> str:
 
 def options_matter(spec: str) -> str:
     """Check that each option of its constructor changes its steps."""
-    dead, tried = without_effect(resolve(spec))
-    if dead:
-        raise NotCheckedError(f"without effect in {STEPS_TRIED} steps: {', '.join(dead)}")
-    return f"{tried} options change its steps"
+    found = live_options(resolve(spec))
+    if found.dead:
+        raise NotCheckedError(
+            f"without effect in {STEPS_TRIED} steps: {', '.join(found.dead)}; {found.said()}"
+        )
+    return found.said()
 
 
 def has_nothing_left_to_call(spec: str) -> str:
@@ -270,6 +265,7 @@ CHECKS: tuple[Check, ...] = (
     has_nothing_left_to_call,
     leaves_nothing_behind,
     runs_on_the_device,
+    *CONTRACT,
 )
 
 

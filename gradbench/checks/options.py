@@ -1,53 +1,123 @@
-"""Detects the options of an optimizer's constructor that do not change its steps."""
+"""Tries the options of an optimizer's constructor: which change its steps, alone or with others."""
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from gradbench.optimizers.detection import quiet
+from gradbench.checks.conform.problems import problems
+from gradbench.checks.conform.runs import Path, Way, path
 from gradbench.optimizers.factory import Factory
 from gradbench.optimizers.signatures import parameters_of
-from gradbench.optimizers.stepping import set_mode, step
-from gradbench.torch_state import unchanged
+from gradbench.text import error_line
 
-STEPS = 40
+STEPS = 60
+"""Steps in which an option must change a bit; a fifth of them for an optimizer with a closure."""
+
 WAYS_OF_COMPUTING = {"foreach", "fused", "capturable", "differentiable", "compile", "device"}
 """Options that change how a step is computed, but not its result."""
 
+TRIED_ON = ("parity network", "different scales", "sparse in time")
 
-def without_effect(factory: Factory) -> tuple[list[str], int]:
-    """Return the options that change no step, and the number of options tried.
 
-    Each option is set to other values, alone and together with another value of each other option,
-    since some options matter only in combination. Options with a number, a boolean or a tuple of
-    numbers as default are tried, except the learning rate and those that the spec sets.
+@dataclass(frozen=True)
+class LiveOptions:
+    """What each option of a constructor does, by its name.
+
+    `dead` changed no bit, `needs` names the option without which it changed none, `raises` has the
+    error of every value that was tried, `untried` have defaults that suggest no other value.
     """
-    others = {p.name: values for p in parameters_of(factory.cls) if (values := _others(p))}
-    fixed = {*factory.spec.arguments, factory.rate_name, *WAYS_OF_COMPUTING}
-    tried = {name: values for name, values in others.items() if name not in fixed}
-    beside: list[dict[str, Any]] = [{}]
-    beside += [{name: value} for name, values in others.items() for value in values[:1]]
-    plain = {repr(each): _trained(factory, each) for each in beside}
-    dead = []
-    for name, values in tried.items():
-        pairs = ((each, value) for value in values for each in beside if name not in each)
-        moved = (
-            not _same(plain[repr(each)], _trained(factory, each | {name: value}))
-            for each, value in pairs
-            if plain[repr(each)] is not None
-        )
-        if not any(moved):
-            dead.append(name)
-    return dead, len(tried)
+
+    live: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+    needs: dict[str, str] = field(default_factory=dict)
+    raises: dict[str, str] = field(default_factory=dict)
+    untried: list[str] = field(default_factory=list)
+
+    def said(self) -> str:
+        """Return all but the live options in words, and how many are live."""
+        parts = [f"{len(self.live) + len(self.needs)} options change its steps"]
+        parts += [f"{name} only with {other}" for name, other in self.needs.items()]
+        parts += [f"{name} raises {error}" for name, error in self.raises.items()]
+        if self.untried:
+            parts.append(f"not tried: {', '.join(self.untried)}")
+        return "; ".join(parts)
 
 
-def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    """Whether two trainings ended with equal parameters, or one of them failed."""
-    return one is None or other is None or bool(torch.equal(one, other))
+def live_options(factory: Factory) -> LiveOptions:
+    """Try every option at values that its default suggests, alone and, if dead, beside others.
+
+    Excluded are the learning rate, the options that the spec sets, and ways of computing.
+    """
+    fixed = {*factory.spec.arguments, factory.rate_name, "lr", *WAYS_OF_COMPUTING}
+    options = [p for p in parameters_of(factory.cls) if p.name not in fixed]
+    options = [p for p in options if p.default is not p.empty]
+    others = {p.name: _others(p) for p in options}
+    found = LiveOptions(untried=[name for name, values in others.items() if not values])
+    trials = Trials(factory)
+    for name, values in others.items():
+        if not values:
+            continue
+        errors, moved = [], False
+        for value in values:
+            error, changed = trials.changes({}, {name: value})
+            errors += [error] * bool(error)
+            moved = moved or changed
+        if moved:
+            found.live.append(name)
+        elif len(errors) == len(values):
+            found.raises[name] = errors[0]
+        elif needed := _needed(trials, name, values, others):
+            found.needs[name] = needed
+        else:
+            found.dead.append(name)
+    return found
+
+
+def _needed(trials: "Trials", name: str, values: list[Any], others: dict[str, list[Any]]) -> str:
+    """Return another option's setting beside which an option changes steps, empty if none does."""
+    for other, alternatives in others.items():
+        for value in alternatives[:1] if other != name else []:
+            if any(trials.changes({other: value}, {name: each})[1] for each in values):
+                return f"{other}={value}"
+    return ""
+
+
+class Trials:
+    """Short runs of an optimizer with some options; each is made once."""
+
+    def __init__(self, factory: Factory) -> None:
+        self.factory = factory
+        self.known: dict[str, list[Path] | str] = {}
+        self.problems = [each for each in problems() if each.name in TRIED_ON]
+        if isinstance(self._paths({}), str):  # it may step on matrices only
+            self.problems = [each for each in problems() if each.name == "matrices"]
+            self.known.clear()
+
+    def changes(self, beside: dict[str, Any], options: dict[str, Any]) -> tuple[str, bool]:
+        """Return what options raise, empty if nothing, and whether they change any bit."""
+        plain, other = self._paths(beside), self._paths(beside | options)
+        if isinstance(other, str) or isinstance(plain, str):
+            return (other if isinstance(other, str) else "", False)
+        return "", any(_differ(a, b) for a, b in zip(plain, other, strict=True))
+
+    def _paths(self, options: dict[str, Any]) -> list[Path] | str:
+        key = repr(sorted(options.items()))
+        if key not in self.known:
+            try:
+                way = Way(options, follows=False)
+                steps = STEPS // 5 if self.factory.requirements.closure else STEPS
+                self.known[key] = [path(self.factory, p, way, steps) for p in self.problems]
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it raises
+                self.known[key] = error_line(error)
+        return self.known[key]
+
+
+def _differ(one: Path, other: Path) -> bool:
+    return any(not torch.equal(one[-1][name], other[-1][name]) for name in one[-1])
 
 
 def _others(parameter: inspect.Parameter) -> list[Any]:
@@ -72,25 +142,3 @@ def _other_numbers(value: float) -> Iterator[float]:
         yield from (0.1, 1e-2)
     else:
         yield from (0.6 * value, 1.5 * value)
-
-
-def _trained(factory: Factory, options: dict[str, Any]) -> Tensor | None:
-    """Return a small network's parameters after some steps, in float64; None where one fails."""
-    with unchanged(torch.float64), quiet():
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
-        inputs, labels = torch.randn(16, 4), torch.randn(16, 1)
-        requirements = factory.requirements
-        try:
-            optimizer = factory.build(network, options, steps=STEPS, examples=16 * STEPS)
-            set_mode(optimizer, requirements, "train")
-
-            def loss() -> Tensor:
-                value: Tensor = (network(inputs) - labels).square().mean()
-                return value
-
-            for _ in range(STEPS):
-                step(optimizer, requirements, loss)
-        except (Exception, SystemExit):  # noqa: BLE001  # a value that it refuses
-            return None
-        return torch.cat([p.detach().flatten() for p in network.parameters()])

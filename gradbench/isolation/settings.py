@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from gradbench import imports
+
 
 class Setting(NamedTuple):
     """Getter and setter of a process-wide setting; the setter is None where none exists."""
@@ -89,12 +91,17 @@ def _set_environment(value: Mapping[str, str]) -> None:
     os.environ.update(value)
 
 
+def _is_ours(folder: object) -> bool:
+    """Return whether gradbench, or torch's compiler, has added a folder to the import path."""
+    return folder in imports.ADDED or str(folder).endswith(VENDORED)
+
+
 def _import_path() -> list[str]:
-    return [each for each in sys.path if not str(each).endswith(VENDORED)]
+    return [each for each in sys.path if not _is_ours(each)]
 
 
 def _set_import_path(value: list[str]) -> None:
-    kept = [each for each in sys.path if str(each).endswith(VENDORED)]
+    kept = [each for each in sys.path if _is_ours(each)]
     sys.path[:] = value + kept
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from gradbench.isolation.leftovers import Before
+from gradbench.optimizers.factory import resolve
 from gradbench.protocol import discovery
 from gradbench.results.record import read
 
@@ -129,6 +131,19 @@ def run(pytester, own_suite, stored):
 
 def of(records, untimed, optimizer="adam:lr=0.01"):
     return untimed([record for record in records if record["optimizer"] == optimizer])
+
+
+def test_the_folder_of_an_optimizers_file_is_not_what_it_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "fine.py").write_text("import torch\nclass Fine(torch.optim.SGD): pass\n")
+    before = Before()
+    resolve(f"{tmp_path}/fine.py:Fine")
+    assert str(tmp_path) in sys.path
+    assert before.left() == ([], [])
+    assert str(tmp_path) in sys.path
+    sys.path.append("of its own")
+    assert before.left() == (["import path"], [])
+    assert "of its own" not in sys.path
 
 
 SOME = [*BACK][::10]

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,8 +31,8 @@ class Form(NamedTuple):
     scope: Scope = Scope()
 
 
-def against(spec: str, form: str, *, steps: int = STEPS) -> Conformance:
-    """Compare an optimizer with itself in another form, one of `FORMS`.
+def against(spec: str, form: str, *, steps: int = STEPS, only: Sequence[str] = ()) -> Conformance:
+    """Compare an optimizer with itself in another form, one of `FORMS`; `only` names problems.
 
     Raises SpecError for a wrong spec, NotHereError where it has no such form or this machine cannot
     run it, and NothingComparedError where no problem could be compared.
@@ -40,7 +40,7 @@ def against(spec: str, form: str, *, steps: int = STEPS) -> Conformance:
     factory = resolve(spec)
     chosen = FORMS[form](factory)
     sides = Side(spec, factory, chosen.plain), Side(f"{spec} ({form})", factory, chosen.way)
-    return compare(*sides, replace(chosen.scope, steps=steps))
+    return compare(*sides, replace(chosen.scope, steps=steps, only=only or chosen.scope.only))
 
 
 def _flag(name: str, factory: Factory) -> Form:

@@ -41,6 +41,8 @@ class Way:
     started: Callable[["Run"], None] | None = None
     """Called once, when the optimizer has been built."""
     apart: bool = False
+    follows: bool = True
+    """Whether the loss is negated for an optimizer with the option `maximize`."""
 
 
 class Run:
@@ -94,7 +96,7 @@ class Run:
             if name != self.problem.later or self.spent >= LATER
         }
         loss = self.problem.loss(there, self.spent)
-        return -loss if self.way.options.get("maximize") else loss
+        return -loss if self.way.follows and self.way.options.get("maximize") else loss
 
     def step(self) -> None:
         """Take one step, with the changes of the way."""

@@ -1,0 +1,225 @@
+"""What torch's tests hold for its own optimizers: each check fails on what silently breaks it."""
+
+import runpy
+
+import pytest
+import torch
+
+from gradbench.checks import contract
+from gradbench.checks.errors import CheckError, NotCheckedError
+from gradbench.checks.options import live_options
+from gradbench.checks.reproduce import LAST, reproduction
+from gradbench.optimizers.factory import resolve
+
+BROKEN = """
+import torch
+from torch.optim import Optimizer
+
+class Momentum(Optimizer):
+    def __init__(self, params, lr=0.01, maximize=False):
+        super().__init__(params, dict(lr=lr, maximize=maximize))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.one(group, p)
+        return loss
+
+    def one(self, group, p):
+        if p.grad is None:
+            return
+        g = -p.grad if group["maximize"] else p.grad
+        buffer = self.state[p].setdefault("m", torch.zeros_like(p))
+        buffer.mul_(0.9).add_(g)
+        p.sub_(group["lr"] * buffer)
+
+class FirstGroup(Momentum):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            self.one(self.param_groups[0], p)
+
+class ListsOnce(Momentum):
+    def __init__(self, params, lr=0.01, maximize=False):
+        super().__init__(params, lr, maximize)
+        self.all = [(g, p) for g in self.param_groups for p in g["params"]]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group, p in self.all:
+            self.one(group, p)
+
+class DecaysAll(Momentum):
+    def one(self, group, p):
+        p.mul_(0.999)
+        super().one(group, p)
+
+class KeepsGradients(Momentum):
+    def zero_grad(self, set_to_none=True):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.grad.zero_()
+
+class NoClosure(Momentum):
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step()
+
+class NoHooks(Momentum):
+    def state_dict(self):
+        return {"state": {}, "param_groups": []}
+
+    def load_state_dict(self, state):
+        pass
+
+class RawState(Momentum):
+    def load_state_dict(self, state):
+        for p, s in zip(self.param_groups[0]["params"], state["state"].values()):
+            self.state[p] = dict(s)
+
+    def one(self, group, p):
+        self.state[p].setdefault("m", torch.zeros_like(p))
+        m = self.state[p]["m"].to(p)
+        p.sub_(group["lr"] * m.add(p.grad))
+
+class IgnoresMaximize(Momentum):
+    def one(self, group, p):
+        super().one({**group, "maximize": False}, p)
+
+class ByOrder(Momentum):
+    def one(self, group, p):
+        self.last = getattr(self, "last", 0.0) * 0.5 + p.grad.mean().item()
+        p.sub_(group["lr"] * (p.grad + self.last))
+
+class Grows(Momentum):
+    def one(self, group, p):
+        self.state[p].setdefault("history", []).append(p.grad.clone())
+        super().one(group, p)
+
+class Leaks(Momentum):
+    kept = []
+    def one(self, group, p):
+        Leaks.kept.append(p.grad.clone())
+        super().one(group, p)
+
+class LosesCopies(Momentum):
+    def one(self, group, p):
+        buffers = self.__dict__.setdefault("buffers", {})
+        m = buffers.setdefault(id(p), torch.zeros_like(p))
+        m.mul_(0.9).add_(p.grad)
+        p.sub_(group["lr"] * m)
+
+class RoundsItsRate(Momentum):
+    def one(self, group, p):
+        rate = group["lr"]
+        super().one({**group, "lr": 0.0 if torch.is_tensor(rate) else rate}, p)
+
+class Noisy(Momentum):
+    def one(self, group, p):
+        super().one(group, p)
+        p.add_(1e-6 * torch.randn_like(p))
+"""
+
+BREAKS = {
+    "steps_groups_as_several_optimizers": "FirstGroup",
+    "adds_a_group_later": "ListsOnce",
+    "accepts_odd_parameters": "DecaysAll",
+    "zeroes_gradients_both_ways": "KeepsGradients",
+    "evaluates_a_closure": "NoClosure",
+    "calls_hooks": "NoHooks",
+    "loads_its_state_into_another_type": "RawState",
+    "takes_its_rate_as_a_tensor": "RoundsItsRate",
+    "goes_on_after_deepcopy": "LosesCopies",
+    "goes_on_after_pickle": "LosesCopies",
+    "maximizes": "IgnoresMaximize",
+    "depends_on_no_order": "ByOrder",
+    "keeps_its_memory": "Grows",
+}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lab") / "contract_lab.py"
+    path.write_text(BROKEN)
+    return path
+
+
+def check(name):
+    return getattr(contract, name)
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_check_fails_on_what_silently_breaks_it_and_holds_without(file, name):
+    assert check(name)(f"{file}:Momentum")
+    with pytest.raises(CheckError):
+        check(name)(f"{file}:{BREAKS[name]}")
+
+
+def test_tensors_that_stay_alive_outside_of_the_state_are_counted(file):
+    with pytest.raises(CheckError, match="tensors more are alive after 1000 steps"):
+        contract.keeps_its_memory(f"{file}:Leaks")
+
+
+def test_random_steps_are_said_and_not_held_against_their_order(file):
+    for name in ("depends_on_no_global_seed", "depends_on_no_order"):
+        with pytest.raises(NotCheckedError, match="draws random numbers"):
+            check(name)(f"{file}:Noisy")
+
+
+def test_what_refuses_loudly_does_not_fail():
+    with pytest.raises(NotCheckedError, match="refused: AssertionError"):
+        contract.adds_a_group_later("lbfgs")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("spec", ["adam", "rprop", "sgd:momentum=0.9", "adagrad"])
+def test_optimizers_of_torch_hold_their_contract(spec):
+    found = dict.fromkeys(contract.CONTRACT, "")
+    for each in contract.CONTRACT:
+        try:
+            each(spec)
+        except NotCheckedError as error:
+            found[each] = str(error)
+    assert {said for said in found.values() if said} == {"no accelerator here"}
+
+
+def test_options_are_live_dead_or_need_another(tmp_path):
+    (tmp_path / "odd_options.py").write_text(
+        """if True:
+        import torch
+
+        class Odd(torch.optim.SGD):
+            def __init__(self, params, lr=0.1, momentum=0.0, nesterov=False, rho=0.5, name=None,
+                         level=1):
+                if level > 1:
+                    raise ValueError("level is 1")
+                super().__init__(params, lr=lr, momentum=momentum,
+                                 nesterov=nesterov and momentum > 0)
+        """
+    )
+    found = live_options(resolve(f"{tmp_path}/odd_options.py:Odd"))
+    assert found.live == ["momentum"]
+    assert found.needs == {"nesterov": "momentum=0.3"}
+    assert found.dead == ["rho"]
+    assert found.untried == ["name"]
+    assert "level is 1" in found.raises["level"]
+
+
+def test_maximize_is_no_dead_option():
+    assert "maximize" in live_options(resolve("sgd")).live
+
+
+@pytest.mark.parametrize("name", [*LAST, "counts_evaluations"])
+def test_five_lines_show_a_check_without_gradbench(file, name, tmp_path):
+    lines = reproduction(resolve(f"{file}:Momentum"), name)
+    assert len(lines) == 5
+    assert "gradbench" not in "\n".join(lines)
+    (tmp_path / "shows.py").write_text("\n".join(lines))
+    with torch.random.fork_rng():
+        runpy.run_path(str(tmp_path / "shows.py"))
