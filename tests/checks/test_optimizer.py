@@ -47,7 +47,7 @@ class Forgets(torch.optim.SGD):
 
 class Leaves(torch.optim.SGD):
     def step(self, closure=None):
-        torch.set_num_threads(2 if torch.get_num_threads() == 1 else 1)
+        torch.set_num_threads(3)
         return super().step()
 
 class Raises(torch.optim.SGD):
