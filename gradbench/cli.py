@@ -96,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     conforming.add_argument("--tolerance", type=float, default=1e-10)
     conforming.add_argument("--format", choices=FORMATS, default="text")
     conforming.set_defaults(act=conform)
+    describing = commands.add_parser("describe", help="what an optimizer's steps depend on")
+    describing.add_argument("specs", nargs="+", metavar="SPEC", help="side by side")
+    describing.add_argument("--format", choices=FORMATS, default="text")
+    describing.set_defaults(act=lambda chosen: describe(chosen.specs, chosen.format))
     return parser
 
 
@@ -219,6 +223,15 @@ def conform(chosen: argparse.Namespace) -> int:
         found = command.run(chosen.a, chosen.b, forms, chosen.steps, chosen.tolerance)
     print(command.shown(found, chosen.format))
     return int(not all(each.same for each in found))
+
+
+def describe(specs: Sequence[str], style: str) -> None:
+    """Print the measured properties of optimizers, side by side."""
+    from gradbench.checks.describe.card import card, text
+    from gradbench.torch_state import one_thread
+
+    with one_thread():
+        print(text(specs, [card(spec) for spec in specs], style))
 
 
 def draw(text: str, kind: str, folder: Path) -> None:

@@ -295,6 +295,16 @@ def keeps_its_memory(spec: str) -> str:
     return f"state of {before / numbers:.2g} times the parameters, no growth in {long} steps"
 
 
+def state_over_parameters(factory: Factory) -> float:
+    """Return the bytes of the optimizer's state after a few steps over those of its parameters."""
+    with unchanged(torch.float64):
+        run = Run(factory, _problem("matrices"), Way(), FEW)
+        for _ in range(FEW):
+            run.step()
+        numbers = sum(p.numel() * p.element_size() for p in run.parameters.values())
+        return _bytes(run.optimizer) / numbers
+
+
 def _tensors() -> int:
     """Return the number of tensors that are alive, without those that the problems keep."""
     alive = sum(issubclass(type(each), Tensor) for each in gc.get_objects())

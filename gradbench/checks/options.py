@@ -68,10 +68,10 @@ def live_options(factory: Factory) -> LiveOptions:
             moved = moved or changed
         if moved:
             found.live.append(name)
-        elif len(errors) == len(values):
-            found.raises[name] = errors[0]
         elif needed := _needed(trials, name, values, others):
             found.needs[name] = needed
+        elif len(errors) == len(values):
+            found.raises[name] = errors[0]
         else:
             found.dead.append(name)
     return found
@@ -81,7 +81,7 @@ def _needed(trials: "Trials", name: str, values: list[Any], others: dict[str, li
     """Return another option's setting beside which an option changes steps, empty if none does."""
     for other, alternatives in others.items():
         for value in alternatives[:1] if other != name else []:
-            if any(trials.changes({other: value}, {name: each})[1] for each in values):
+            if any(trials.changes({other: value}, {name: each})[1] for each in values[:1]):
                 return f"{other}={value}"
     return ""
 
@@ -126,7 +126,7 @@ def _others(parameter: inspect.Parameter) -> list[Any]:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [value + 1, 2 * value + 3]
+        return [value + 1, 2 * value + 3] if value else [0.3, 1]
     if isinstance(value, float):
         return list(_other_numbers(value))
     if isinstance(value, tuple) and value and all(type(v) in {int, float} for v in value):

@@ -1,0 +1,108 @@
+"""The card of an optimizer: its measured properties, each with its tolerance and law."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+from gradbench.checks.conform.mistakes import options_of
+from gradbench.checks.contract import state_over_parameters
+from gradbench.checks.describe import limits, symmetries
+from gradbench.optimizers.factory import Factory, resolve
+from gradbench.results.record import to_json
+from gradbench.text import error_line
+
+
+@dataclass(frozen=True)
+class Property:
+    """A measured property; `law` is what theory says, empty where it says nothing."""
+
+    name: str
+    value: str | float | bool | None
+    law: str = ""
+    tolerance: str = ""
+
+    def shown(self) -> str:
+        """Return the value in words."""
+        if isinstance(self.value, bool):
+            return "yes" if self.value else "no"
+        if isinstance(self.value, float):
+            return f"{self.value:.4g}"
+        return "-" if self.value is None else str(self.value)
+
+
+def card(spec: str) -> list[Property]:
+    """Return the properties of an optimizer; those that it refuses say why.
+
+    Raises SpecError where the spec cannot be resolved.
+    """
+    factory = resolve(spec)
+    found: list[Property] = []
+    for measure in (_symmetries, _steps, _limits):
+        try:
+            found += measure(factory)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever an optimizer raises
+            found.append(Property(measure.__name__.strip("_"), f"refused: {error_line(error)}"))
+    return found
+
+
+def _symmetries(factory: Factory) -> list[Property]:
+    bound = f"{symmetries.TOLERANCE:g} of the way in {symmetries.STEPS} steps"
+    return [
+        Property(f"{'unchanged by a' if 'loss' in name else 'follows'} {name}", holds, "", bound)
+        for name, holds in symmetries.follows(factory).items()
+    ]
+
+
+def _steps(factory: Factory) -> list[Property]:
+    exponent = symmetries.first_step_exponent(factory)
+    return [
+        Property("a gradient's entry changes", symmetries.reach(factory), "", "equal bits"),
+        Property("deterministic", symmetries.deterministic(factory), "", "equal bits"),
+        Property("first step ~ gradient to the power", exponent, "1 proportional, 0 sign", "1e-2"),
+        Property("steps of memory", symmetries.memory(factory), "", "99 % of the way"),
+        Property("state over parameters, bytes", state_over_parameters(factory), "", "exact"),
+    ]
+
+
+def _limits(factory: Factory) -> list[Property]:
+    known = options_of(factory)
+    law, betas = limits.momentum_law(known), known.get("betas")
+    plain = limits.largest_rate(factory)
+    shown = "" if law is None else f"{law:.4g}: 2 + 2 momentum"
+    found = [Property("largest stable rate x curvature", plain, shown, "0.1 %")]
+    for delay in limits.DELAYS if plain is not None else ():
+        late = limits.largest_rate(factory, delay=delay)
+        shown = f"{limits.delay_law(delay):.4g}" if law == 2.0 else ""
+        found.append(Property(f"the same, gradients {delay} late", late, shown, "0.1 %"))
+    shown = ""
+    if isinstance(betas, tuple) and betas:
+        shown = f"{(2 + 2 * betas[0]) / (1 - betas[0]):.4g}: (2 + 2 beta) / (1 - beta)"
+    preconditioned = limits.largest_preconditioned_rate(factory)
+    return [*found, Property("the same, preconditioned by eps = 1", preconditioned, shown, "0.1 %")]
+
+
+def text(specs: Sequence[str], cards: Sequence[list[Property]], style: str) -> str:
+    """Return cards side by side as text or Markdown, or as JSON."""
+    if style == "json":
+        plain = [
+            {"spec": spec, "torch": torch.__version__, "properties": list(map(asdict, one))}
+            for spec, one in zip(specs, cards, strict=True)
+        ]
+        return to_json(plain, indent=2)
+    known: list[dict[str, Property]] = [{each.name: each for each in one} for one in cards]
+    names = list(dict.fromkeys(name for one in known for name in one))
+    rows = [_row(name, known) for name in names]
+    kind = "github" if style == "markdown" else "simple"
+    headers = ["", *specs, "law", "tolerance"]
+    return str(tabulate(rows, headers, tablefmt=kind, disable_numparse=True))
+
+
+def _row(name: str, known: Sequence[dict[str, Property]]) -> list[Any]:
+    there = [one.get(name) for one in known]
+    laws = dict.fromkeys(each.law for each in there if each is not None and each.law)
+    bounds = dict.fromkeys(each.tolerance for each in there if each is not None)
+    shown = ["" if each is None else each.shown() for each in there]
+    return [name, *shown, "; ".join(laws), "; ".join(bounds)]

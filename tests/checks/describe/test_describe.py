@@ -1,0 +1,108 @@
+"""Measured properties against what theory, or the definition of the optimizer, says."""
+
+import json
+import math
+
+import pytest
+
+from gradbench.checks.describe import limits, symmetries
+from gradbench.cli import main
+from gradbench.optimizers.factory import resolve
+
+
+def test_gradient_descent_is_stable_up_to_2_over_the_curvature():
+    assert limits.largest_rate(resolve("sgd")) == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize("momentum", [0.5, pytest.param(0.9, marks=pytest.mark.proof)])
+def test_heavy_ball_is_stable_up_to_2_plus_2_beta(momentum):
+    found = limits.largest_rate(resolve(f"sgd:momentum={momentum}"))
+    assert found == pytest.approx(2 + 2 * momentum, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "delay", [1, *(pytest.param(tau, marks=pytest.mark.proof) for tau in (0, 2, 3, 4))]
+)
+def test_late_gradients_have_the_law_of_the_delay(delay):
+    found = limits.largest_rate(resolve("sgd"), delay=delay)
+    assert found == pytest.approx(2 * math.sin(math.pi / (4 * delay + 2)), rel=0.01)
+
+
+@pytest.mark.parametrize("first", [0.9, pytest.param(0.5, marks=pytest.mark.proof)])
+def test_adam_is_stable_up_to_38_over_the_rate_preconditioned(first):
+    found = limits.largest_preconditioned_rate(resolve(f"adam:betas=({first},0.999)"))
+    assert found == pytest.approx((2 + 2 * first) / (1 - first), rel=0.05)
+
+
+def test_without_an_eps_nothing_is_preconditioned():
+    assert limits.largest_preconditioned_rate(resolve("sgd")) is None
+
+
+SCALES = {"loss times 100", "loss times 0.1"}
+FOLLOWS = {
+    "sgd": {"permutation", "sign flips", "translation", "rotation"},
+    "adam": {"permutation", "sign flips", "translation"} | SCALES,
+    "rprop": {"permutation", "sign flips", "translation"} | SCALES,
+    "adamw:weight_decay=0.5,lr=0.1": {"permutation", "sign flips"} | SCALES,
+}
+
+
+@pytest.mark.parametrize("spec", FOLLOWS)
+def test_steps_follow_the_changes_that_the_definition_says(spec):
+    found = symmetries.follows(resolve(spec))
+    assert {name for name, holds in found.items() if holds} == FOLLOWS[spec]
+
+
+@pytest.mark.parametrize(
+    ("spec", "exponent"), [("sgd", 1), ("adam", 0), ("rprop", 0), ("adagrad", 0)]
+)
+def test_a_first_step_is_proportional_or_a_sign(spec, exponent):
+    assert symmetries.first_step_exponent(resolve(spec)) == pytest.approx(exponent, abs=1e-2)
+
+
+COUPLED = """
+import torch
+
+class PerTensor(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * p.grad / p.grad.norm())
+
+class Global(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        every = [p for group in self.param_groups for p in group["params"]]
+        norm = torch.stack([p.grad.norm() for p in every]).norm()
+        for p in every:
+            p.sub_(0.1 * p.grad / norm)
+"""
+
+
+def test_a_norm_of_the_tensor_or_of_all_couples(tmp_path):
+    (tmp_path / "coupled_lab.py").write_text(COUPLED)
+    lab = f"{tmp_path}/coupled_lab.py"
+    assert symmetries.reach(resolve("adam")) == "its element"
+    assert symmetries.reach(resolve(f"{lab}:PerTensor")) == "its tensor"
+    assert symmetries.reach(resolve(f"{lab}:Global")) == "all parameters"
+
+
+def test_memory_is_that_of_the_average():
+    """After t steps momentum b has moved all but b^(t + 1) of its way."""
+    assert symmetries.memory(resolve("sgd")) == 0
+    found = symmetries.memory(resolve("sgd:momentum=0.9"))
+    assert abs(found - math.log(0.01) / math.log(0.9)) <= 1.5
+
+
+def test_the_command_prints_cards_side_by_side(capsys):
+    assert main(["describe", "sgd", "muon"]) == 0
+    said = capsys.readouterr().out
+    assert "largest stable rate x curvature" in said
+    assert "refused: UnsupportedError: it steps on matrices only" in said
+    assert main(["describe", "sgd", "--format=json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    values = {each["name"]: each["value"] for each in found["properties"]}
+    assert values["deterministic"] is True
+    assert main(["describe", "sgdd"]) == 4
+    assert "did you mean sgd" in capsys.readouterr().err
