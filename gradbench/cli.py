@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tabulate import tabulate
@@ -37,6 +38,7 @@ INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 """Where the options' ini twins may stand in the folder that `gradbench run` is called from."""
 
 FORMATS = ("text", "markdown", "json")
+SHORT = ("text", "json")
 FIGURES = ("pdf", "png", "svg")
 
 OTHER_COLUMNS = 46  # width of the list's columns other than case and setting
@@ -81,11 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="the cases, and the optimizers that can be named")
     listing.add_argument("paths", nargs="*", type=Path, help="suites; by default the built-in ones")
     listing.add_argument("--preset", choices=PRESETS, default="quick")
-    listing.set_defaults(act=lambda chosen: show(chosen.paths or [suites()], chosen.preset))
+    listing.add_argument("--format", choices=SHORT, default="text")
+    listing.set_defaults(act=lambda chosen: show(chosen.paths or [suites()], chosen))
     _add_reports(commands)
     checking = commands.add_parser("check", help="does this optimizer work here, in seconds")
     checking.add_argument("specs", nargs="+", metavar="SPEC", help="as for --optimizer")
-    checking.set_defaults(act=lambda chosen: check(chosen.specs))
+    checking.add_argument("--format", choices=SHORT, default="text")
+    checking.set_defaults(act=lambda chosen: check(chosen.specs, chosen.format))
     conforming = commands.add_parser("conform", help="are two optimizers the same algorithm")
     conforming.add_argument("a", metavar="A", help="an optimizer's spec, as for --optimizer")
     conforming.add_argument("b", metavar="B", nargs="?", help="another one")
@@ -127,7 +131,8 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="of runs"
     )
     history.add_argument("--page", type=Path, metavar="FILE", help="write it as an HTML page")
-    history.set_defaults(act=lambda chosen: show_history(chosen.folder, chosen.page))
+    history.add_argument("--format", choices=SHORT, default="text")
+    history.set_defaults(act=show_history)
 
 
 @contextmanager
@@ -186,27 +191,48 @@ def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  
         print(html.HINT)
 
 
-def check(specs: Sequence[str]) -> int:
+def check(specs: Sequence[str], style: str) -> int:
     """Print the result of each check for each optimizer; return 1 where one fails, else 0."""
     from gradbench.checks.optimizer import run_checks
     from gradbench.checks.reproduce import reproduction
     from gradbench.optimizers.factory import resolve
     from gradbench.torch_state import one_thread
 
-    words = {True: "ok", False: "FAIL", None: "-"}
-    failed = 0
+    results: list[dict[str, Any]] = []
     for spec in specs:
         with one_thread():
             found = run_checks(spec)
-        rows = [[words[holds], name, said] for name, holds, said in found]
-        print(spec)
-        print(tabulate(rows, tablefmt="plain", disable_numparse=True))
-        for name in [name for name, holds, _ in found if holds is False]:
-            print(f"\n{name}, without gradbench:")
-            lines = reproduction(resolve(spec), name.replace(" ", "_"))
-            print(textwrap.indent("\n".join(lines), "    "))
-        failed += sum(holds is False for _, holds, _ in found)
-    return int(failed > 0)
+        shown = {
+            name: reproduction(resolve(spec), name.replace(" ", "_"))
+            for name, holds, _ in found
+            if holds is False
+        }
+        results.append({"spec": spec, "checks": _plain_checks(found, shown)})
+        if style == "text":
+            _print_checks(spec, found, shown)
+    if style == "json":
+        print(to_json(results, indent=2))
+    return int(any(each["holds"] is False for one in results for each in one["checks"]))
+
+
+Checked = Sequence[tuple[str, bool | None, str]]
+
+
+def _plain_checks(found: Checked, shown: dict[str, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"check": name, "holds": holds, "said": said, "reproduce": shown.get(name)}
+        for name, holds, said in found
+    ]
+
+
+def _print_checks(spec: str, found: Checked, shown: dict[str, list[str]]) -> None:
+    words = {True: "ok", False: "FAIL", None: "-"}
+    print(spec)
+    rows = [[words[holds], name, said] for name, holds, said in found]
+    print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    for name, lines in shown.items():
+        print(f"\n{name}, without gradbench:")
+        print(textwrap.indent("\n".join(lines), "    "))
 
 
 def conform(chosen: argparse.Namespace) -> int:
@@ -244,15 +270,16 @@ def draw(text: str, kind: str, folder: Path) -> None:
         print(path)
 
 
-def show_history(folder: Path, file: Path | None) -> None:
-    """Print every optimizer's numbers from run to run; with `file`, also write them as HTML."""
-    found, unread = runs(folder)
+def show_history(chosen: argparse.Namespace) -> None:
+    """Print every optimizer's numbers from run to run; with `--page`, also write them as HTML."""
+    found, unread = runs(chosen.folder)
     warn(unread + [line for run in found for line in run.damaged])
     traced = histories(found)
-    print(history_text(traced))
-    if file is not None:
-        file.write_text(history_page(traced), encoding="utf-8", errors=ESCAPED)
-        print(f"\n{file}")
+    as_json = chosen.format == "json"
+    print(to_json([each.plain() for each in traced], indent=2) if as_json else history_text(traced))
+    if chosen.page is not None:
+        chosen.page.write_text(history_page(traced), encoding="utf-8", errors=ESCAPED)
+        print(f"\n{chosen.page}", file=sys.stderr if as_json else sys.stdout)
 
 
 def warn(lines: Sequence[str]) -> None:
@@ -268,9 +295,16 @@ def _in_suites(word: str) -> str:
     return f"{suites() / Path(file).name}{mark}{name}" if ours else word
 
 
-def show(paths: Sequence[Path], preset: str) -> None:
+def show(paths: Sequence[Path], chosen: argparse.Namespace) -> None:
     """Print the cases of these suites in a preset, and the optimizers that can be named."""
-    found = list(cases(paths, preset))
+    from gradbench.architectures.factory import names as architectures
+    from gradbench.optimizers.factory import names
+
+    found = list(cases(paths, chosen.preset))
+    if chosen.format == "json":
+        named = {"optimizers": ["paper", *names()], "architectures": ["paper", *architectures()]}
+        print(to_json({"cases": [_plain_case(case) for case in found]} | named, indent=2))
+        return
     room = WIDTH - OTHER_COLUMNS - max((len(case.id) for case in found), default=0)
     rows = []
     for case in found:
@@ -281,9 +315,6 @@ def show(paths: Sequence[Path], preset: str) -> None:
     headers = ("case", "setting", "budget", "target", "expected", "section")
     print(tabulate(rows, headers, disable_numparse=True))
     print(_reasons(found))
-    from gradbench.architectures.factory import names as architectures
-    from gradbench.optimizers.factory import names
-
     print("\noptimizers that can be named:")
     print(
         textwrap.fill(
@@ -293,6 +324,23 @@ def show(paths: Sequence[Path], preset: str) -> None:
     print("or package.module:Class, or ./file.py:Class; with :key=value,... behind any of them")
     print(f"\narchitectures that can be named: {', '.join(['paper', *architectures()])}")
     print("or package.module:factory, or ./file.py:factory")
+
+
+def _plain_case(case: Case) -> dict[str, Any]:
+    scenario = case.build()
+    return {
+        "case": case.id,
+        "family": scenario.family,
+        "section": scenario.section,
+        "scenario": case.scenario,
+        "setting": dict(case.setting),
+        "budget": case.budget,
+        "batch": case.batch,
+        "target_score": case.target_score,
+        "expectation": case.expectation.value,
+        "why": case.why,
+        "takes_optimizer": case.takes_optimizer,
+    }
 
 
 def _reasons(found: Sequence[Case]) -> str:

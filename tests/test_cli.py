@@ -1,8 +1,10 @@
+import json
 import subprocess
 import sys
 
 import pytest
 
+from gradbench.checks import optimizer as checks
 from gradbench.cli import main
 from gradbench.protocol.discovery import cases, suites
 
@@ -68,3 +70,29 @@ def test_the_command_is_a_module_too():
         [sys.executable, "-m", "gradbench", "--version"], capture_output=True, text=True, check=True
     )
     assert ran.stdout.startswith("gradbench ")
+
+
+def test_every_answer_is_one_json_document_that_the_page_for_programs_describes(capsys, real_run):
+    """docs/agents.md names the keys."""
+    assert main(["list", "--format=json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"cases", "optimizers", "architectures"}
+    assert {"case", "family", "section", "setting", "budget", "why"} <= set(found["cases"][0])
+    assert {"paper", "adam"} <= set(found["optimizers"])
+    assert main(["history", str(real_run.parent), "--format=json"]) == 0
+    traced = json.loads(capsys.readouterr().out)
+    assert {"optimizer", "settings", "runs"} == set(traced[0])
+    assert {"run", "verdict", "changed", "ratio", "p", "cases"} <= set(traced[0]["runs"][0])
+
+
+def test_checks_as_json_have_the_five_lines_of_what_fails(capsys, tmp_path, monkeypatch):
+    (tmp_path / "still_lab.py").write_text(
+        "import torch\nclass Still(torch.optim.SGD):\n    def step(self, closure=None): pass\n"
+    )
+    monkeypatch.setattr(checks, "CHECKS", checks.CHECKS[:3])
+    assert main(["check", f"{tmp_path}/still_lab.py:Still", "--format=json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    by_name = {each["check"]: each for each in found["checks"]}
+    assert by_name["constructs"]["holds"] is True
+    assert by_name["moves parameters"]["holds"] is False
+    assert len(by_name["moves parameters"]["reproduce"]) == 5

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gradbench.analysis.comparison import LEVEL, clusters, log_ratios, usable
 from gradbench.analysis.statistics import censored_median, sign_flip
@@ -57,6 +58,24 @@ class History:
     optimizer: str
     settings: dict[str, object]
     steps: tuple[Step, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the history as plain data: each run with its verdict and its cases' results."""
+        steps = [
+            {
+                "run": step.run,
+                "started": step.started,
+                "commit": step.commit,
+                "verdict": step.verdict,
+                "compared": step.held,
+                "changed": list(step.changed),
+                "ratio": step.ratio,
+                "p": step.p,
+                "cases": {case: result(record) for case, record in step.records.items()},
+            }
+            for step in self.steps
+        ]
+        return {"optimizer": self.optimizer, "settings": self.settings, "runs": steps}
 
     @property
     def changing(self) -> list[str]:
