@@ -154,13 +154,22 @@ def check(name):
     return getattr(contract, name)
 
 
-@pytest.mark.parametrize("name", BREAKS)
+FEW = ("accepts_odd_parameters", "goes_on_after_deepcopy", "keeps_its_memory", "maximizes")
+
+
+def some(names):
+    """Return the names as parameters, all but a few for `make proof`."""
+    return [pytest.param(name, marks=() if name in FEW else pytest.mark.proof) for name in names]
+
+
+@pytest.mark.parametrize("name", some(BREAKS))
 def test_a_check_fails_on_what_silently_breaks_it_and_holds_without(file, name):
     assert check(name)(f"{file}:Momentum")
     with pytest.raises(CheckError):
         check(name)(f"{file}:{BREAKS[name]}")
 
 
+@pytest.mark.proof
 def test_tensors_that_stay_alive_outside_of_the_state_are_counted(file):
     with pytest.raises(CheckError, match="tensors more are alive after 1000 steps"):
         contract.keeps_its_memory(f"{file}:Leaks")
@@ -215,7 +224,7 @@ def test_maximize_is_no_dead_option():
     assert "maximize" in live_options(resolve("sgd")).live
 
 
-@pytest.mark.parametrize("name", [*LAST, "counts_evaluations"])
+@pytest.mark.parametrize("name", some([*LAST, "counts_evaluations"]))
 def test_five_lines_show_a_check_without_gradbench(file, name, tmp_path):
     lines = reproduction(resolve(f"{file}:Momentum"), name)
     assert len(lines) == 5

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gradbench.checks import optimizer
 from gradbench.checks.errors import NotCheckedError
 from gradbench.checks.optimizer import CHECKS, parametrize_with_checks, run_checks
 from gradbench.cli import main
@@ -177,11 +178,12 @@ def test_passes_that_are_not_counted_are_found(monkeypatch):
     )
 
 
-def test_the_command_prints_a_line_per_check_and_its_exit_code(file, capsys):
+def test_the_command_prints_a_line_per_check_and_its_exit_code(file, capsys, monkeypatch):
+    monkeypatch.setattr(optimizer, "CHECKS", CHECKS[:6])
     assert main(["check", "adam"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "adam"
-    assert len(lines) == 1 + len(CHECKS)
+    assert len(lines) == 1 + 6
     assert main(["check", "adam", f"{file}:Raises"]) == 1
     said = capsys.readouterr().out
     assert "FAIL" in said

@@ -151,11 +151,11 @@ def test_a_difference_that_no_mistake_explains_is_said_to_be_none(ports):
 
 
 def test_state_lost_at_a_round_trip_is_found(ports):
-    assert against(f"{ports}:Adam", "state-dict").same
-    found = against(f"{ports}:Forgets", "state-dict")
+    assert against(f"{ports}:Adam", "state-dict", steps=20, only=["quadratic"]).same
+    found = against(f"{ports}:Forgets", "state-dict", steps=20, only=["quadratic"])
     assert not found.same
     assert "state" in found.diagnosis
-    assert found.first.first.step == 51
+    assert found.first.first.step == 11
 
 
 def test_what_raises_on_both_sides_is_one_line(ports, capsys):
@@ -173,7 +173,7 @@ PAIRS = [
     for form in FORMS
     if form not in {"compiled", "capturable"}
 ]
-SHORT = {("adam", "foreach"), ("adam", "groups"), ("rmsprop", "float32")}
+SHORT = {("adam", "foreach"), ("rmsprop", "float32")}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +209,7 @@ def test_equal_optimizers_pass_in_a_test_suite(conforms):
     conforms()
 
 
+@pytest.mark.proof
 def test_different_ones_fail_with_the_reason(ports):
     decorator = gradbench.check.parametrize_with_conformance([("adamw", f"{ports}:Ignores")])
     (call,) = decorator.args[1][0].values

@@ -14,7 +14,8 @@ def test_gradient_descent_is_stable_up_to_2_over_the_curvature():
     assert limits.largest_rate(resolve("sgd")) == pytest.approx(2, rel=0.01)
 
 
-@pytest.mark.parametrize("momentum", [0.5, pytest.param(0.9, marks=pytest.mark.proof)])
+@pytest.mark.proof
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
 def test_heavy_ball_is_stable_up_to_2_plus_2_beta(momentum):
     found = limits.largest_rate(resolve(f"sgd:momentum={momentum}"))
     assert found == pytest.approx(2 + 2 * momentum, rel=0.01)
@@ -47,7 +48,9 @@ FOLLOWS = {
 }
 
 
-@pytest.mark.parametrize("spec", FOLLOWS)
+@pytest.mark.parametrize(
+    "spec", ["sgd", "adam", *(pytest.param(s, marks=pytest.mark.proof) for s in [*FOLLOWS][2:])]
+)
 def test_steps_follow_the_changes_that_the_definition_says(spec):
     found = symmetries.follows(resolve(spec))
     assert {name for name, holds in found.items() if holds} == FOLLOWS[spec]
@@ -95,14 +98,20 @@ def test_memory_is_that_of_the_average():
     assert abs(found - math.log(0.01) / math.log(0.9)) <= 1.5
 
 
+@pytest.mark.proof
 def test_the_command_prints_cards_side_by_side(capsys):
-    assert main(["describe", "sgd", "muon"]) == 0
+    assert main(["describe", "sgd", "adam"]) == 0
     said = capsys.readouterr().out
     assert "largest stable rate x curvature" in said
+    assert "38: (2 + 2 beta) / (1 - beta)" in said
+
+
+def test_the_command_says_what_an_optimizer_refuses(capsys):
+    assert main(["describe", "muon"]) == 0
+    said = capsys.readouterr().out
     assert "refused: UnsupportedError: it steps on matrices only" in said
-    assert main(["describe", "sgd", "--format=json"]) == 0
+    assert main(["describe", "muon", "--format=json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
-    values = {each["name"]: each["value"] for each in found["properties"]}
-    assert values["deterministic"] is True
+    assert {"name", "value", "law", "tolerance"} == set(found["properties"][0])
     assert main(["describe", "sgdd"]) == 4
     assert "did you mean sgd" in capsys.readouterr().err
