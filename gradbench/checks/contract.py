@@ -158,7 +158,7 @@ def evaluates_a_closure(spec: str) -> str:
             else:
                 returned = run.optimizer.step(closure)  # type: ignore[arg-type]  # as in stepping
     if not called:
-        raise CheckError("step(closure) does not call the closure")
+        raise NotCheckedError("step(closure) does not call the closure: a loop must not rely on it")
     if not needs.closure and not called[0]:
         raise CheckError("step(closure) calls the closure without gradients")
     if not needs.closure and returned is None:

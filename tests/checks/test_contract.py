@@ -66,8 +66,14 @@ class KeepsGradients(Momentum):
                 if p.grad is not None:
                     p.grad.zero_()
 
-class NoClosure(Momentum):
+class NoGradients(Momentum):
     @torch.no_grad()
+    def step(self, closure=None):
+        loss = closure() if closure else None
+        super().step()
+        return loss
+
+class NoClosure(Momentum):
     def step(self, closure=None):
         super().step()
 
@@ -131,7 +137,7 @@ BREAKS = {
     "adds_a_group_later": "ListsOnce",
     "accepts_odd_parameters": "DecaysAll",
     "zeroes_gradients_both_ways": "KeepsGradients",
-    "evaluates_a_closure": "NoClosure",
+    "evaluates_a_closure": "NoGradients",
     "calls_hooks": "NoHooks",
     "loads_its_state_into_another_type": "RawState",
     "takes_its_rate_as_a_tensor": "RoundsItsRate",
@@ -179,6 +185,11 @@ def test_random_steps_are_said_and_not_held_against_their_order(file):
     for name in ("depends_on_no_global_seed", "depends_on_no_order"):
         with pytest.raises(NotCheckedError, match="draws random numbers"):
             check(name)(f"{file}:Noisy")
+
+
+def test_a_closure_that_is_never_called_is_said_and_does_not_fail(file):
+    with pytest.raises(NotCheckedError, match="does not call the closure"):
+        contract.evaluates_a_closure(f"{file}:NoClosure")
 
 
 def test_what_refuses_loudly_does_not_fail():
