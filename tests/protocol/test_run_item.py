@@ -58,7 +58,7 @@ def test_timed_again_seconds_are_per_evaluation_however_many_a_step_takes(optimi
         assert one["seconds"] == pytest.approx(10.0 * theirs / spent)
 
 
-@pytest.mark.parametrize("stack", ["auto", "off"])
+@pytest.mark.parametrize("stack", ["auto", pytest.param("off", marks=pytest.mark.proof)])
 def test_a_must_does_not_hang_on_rounding(stack):
     """Momentum's sweep once took a rate where the last bits decided whether a seed was solved."""
     (hard,) = [c for c in discovery.cases([discovery.suites()], "quick") if c.id == MUST]

@@ -115,6 +115,7 @@ def test_a_run_json_that_says_little_is_no_error(saved, record, said):
     assert "? preset" in (folder / "report.md").read_text()
 
 
+@pytest.mark.proof
 def test_the_sessions_own_page_is_the_one_written_again(pytester):
     """A suite of one case, by an optimizer that evaluates forward only."""
     from gradbench.protocol.discovery import suites

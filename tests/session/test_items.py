@@ -112,6 +112,7 @@ def test_whatever_ends_a_case_is_a_crashed_record_with_its_reason(run, engine):
 
 
 @pytest.mark.parametrize("engine", ["processes:1", pytest.param("inline", marks=LONG)])
+@pytest.mark.proof
 def test_a_fork_in_a_step_answers_for_nothing(run, engine):
     result, found = run("Forks", f"--gb-engine={engine}")
     assert [record["case"] for record in found] == ["own-d4", "own-d5"]

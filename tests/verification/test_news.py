@@ -110,9 +110,8 @@ def run(pytester):
     return run
 
 
-@pytest.mark.parametrize(
-    "optimizer", ["adam:lr=0.1", pytest.param("lbfgs", marks=pytest.mark.proof)]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("optimizer", ["adam:lr=0.1", "lbfgs"])
 def test_what_is_true_is_verified(run, optimizer, pytester):
     (record,), result = run(optimizer)
     assert record.outcome == "news"

@@ -105,7 +105,7 @@ def ports(tmp_path):
     return f"{tmp_path}/ports.py"
 
 
-@pytest.mark.parametrize("right", ["adamw", "adam"])
+@pytest.mark.parametrize("right", ["adamw", pytest.param("adam", marks=pytest.mark.proof)])
 def test_a_right_port_is_the_same(ports, right):
     name = "Adam" if right == "adamw" else "Coupled"
     found = conform(right, f"{ports}:{name}")
@@ -126,7 +126,7 @@ PLANTED = {
     "FirstMoment": "its bias correction of the first moment is missing",
     "Swapped": "its betas are swapped",
 }
-FEW = [*PLANTED][:3]
+FEW = [*PLANTED][:2]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ PAIRS = [
     for form in FORMS
     if form not in {"compiled", "capturable"}
 ]
-SHORT = {("adam", "foreach"), ("rmsprop", "float32")}
+SHORT = {("adam", "foreach")}
 
 
 @pytest.mark.parametrize(
