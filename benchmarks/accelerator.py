@@ -291,7 +291,7 @@ def thousand(device: str) -> Iterator[Found]:
 
 
 def _grid(name: str, device: str, rates: int, seeds: int, *, small: bool) -> list[Trial]:
-    """Return trials by Adam at rates from 0.1 down to 1e-7, on so many seeds; warm up first."""
+    """Return an Adam trial for each rate, from 0.1 down to 1e-7, and seed, after running two."""
     trials = [
         _trial(
             NETWORKS[name],

@@ -29,7 +29,7 @@ from gradbench.torch_state import unchanged
 
 STEPS = 60
 BRIEF = ("matrices", "groups")
-"""The problems on which an optimizer is held against itself; `gradbench conform` has more."""
+"""The problems on which an optimizer is compared with itself; `gradbench conform` uses all."""
 
 LONG = 1000
 """Steps after which memory may not have grown since the hundredth."""

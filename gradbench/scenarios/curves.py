@@ -1,7 +1,6 @@
 """Piecewise-linear curves: the effect of architecture on conditioning (section 4).
 
-One file: a scenario stays with the matrices of its lemmas, which its tests hold against each
-other.
+One file: the scenario uses the matrices of the paper's lemmas, which tests compare.
 """
 
 import decimal

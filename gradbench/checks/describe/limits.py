@@ -37,7 +37,7 @@ def largest_rate(
 ) -> float | None:
     """Return the largest stable rate on x^2 / 2, times 1; None if all or no rates are stable.
 
-    With `delay` each step uses the gradient of the parameters of so many steps before.
+    Each step uses the gradient at the parameters of `delay` steps earlier.
     """
 
     def grows(rate: float) -> bool:

@@ -52,7 +52,7 @@ class Evaluation:
     def _measure(self) -> Tensor:
         """Return each example's score and loss, shape `(2, rows, n)`.
 
-        Scenarios that score weights have losses in the place of scores.
+        If the scenario scores weights, the first of the two repeats the losses and is not used.
         """
         rows, scores, losses = len(self.labels), [], []
         for inputs, labels in self._chunks():
