@@ -208,10 +208,9 @@ def use_every_control() -> Callable[[Any, Path], None]:
         for choice in page.locator("select").all():
             for value in choice.locator("option").all_inner_texts():
                 choice.select_option(value)
-        buttons = page.locator("button:visible").all()
-        for button in buttons:
-            button.scroll_into_view_if_needed()
-            button.click()
+        # a figure's own buttons are made anew whenever it is drawn
+        for button in page.locator("button:not(.figure button):visible").all():
+            button.click()  # scrolls to it, and finds it again where the page has made it anew
         shown = page.locator("#all")
         for button in shown.all() or page.locator("#legend button").all():  # a lone one: once more
             button.click()
