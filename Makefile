@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 TORCH ?= 2.13.0
 OTHER ?= ../gradbench-torch-$(TORCH)
 
-.PHONY: bench test proof browser accept figure3 paper lint expectations overhead speed versions clean
+.PHONY: bench test proof coverage browser accept figure3 paper lint expectations overhead speed versions clean
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest suites $(foreach spec,$(OPTIMIZER),'--optimizer=$(spec)') $(ARGS)
@@ -23,6 +23,14 @@ test: lint
 proof: $(VENV)/.installed
 	$(BIN)/pytest -q -n auto --dist=worksteal tests -m proof $(ARGS)
 	$(BIN)/python benchmarks/proof.py quick standard paper > benchmarks/proof.md
+
+# Which branches make test takes, a line per module; runs that tests start are counted too.
+coverage: $(VENV)/.installed
+	$(BIN)/pip install -q -e '.[coverage]' -c constraints.txt
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -n auto --dist=worksteal $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --sort=cover
 
 # The HTML report in a headless Chromium; BROWSER=path where it is not on the path.
 browser: $(VENV)/.installed
