@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradbench.imports import imported
-from gradbench.optimizers import detection, learning_rate, schedules, wrappers
+from gradbench.optimizers import detection, learning_rate, optax_adapter, schedules, wrappers
 from gradbench.optimizers import search_space as space
 from gradbench.optimizers.names import is_optimizer, named, names
 from gradbench.optimizers.requirements import RefusedError, Requirements
@@ -131,7 +131,7 @@ def resolve(text: str) -> Factory:
 
     Raises SpecError, in one line, where the name, the module or an argument is wrong.
     """
-    spec = parse(text)
+    spec = optax_adapter.translated(parse(text))
     cls = _class(spec)
     signature = inspect.signature(cls).replace(parameters=named_once(cls))
     check_keywords(spec, signature)
@@ -163,6 +163,8 @@ def resolve(text: str) -> Factory:
 
 
 def _class(spec: Spec) -> type[Optimizer]:
+    if spec.source == optax_adapter.SOURCE:
+        return optax_adapter.adapted(spec)
     cls = named(spec) if spec.source is None else imported(spec, spec.source, is_optimizer)
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise SpecError(f"{spec.text!r}: {spec.name} is no torch.optim.Optimizer subclass")

@@ -8,7 +8,7 @@ from gradbench.checks.conform.diagnosis import diagnosis
 from gradbench.checks.conform.mistakes import options_of
 from gradbench.checks.conform.problems import Problem, problems
 from gradbench.checks.conform.runs import Path, Way, gap
-from gradbench.checks.conform.sides import Compared, Side
+from gradbench.checks.conform.sides import Compared, Refused, Side
 from gradbench.checks.options import WAYS_OF_COMPUTING
 from gradbench.optimizers.factory import Factory, resolve
 
@@ -89,12 +89,14 @@ def aligned(ours: Factory, theirs: Factory) -> tuple[dict[str, Any], list[str]]:
     given: dict[str, Any] = {}
     notes: list[str] = []
     for name in a:
-        if name not in b or name in WAYS_OF_COMPUTING or not _plain(a[name], b[name]):
+        if name not in b or name in WAYS_OF_COMPUTING:
+            continue
+        if not _plain(a[name], b[name]) and not (name == "lr" and {a[name], b[name]} > {None}):
             continue
         own, other = name in ours.spec.arguments, name in theirs.spec.arguments
         if own and other:
             continue
-        given[name] = b[name] if other else a[name]
+        given[name] = b[name] if other or a[name] is None else a[name]
         if a[name] != b[name]:
             notes.append(f"{name} is {a[name]} in A and {b[name]} in B; compared at {given[name]}")
     return given, notes
@@ -164,5 +166,7 @@ def _failed(
     if all(said):
         return Compared(problem.name, more, trouble=f"not compared: both raise {said[0]}")
     who = "A" if said[0] else "B"
+    if isinstance(ours, Refused) or isinstance(theirs, Refused):
+        return Compared(problem.name, more, trouble=f"not compared: {who}: {said[0] or said[1]}")
     trouble = f"{who} alone raises {said[0] or said[1]}"
     return Compared(problem.name, more, trouble=trouble, differs=True)

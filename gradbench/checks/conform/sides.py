@@ -6,8 +6,15 @@ from typing import Any
 
 from gradbench.checks.conform.problems import Problem
 from gradbench.checks.conform.runs import Gap, Path, Way, path
-from gradbench.optimizers.factory import Factory
+from gradbench.optimizers.factory import Factory, UnsupportedError
+from gradbench.optimizers.requirements import RefusedError
 from gradbench.text import error_line
+
+
+class Refused(str):
+    """Why an optimizer does not support a problem, in one line."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -19,10 +26,15 @@ class Side:
     way: Way = field(default_factory=Way)
 
     def path(self, problem: Problem, more: Mapping[str, Any], steps: int) -> Path | str:
-        """Return its path with more options; what it raises as one line of text."""
+        """Return its path with more options; what it raises as one line of text.
+
+        The line is a `Refused` where the optimizer says that it does not support the problem.
+        """
         way = replace(self.way, options={**self.way.options, **more})
         try:
             return path(self.factory, problem, way, steps)
+        except (UnsupportedError, RefusedError) as error:
+            return Refused(error_line(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever an optimizer raises
             return error_line(error)
 
