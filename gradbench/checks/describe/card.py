@@ -13,6 +13,7 @@ from gradbench.checks.describe import limits, symmetries
 from gradbench.optimizers.factory import Factory, resolve
 from gradbench.results.record import to_json
 from gradbench.text import error_line
+from gradbench.timing import step_cost
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def card(spec: str) -> list[Property]:
     """
     factory = resolve(spec)
     found: list[Property] = []
-    for measure in (_symmetries, _steps, _limits):
+    for measure in (_symmetries, _steps, _limits, _cost):
         try:
             found += measure(factory)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever an optimizer raises
@@ -69,19 +70,35 @@ def _steps(factory: Factory) -> list[Property]:
 
 def _limits(factory: Factory) -> list[Property]:
     known = options_of(factory)
-    law, betas = limits.momentum_law(known), known.get("betas")
-    plain = limits.largest_rate(factory)
-    shown = "" if law is None else f"{law:.4g}: 2 + 2 momentum"
+    betas, plain = known.get("betas"), limits.largest_rate(factory)
+    proportional = plain is not None and _is_proportional(factory)
+    law = limits.momentum_law(known) if proportional else None
+    shown = "" if law is None else f"{law[0]:.4g}: {law[1]}"
     found = [Property("largest stable rate x curvature", plain, shown, "0.1 %")]
     for delay in limits.DELAYS if plain is not None else ():
         late = limits.largest_rate(factory, delay=delay)
-        shown = f"{limits.delay_law(delay):.4g}" if law == 2.0 else ""
+        shown = f"{limits.delay_law(delay):.4g}" if law and law[0] == 2.0 else ""
         found.append(Property(f"the same, gradients {delay} late", late, shown, "0.1 %"))
     shown = ""
     if isinstance(betas, tuple) and betas:
         shown = f"{(2 + 2 * betas[0]) / (1 - betas[0]):.4g}: (2 + 2 beta) / (1 - beta)"
     preconditioned = limits.largest_preconditioned_rate(factory)
     return [*found, Property("the same, preconditioned by eps = 1", preconditioned, shown, "0.1 %")]
+
+
+def _is_proportional(factory: Factory) -> bool:
+    exponent = symmetries.first_step_exponent(factory)
+    return exponent is not None and abs(exponent - 1) < 1e-2
+
+
+def _cost(factory: Factory) -> list[Property]:
+    spec = factory.spec.text
+    ratio, state = step_cost.over_floor(spec, step_cost.matrix(), "cpu")
+    size = "1024 x 1024, float32"
+    return [
+        Property(f"step's time over the memory's, {size}", ratio, "at least 1", "median of 9"),
+        Property(f"state, bytes a parameter, {size}", state, "", "exact"),
+    ]
 
 
 def text(specs: Sequence[str], cards: Sequence[list[Property]], style: str) -> str:

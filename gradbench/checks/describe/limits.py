@@ -101,11 +101,17 @@ def delay_law(delay: int) -> float:
     return 2 * math.sin(math.pi / (2 * (2 * delay + 1)))
 
 
-def momentum_law(known: Mapping[str, Any]) -> float | None:
-    """Return the law of gradient descent, 2, or heavy ball, 2 + 2 beta; None without momentum."""
-    momentum = known.get("momentum")
-    if not isinstance(momentum, int | float) or isinstance(momentum, bool):
+def momentum_law(known: Mapping[str, Any]) -> tuple[float, str] | None:
+    """Return the law of gradient descent with momentum beta, and its formula; None for others.
+
+    2 + 2 beta for heavy ball (B. Polyak 1964; 2 for gradient descent), over 1 - dampening where the
+    gradient is damped; (2 + 2 beta) / (1 + 2 beta) for Nesterov's momentum.
+    """
+    beta, damping = known.get("momentum"), known.get("dampening") or 0.0
+    if not isinstance(beta, int | float) or isinstance(beta, bool) or known.get("weight_decay"):
         return None
-    if known.get("nesterov") or known.get("dampening"):
-        return None
-    return 2 + 2 * float(momentum)
+    if known.get("nesterov"):
+        return (2 + 2 * beta) / (1 + 2 * beta), "(2 + 2 momentum) / (1 + 2 momentum)"
+    if damping and beta:  # the first gradient alone is not damped
+        return (2 + 2 * beta) / (1 - damping), "(2 + 2 momentum) / (1 - dampening)"
+    return 2.0 + 2 * beta, "2 + 2 momentum"

@@ -5,9 +5,12 @@ import math
 
 import pytest
 
+from gradbench.checks.conform.mistakes import options_of
 from gradbench.checks.describe import limits, symmetries
+from gradbench.checks.describe.card import card
 from gradbench.cli import main
 from gradbench.optimizers.factory import resolve
+from gradbench.timing import step_cost
 
 
 def test_gradient_descent_is_stable_up_to_2_over_the_curvature():
@@ -19,6 +22,33 @@ def test_gradient_descent_is_stable_up_to_2_over_the_curvature():
 def test_heavy_ball_is_stable_up_to_2_plus_2_beta(momentum):
     found = limits.largest_rate(resolve(f"sgd:momentum={momentum}"))
     assert found == pytest.approx(2 + 2 * momentum, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "law"),
+    [
+        ("momentum=0.9,nesterov=True", 3.8 / 2.8),
+        pytest.param("momentum=0.5,dampening=0.5", 3 / 0.5, marks=pytest.mark.proof),
+        pytest.param("momentum=0.5,nesterov=True", 3 / 2, marks=pytest.mark.proof),
+    ],
+)
+def test_other_momentum_is_stable_up_to_its_law(options, law):
+    factory = resolve(f"sgd:{options}")
+    assert limits.largest_rate(factory) == pytest.approx(law, rel=0.01)
+    stated = limits.momentum_law(options_of(factory))
+    assert stated is not None
+    assert stated[0] == pytest.approx(law)
+
+
+def test_no_law_of_gradient_descent_stands_beside_steps_of_another_kind():
+    (found,) = [each for each in card("rmsprop") if each.name == "largest stable rate x curvature"]
+    assert found.law == ""
+
+
+def test_a_step_takes_no_less_than_the_memory_and_keeps_what_its_formula_keeps():
+    ratio, state = step_cost.over_floor("adam", [(1024, 1024)], "cpu")
+    assert state == pytest.approx(8, abs=1e-3)  # two moments of four bytes
+    assert ratio > 1
 
 
 @pytest.mark.parametrize(
