@@ -120,10 +120,16 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--output", type=Path, metavar="DIR", help="one report over all the runs, in this folder"
     )
     reporting.add_argument("--open", action="store_true", help="show it in the browser")
-    reporting.set_defaults(act=lambda chosen: report(chosen.runs, chosen.output, chosen.open))
+    reporting.add_argument("--format", choices=SHORT, default="text")
+    reporting.set_defaults(act=report)
     drawing = commands.add_parser("figures", help="the paper's figures from a run's records")
     drawing.add_argument("run", metavar="RUN", help="a run's folder, or RUN:optimizer")
-    drawing.add_argument("--format", choices=FIGURES, default="pdf")
+    drawing.add_argument(
+        "--format",
+        choices=(*FIGURES, "json"),
+        default="pdf",
+        help="json: PDFs, their paths as JSON",
+    )
     drawing.add_argument("--output", type=Path, default=Path(), metavar="DIR")
     drawing.set_defaults(act=lambda chosen: draw(chosen.run, chosen.format, chosen.output))
     history = commands.add_parser("history", help="many runs: where the numbers changed")
@@ -167,28 +173,37 @@ def show_comparison(a: str, b: str, style: str) -> None:
         print(markdown(found) if style == "markdown" else text(found))
 
 
-def report(paths: Sequence[Path], output: Path | None, show_it: bool) -> None:  # noqa: FBT001
+def report(chosen: argparse.Namespace) -> None:
     """Write each run's report again from its records, or one over all of them into a folder."""
-    runs = [load(path) for path in paths]
-    for run in runs:
+    found = [load(path) for path in chosen.runs]
+    output = chosen.output
+    for run in found:
         warn(run.damaged)
     if output is None:
-        pages = [(r.path, [r.about], r.records, r.damaged, r.held) for r in runs]
+        pages = [(r.path, [r.about], r.records, r.damaged, r.held) for r in found]
     else:
-        abouts, records = joined(runs)
+        abouts, records = joined(found)
         output.mkdir(parents=True, exist_ok=True)
-        damaged = [line for run in runs for line in run.damaged]
-        pages = [(output, abouts, records, damaged, tuple(h for run in runs for h in run.held))]
+        damaged = [line for run in found for line in run.damaged]
+        pages = [(output, abouts, records, damaged, tuple(h for run in found for h in run.held))]
+    written: list[Path] = []
     for folder, abouts, records, damaged, held in pages:
-        files = [folder / "report.md"]
-        files[0].write_text(page(abouts, records, held), encoding="utf-8", errors=ESCAPED)
+        written.append(folder / "report.md")
+        shown = page(abouts, records, held)
+        written[-1].write_text(shown, encoding="utf-8", errors=ESCAPED)
         if html.available():
-            files.append(html.write(folder, abouts, records, damaged, held))
-        print("\n".join(map(str, files)))
-        if show_it:
-            webbrowser.open(files[-1].resolve().as_uri())
+            written.append(html.write(folder, abouts, records, damaged, held))
+        if chosen.open:
+            webbrowser.open(written[-1].resolve().as_uri())
+    _print_files(written, chosen.format)
     if not html.available():
-        print(html.HINT)
+        print(html.HINT, file=sys.stderr if chosen.format == "json" else sys.stdout)
+
+
+def _print_files(files: Sequence[Path], style: str) -> None:
+    """Print paths, one a line or as JSON."""
+    names = list(map(str, files))
+    print(to_json({"files": names}, indent=2) if style == "json" else "\n".join(names))
 
 
 def check(specs: Sequence[str], style: str) -> int:
@@ -201,7 +216,8 @@ def check(specs: Sequence[str], style: str) -> int:
     results: list[dict[str, Any]] = []
     for spec in specs:
         with one_thread():
-            found = run_checks(spec)
+            found = run_checks(spec, _show_progress)
+        _show_progress("")
         shown = {
             name: reproduction(resolve(spec), name.replace(" ", "_"))
             for name, holds, _ in found
@@ -213,6 +229,12 @@ def check(specs: Sequence[str], style: str) -> int:
     if style == "json":
         print(to_json(results, indent=2))
     return int(any(each["holds"] is False for one in results for each in one["checks"]))
+
+
+def _show_progress(line: str) -> None:
+    """Write a line to a terminal in place of the last one; nothing where stderr is a file."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{printable(line[:WIDTH])}", end="", file=sys.stderr, flush=True)
 
 
 Checked = Sequence[tuple[str, bool | None, str]]
@@ -266,8 +288,8 @@ def draw(text: str, kind: str, folder: Path) -> None:
 
     run, _, records = choose(text)
     warn(run.damaged)
-    for path in write(folder, records, run.records, kind, ran_on(run.about)):
-        print(path)
+    drawn = "pdf" if kind == "json" else kind
+    _print_files(write(folder, records, run.records, drawn, ran_on(run.about)), kind)
 
 
 def show_history(chosen: argparse.Namespace) -> None:

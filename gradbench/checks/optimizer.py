@@ -269,15 +269,19 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run_checks(spec: str) -> list[tuple[str, bool | None, str]]:
+def run_checks(
+    spec: str, progress: Callable[[str], None] = lambda _: None
+) -> list[tuple[str, bool | None, str]]:
     """Return every check's name, whether it passed (None: not checked), and its finding.
 
-    Raises SpecError where the spec cannot be resolved.
+    `progress` is called before each check with a line that names it. Raises SpecError where the
+    spec cannot be resolved.
     """
     resolve(spec)
     found: list[tuple[str, bool | None, str]] = []
-    for check in CHECKS:
+    for number, check in enumerate(CHECKS, 1):
         name = check.__name__.replace("_", " ")
+        progress(f"{spec}: check {number} of {len(CHECKS)}: {name}")
         before = Before()
         try:
             with quiet():

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradbench.checks.conform.problems import problems
+from gradbench.checks.conform.problems import Problem, problems
 from gradbench.checks.conform.runs import Path, Way, path
 from gradbench.optimizers.factory import Factory
 from gradbench.optimizers.signatures import parameters_of
@@ -17,7 +17,9 @@ from gradbench.text import error_line
 STEPS = 60
 """Steps in which an option must change a bit; a fifth of them for an optimizer with a closure."""
 
-WAYS_OF_COMPUTING = {"foreach", "fused", "capturable", "differentiable", "compile", "device"}
+WAYS_OF_COMPUTING = {
+    *("foreach", "fused", "capturable", "differentiable", "compile", "device", "multi_tensor"),
+}
 """Options that change how a step is computed, but not its result."""
 
 TRIED_ON = ("parity network", "different scales", "sparse in time")
@@ -65,7 +67,8 @@ def live_options(factory: Factory) -> LiveOptions:
         for value in values:
             error, changed = trials.changes({}, {name: value})
             errors += [error] * bool(error)
-            moved = moved or changed
+            if moved := changed:
+                break
         if moved:
             found.live.append(name)
         elif needed := _needed(trials, name, values, others):
@@ -87,30 +90,35 @@ def _needed(trials: "Trials", name: str, values: list[Any], others: dict[str, li
 
 
 class Trials:
-    """Short runs of an optimizer with some options; each is made once."""
+    """Short runs of an optimizer with some options; each is made once, when it is asked for."""
 
     def __init__(self, factory: Factory) -> None:
         self.factory = factory
-        self.known: dict[str, list[Path] | str] = {}
+        self.known: dict[tuple[str, str], Path | str] = {}
         self.problems = [each for each in problems() if each.name in TRIED_ON]
-        if isinstance(self._paths({}), str):  # it may step on matrices only
+        if any(isinstance(self._path(each, {}), str) for each in self.problems):
             self.problems = [each for each in problems() if each.name == "matrices"]
-            self.known.clear()
 
     def changes(self, beside: dict[str, Any], options: dict[str, Any]) -> tuple[str, bool]:
-        """Return what options raise, empty if nothing, and whether they change any bit."""
-        plain, other = self._paths(beside), self._paths(beside | options)
-        if isinstance(other, str) or isinstance(plain, str):
-            return (other if isinstance(other, str) else "", False)
-        return "", any(_differ(a, b) for a, b in zip(plain, other, strict=True))
+        """Return what options raise, empty if nothing, and whether they change any bit.
 
-    def _paths(self, options: dict[str, Any]) -> list[Path] | str:
-        key = repr(sorted(options.items()))
+        The problems are tried one after another, up to the first where either is so.
+        """
+        for problem in self.problems:
+            plain, other = self._path(problem, beside), self._path(problem, beside | options)
+            if isinstance(other, str) or isinstance(plain, str):
+                return (other if isinstance(other, str) else "", False)
+            if _differ(plain, other):
+                return "", True
+        return "", False
+
+    def _path(self, problem: Problem, options: dict[str, Any]) -> Path | str:
+        key = problem.name, repr(sorted(options.items()))
         if key not in self.known:
             try:
                 way = Way(options, follows=False)
                 steps = STEPS // 5 if self.factory.requirements.closure else STEPS
-                self.known[key] = [path(self.factory, p, way, steps) for p in self.problems]
+                self.known[key] = path(self.factory, problem, way, steps)
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it raises
                 self.known[key] = error_line(error)
         return self.known[key]

@@ -91,10 +91,11 @@ def aligned(ours: Factory, theirs: Factory) -> tuple[dict[str, Any], list[str]]:
     for name in a:
         if name not in b or name in WAYS_OF_COMPUTING:
             continue
-        if not _plain(a[name], b[name]) and not (name == "lr" and {a[name], b[name]} > {None}):
-            continue
         own, other = name in ours.spec.arguments, name in theirs.spec.arguments
         if own and other:
+            continue
+        one_sided = None in (a[name], b[name]) and a[name] != b[name]
+        if not _plain(a[name], b[name]) and not (one_sided and (own or other or name == "lr")):
             continue
         given[name] = b[name] if other or a[name] is None else a[name]
         if a[name] != b[name]:

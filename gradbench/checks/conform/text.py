@@ -12,7 +12,8 @@ def verdict(found: Conformance) -> list[str]:
     """Return the lines of the result: same or different, where first, and why."""
     if found.same:
         count = sum(not each.trouble for each in found.compared)
-        return [f"same: {found.a} and {found.b}, {count} comparisons of {found.steps} steps"]
+        size = f"{count} comparisons of {found.steps} steps, within {found.tolerance:g}"
+        return [f"same: {found.a} and {found.b}, {size}"]
     first = found.first
     assert first is not None  # noqa: S101  # something differs
     lines = [f"different: {found.a} (A) and {found.b} (B)"]
