@@ -23,6 +23,7 @@ from gradbench.checks.conform.problems import UNUSED, Problem, problems, values
 from gradbench.checks.conform.runs import Path, Run, Way, largest, path
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.optimizers.factory import Factory, resolve
+from gradbench.optimizers.schedules import Schedules
 from gradbench.optimizers.stepping import call_step
 from gradbench.text import error_line
 from gradbench.torch_state import unchanged
@@ -276,7 +277,7 @@ def trains_complex_parameters(spec: str) -> str:
 
 def keeps_its_memory(spec: str) -> str:
     """Check that the number of tensors does not grow from step 100 to step 1,000."""
-    factory = resolve(spec)
+    factory = replace(resolve(spec), schedules=Schedules())  # one may end before
     long = LONG // 5 if factory.requirements.closure else LONG  # a step may evaluate twenty times
     with unchanged(torch.float64):
         run = Run(factory, _problem("matrices"), Way(), long)
