@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,19 @@ def test_every_answer_is_one_json_document_that_the_page_for_programs_describes(
     traced = json.loads(capsys.readouterr().out)
     assert {"optimizer", "settings", "runs"} == set(traced[0])
     assert {"run", "verdict", "changed", "ratio", "p", "cases"} <= set(traced[0]["runs"][0])
+
+
+def test_files_that_are_written_are_named_in_one_json_document(capsys, real_run, tmp_path):
+    out = tmp_path / "out"
+    assert main(["report", str(real_run), f"--output={out}", "--format=json"]) == 0
+    found = json.loads(capsys.readouterr().out)["files"]
+    assert found[0] == str(out / "report.md")
+    assert {Path(each) for each in found} <= set(out.iterdir())
+    run = f"{real_run}:adam:lr=1e-5"
+    assert main(["figures", run, f"--output={out}", "--format=json"]) == 0
+    drawn = json.loads(capsys.readouterr().out)["files"]
+    assert {Path(each).suffix for each in drawn} == {".pdf"}
+    assert {Path(each) for each in drawn} <= set(out.iterdir())
 
 
 def test_checks_as_json_have_the_five_lines_of_what_fails(capsys, tmp_path, monkeypatch):

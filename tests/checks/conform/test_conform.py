@@ -6,9 +6,10 @@ import pytest
 
 import gradbench
 from gradbench import parametrize_with_conformance
-from gradbench.checks.conform.comparison import NothingComparedError, conform
+from gradbench.checks.conform.comparison import NothingComparedError, aligned, conform
 from gradbench.checks.conform.forms import FORMS, NotHereError, against
 from gradbench.cli import main
+from gradbench.optimizers.factory import resolve
 
 STEP = """
 import torch
@@ -148,6 +149,33 @@ def test_a_difference_that_no_mistake_explains_is_said_to_be_none(ports):
     found = conform("adamw:lr=0.01", "rmsprop:lr=0.01")
     assert not found.same
     assert found.diagnosis == ""
+
+
+NO_MOMENTUM = """
+import torch
+
+class SGD(torch.optim.SGD):
+    def __init__(self, params, lr=1e-3, momentum=None):
+        super().__init__(params, lr=lr, momentum=momentum or 0.0)
+"""
+
+
+def test_what_a_spec_sets_is_set_in_both_and_said(tmp_path):
+    (tmp_path / "none.py").write_text(NO_MOMENTUM)
+    other = resolve(f"{tmp_path}/none.py:SGD")
+    given, notes = aligned(resolve("sgd:momentum=0.9"), other)
+    assert given == {"lr": 0.001, "momentum": 0.9}
+    assert notes == ["momentum is 0.9 in A and None in B; compared at 0.9"]
+    given, _ = aligned(resolve("sgd"), other)
+    assert given == {"lr": 0.001}  # None may mean something else than 0
+
+
+def test_what_one_side_does_not_support_is_no_difference():
+    found = conform("muon", "sgd", steps=3)
+    said = {each.problem: each for each in found.compared if not each.options.get("weight_decay")}
+    assert not said["quadratic"].differs
+    assert said["quadratic"].trouble.startswith("not compared: A: UnsupportedError: ")
+    assert said["matrices"].differs
 
 
 def test_state_lost_at_a_round_trip_is_found(ports):
