@@ -26,7 +26,8 @@ def row(name: str) -> list[str]:
         with quiet():
             found = live_options(resolve(name))
     except Exception as error:  # noqa: BLE001  # whatever an optimizer raises
-        return [name, f"not tried: {error_line(error)[:80]}", "", "", ""]
+        why = error_line(error).rpartition("Error: ")[2]
+        return [name, f"not tried: {why[:80]}", "", "", ""]
     needs = ", ".join(f"{option} ({other})" for option, other in found.needs.items())
     return [name, ", ".join(found.live), needs, ", ".join(found.dead), ", ".join(found.raises)]
 

@@ -134,7 +134,7 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     drawing.set_defaults(act=lambda chosen: draw(chosen.run, chosen.format, chosen.output))
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
-        "folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="of runs"
+        "folders", nargs="*", type=Path, metavar="DIR", help="of runs, or a baseline file"
     )
     history.add_argument("--page", type=Path, metavar="FILE", help="write it as an HTML page")
     history.add_argument("--format", choices=SHORT, default="text")
@@ -294,7 +294,7 @@ def draw(text: str, kind: str, folder: Path) -> None:
 
 def show_history(chosen: argparse.Namespace) -> None:
     """Print every optimizer's numbers from run to run; with `--page`, also write them as HTML."""
-    found, unread = runs(chosen.folder)
+    found, unread = runs(*(chosen.folders or [Path("reports")]))
     warn(unread + [line for run in found for line in run.damaged])
     traced = histories(found)
     as_json = chosen.format == "json"

@@ -20,7 +20,7 @@ ALLOWED = {
     "probes": {"scenarios", "text"},
     "theory": {"probes", "scenarios"},
     "results": {"_version", "text"},
-    "analysis": {"results", "text"},
+    "analysis": {"results"},
     "report": {"analysis", "results", "text"},
     "optimizers": {"imports", "spec", "text", "torch_state"},
     "architectures": {"imports", "scenarios", "spec"},

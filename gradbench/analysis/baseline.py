@@ -8,8 +8,7 @@ seed share targets and data, so their signs flip together. Equal trajectories gi
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from gradbench.analysis.comparison import (
@@ -21,30 +20,13 @@ from gradbench.analysis.comparison import (
     usable,
 )
 from gradbench.analysis.statistics import sign_flip
-from gradbench.results.outcome import contradicted
-from gradbench.results.record import Record, Status, from_data, to_json
-from gradbench.text import from_json, write_whole
+from gradbench.results.baseline_file import Baseline
+from gradbench.results.record import Record, Status
 
 LEVEL = 0.05
 BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
 FAMILIES = 4
 """Tests in a run: one per family, each at LEVEL / FAMILIES."""
-
-
-class BaselineError(ValueError):
-    """A baseline that cannot be read or written; its message is one line."""
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A recorded run: its settings (`about`), which decide comparability, and its records."""
-
-    about: dict[str, Any]
-    records: list[Record]
-
-    def of(self, optimizer: str) -> list[Record]:
-        """Return the records of one optimizer."""
-        return [record for record in self.records if record.optimizer == optimizer]
 
 
 @dataclass(frozen=True)
@@ -74,56 +56,6 @@ class Change:
     def level(self) -> float:
         """The p-value at which a family fails."""
         return LEVEL / FAMILIES
-
-
-def write(path: Path, about: dict[str, Any], records: Sequence[Record]) -> None:
-    """Write a run as a baseline: one JSON file, whole or not at all.
-
-    Raises BaselineError where it cannot be written.
-    """
-    data = about | {"cases": [asdict(record) for record in records]}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, to_json(data, indent=1) + "\n")
-    except OSError as error:
-        raise BaselineError(f"cannot write the baseline {path}: {error.strerror}") from None
-
-
-def load(path: Path) -> Baseline:
-    """Return the baseline that a file holds.
-
-    Raises BaselineError where the file is missing, unreadable or not a baseline.
-    """
-    try:
-        data = from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BaselineError(
-            f"there is no baseline {path}; --gb-update-baseline writes one"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BaselineError(f"{path} is no baseline ({type(error).__name__})") from None
-    if not isinstance(data, dict) or not isinstance(data.get("cases"), list):
-        raise BaselineError(f"{path} is no baseline: it has no list of cases")
-    records: list[Record] = []
-    seen: set[tuple[str, str]] = set()
-    for number, entry in enumerate(data["cases"], start=1):
-        try:
-            record = _checked(entry, seen)
-        except ValueError as error:
-            raise BaselineError(f"{path} is no baseline: case {number}: {error}") from None
-        seen.add((record.case, record.optimizer))
-        records.append(record)
-    return Baseline({name: value for name, value in data.items() if name != "cases"}, records)
-
-
-def _checked(entry: Any, seen: set[tuple[str, str]]) -> Record:  # noqa: ANN401
-    """Return the record that an entry holds; raises ValueError where it cannot be one."""
-    record = from_data(entry)
-    if why := contradicted(record):
-        raise ValueError(f"not a record ({why})")
-    if (record.case, record.optimizer) in seen:
-        raise ValueError(f"a second record of {record.case} by {record.optimizer}")
-    return record
 
 
 def check(about: dict[str, Any], baseline: Baseline) -> None:

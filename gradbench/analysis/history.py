@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gradbench.analysis.comparison import LEVEL, clusters, log_ratios, usable
-from gradbench.analysis.statistics import censored_median, sign_flip
+from gradbench.analysis.moved import numbers, result
+from gradbench.analysis.statistics import sign_flip
 from gradbench.results.record import Record, differing
 from gradbench.results.runs import Run, RunError, load
 
@@ -89,22 +90,28 @@ class History:
         return list(dict.fromkeys(case for step in self.steps for case in step.records))
 
 
-def runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """Return the runs in a folder, oldest first, and a message for each that could not be read.
+def runs(*places: Path) -> tuple[list[Run], list[str]]:
+    """Return the runs in folders, oldest first, and a message for each that could not be read.
 
-    Raises RunError where no run has records.
+    A place may be a baseline file as well. Raises RunError where no run has records.
     """
     found, unread = [], []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.is_symlink() or not (path / "run.json").is_file():
-            continue
+    for path in [path for place in places for path in _within(place)]:
         try:
             found.append(load(path))
         except RunError as error:
             unread.append(str(error))
     if not any(run.optimizers for run in found):
-        raise RunError(f"there are no runs with records in {folder}")
+        raise RunError(f"there are no runs with records in {', '.join(map(str, places))}")
     return sorted(found, key=lambda run: (str(run.about.get("started")), run.path.name)), unread
+
+
+def _within(place: Path) -> list[Path]:
+    """Return the folders of runs in a folder; a file as it is."""
+    if not place.is_dir():
+        return [place] if place.is_file() else []
+    folders = [path for path in sorted(place.iterdir()) if not path.is_symlink()]
+    return [path for path in folders if (path / "run.json").is_file()]
 
 
 def histories(found: Sequence[Run]) -> list[History]:
@@ -148,22 +155,7 @@ def _against(step: Step, before: dict[str, Record]) -> Step:
     return replace(
         step,
         held=len(alike),
-        changed=tuple(case for case in alike if _numbers(new[case]) != _numbers(before[case])),
+        changed=tuple(case for case in alike if numbers(new[case]) != numbers(before[case])),
         ratio=math.exp(sum(means) / len(means)),
         p=sign_flip(clusters(alike, logs, new)),
     )
-
-
-def _numbers(record: Record) -> list[tuple[object, ...]]:
-    """Return the fields of each trial that do not depend on timing."""
-    names = ("seed", "status", "evaluations_to_target", "final_score")
-    return [tuple(trial.get(name) for name in names) for trial in record.trials]
-
-
-def result(record: Record | None) -> str:
-    """Return seeds solved and the median evaluations to target; `-` where it was not run."""
-    if record is None:
-        return "-"
-    middle = censored_median([trial["evaluations_to_target"] for trial in record.trials])
-    time = f">{record.budget}" if middle is None else f"{middle:.0f}"
-    return f"{record.solved}/{record.seeds} {time}"

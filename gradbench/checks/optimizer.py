@@ -19,7 +19,7 @@ import torch
 from gradbench.checks.contract import CONTRACT
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.options import STEPS as STEPS_TRIED
-from gradbench.checks.options import live_options
+from gradbench.checks.options import NotTriedError, live_options
 from gradbench.isolation.leftovers import Before
 from gradbench.isolation.process_check import ProcessCheck
 from gradbench.optimizers.detection import quiet
@@ -200,7 +200,10 @@ def trains_alike_beside_others(spec: str) -> str:
 
 def options_matter(spec: str) -> str:
     """Check that each option of its constructor changes its steps."""
-    found = live_options(resolve(spec))
+    try:
+        found = live_options(resolve(spec))
+    except NotTriedError as error:
+        raise NotCheckedError(f"not tried: {error}") from None
     if found.dead:
         raise NotCheckedError(
             f"without effect in {STEPS_TRIED} steps: {', '.join(found.dead)}; {found.said()}"

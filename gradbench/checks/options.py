@@ -52,7 +52,8 @@ class LiveOptions:
 def live_options(factory: Factory) -> LiveOptions:
     """Try every option at values that its default suggests, alone and, if dead, beside others.
 
-    Excluded are the learning rate, the options that the spec sets, and ways of computing.
+    Excluded are the learning rate, the options that the spec sets, and ways of computing. Raises
+    NotTriedError where the optimizer trains none of the problems.
     """
     fixed = {*factory.spec.arguments, factory.rate_name, "lr", *WAYS_OF_COMPUTING}
     options = [p for p in parameters_of(factory.cls) if p.name not in fixed]
@@ -89,15 +90,33 @@ def _needed(trials: "Trials", name: str, values: list[Any], others: dict[str, li
     return ""
 
 
+class NotTriedError(ValueError):
+    """No option could be tried; the message says why."""
+
+
 class Trials:
-    """Short runs of an optimizer with some options; each is made once, when it is asked for."""
+    """Short runs of an optimizer with some options; each is made once, when it is asked for.
+
+    They are made on the problems that it can train: in float64, or in float32 where it trains none
+    in float64. Raises NotTriedError where there is none.
+    """
 
     def __init__(self, factory: Factory) -> None:
         self.factory = factory
         self.known: dict[tuple[str, str], Path | str] = {}
-        self.problems = [each for each in problems() if each.name in TRIED_ON]
-        if any(isinstance(self._path(each, {}), str) for each in self.problems):
-            self.problems = [each for each in problems() if each.name == "matrices"]
+        said = ""
+        for self.dtype in (torch.float64, torch.float32):
+            for names in (TRIED_ON, ("matrices",)):  # it may step on matrices only
+                self.known.clear()
+                chosen = [each for each in problems() if each.name in names]
+                plain = [self._path(each, {}) for each in chosen]
+                self.problems = [
+                    each for each, found in zip(chosen, plain, strict=True) if _moves(found)
+                ]
+                if self.problems:
+                    return
+                said = said or next((each for each in plain if isinstance(each, str)), "")
+        raise NotTriedError(said or f"it moves no parameter in {STEPS} steps")
 
     def changes(self, beside: dict[str, Any], options: dict[str, Any]) -> tuple[str, bool]:
         """Return what options raise, empty if nothing, and whether they change any bit.
@@ -116,12 +135,16 @@ class Trials:
         key = problem.name, repr(sorted(options.items()))
         if key not in self.known:
             try:
-                way = Way(options, follows=False)
+                way = Way(options, self.dtype, follows=False)
                 steps = STEPS // 5 if self.factory.requirements.closure else STEPS
                 self.known[key] = path(self.factory, problem, way, steps)
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it raises
                 self.known[key] = error_line(error)
         return self.known[key]
+
+
+def _moves(found: Path | str) -> bool:
+    return not isinstance(found, str) and _differ(found[:1], found[-1:])
 
 
 def _differ(one: Path, other: Path) -> bool:

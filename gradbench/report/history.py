@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from gradbench.analysis.history import History, Step, result
+from gradbench.analysis.history import History, Step
+from gradbench.analysis.moved import result
 from gradbench.report.terminal import CASE, shorten
 
 SHOWN = 5

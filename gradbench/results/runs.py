@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gradbench.results import baseline_file
 from gradbench.results.outcome import contradicted
 from gradbench.results.record import Expectation, Record, differing, in_order, lines_of, parse
 from gradbench.results.run_folder import HELD
@@ -36,12 +37,14 @@ class Run:
 
 
 def load(path: Path, only: str | None = None) -> Run:
-    """Read a run's folder, or the records.jsonl within it.
+    """Read a run's folder, the records.jsonl within it, or a baseline file.
 
     A damaged line is skipped and named in `damaged`. A run of more than `LARGE` lines is read
     without curves, sweeps and probe tracks. With `only`, records of other optimizers are skipped.
     Raises RunError where there is no run.
     """
+    if path.is_file() and path.suffix == ".json" and path.name != "run.json":
+        return _baseline(path, only)
     folder = path.parent if path.is_file() else path
     about, file = folder / "run.json", folder / "records.jsonl"
     if not about.is_file() or not file.is_file():
@@ -73,6 +76,16 @@ def load(path: Path, only: str | None = None) -> Run:
         records.append(record)
     found = in_order(records, described)
     return Run(folder, described, found, damaged, _held(folder / HELD))
+
+
+def _baseline(path: Path, only: str | None) -> Run:
+    try:
+        found = baseline_file.load(path)
+    except baseline_file.BaselineError as error:
+        raise RunError(str(error)) from None
+    records = [replace(record, optimizer=record.entry) for record in found.records]
+    records = [record for record in records if only in {None, record.optimizer}]
+    return Run(path, found.about, in_order(records, found.about), [])
 
 
 def _is_large(file: Path) -> bool:

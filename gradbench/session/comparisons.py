@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradbench.results import baseline_file
+from gradbench.results.baseline_file import Baseline
 from gradbench.results.record import Record
 from gradbench.session.progress import LINE
 from gradbench.session.verdict import Regressed
 
 if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
-    from gradbench.analysis.baseline import Baseline, Change
+    from gradbench.analysis.baseline import Change
     from gradbench.protocol.case import Case
     from gradbench.session.options import Options
 
@@ -115,9 +117,9 @@ class Comparisons:
         from gradbench.analysis.comparison import NotComparableError
 
         try:
-            self.base = baseline.load(options.baseline)
+            self.base = baseline_file.load(options.baseline)
             baseline.check(about, self.base)
-        except (baseline.BaselineError, NotComparableError) as error:
+        except (baseline_file.BaselineError, NotComparableError) as error:
             raise pytest.UsageError(str(error)) from None
         if options.update_baseline:  # it may lack these optimizers
             return
@@ -141,6 +143,7 @@ class Comparisons:
         """Return the result against the baseline, in a few words; raise Regressed if worse."""
         from gradbench.analysis import baseline
         from gradbench.analysis.comparison import NotComparableError
+        from gradbench.analysis.moved import lines, moved
 
         new = [record for record in self.records if record.optimizer == optimizer]
         old = base.of(optimizer)
@@ -160,14 +163,18 @@ class Comparisons:
                 "the same seeds",
                 pytrace=False,
             )
-        self.changes += explained(changes, new, old)
+        other = moved(new, old)
+        table = lines(other)
+        self.changes += explained(changes, new, old) + table
         worse = lost + [describe(change) for change in changes if change.regressed]
+        if self.options.gate == "changed" and other and not worse:
+            worse = [f"{optimizer}: other numbers than the baseline's"]
         if worse and self.options.gate != "record":
-            raise Regressed("\n".join(worse), pytrace=False)
+            raise Regressed("\n".join(worse + table), pytrace=False)
         count = sum(change.cases for change in changes)
-        same = all(change.p == 1.0 and change.ratio == 1.0 for change in changes)
-        word = "regressed, let pass" if worse else "equal" if same else "not shown to be worse"
-        return f"{word} on {count} case{'' if count == 1 else 's'}"
+        word = "regressed, let pass" if worse else "not shown to be worse" if other else "equal"
+        moves = f", other numbers in {len(other)}" if other else ""
+        return f"{word} on {count} case{'' if count == 1 else 's'}{moves}"
 
     def time(self, old: str, optimizer: str) -> str:
         """Return the step time relative to `old`, as text; raise Regressed if it is slower."""
@@ -212,12 +219,12 @@ class Comparisons:
         from gradbench.analysis.comparison import NotComparableError
 
         try:
-            old = baseline.load(path) if path.exists() else None
+            old = baseline_file.load(path) if path.exists() else None
             if old is not None:
                 baseline.check(about, old)
             found, left = baseline.merged(self.records, [] if old is None else old.records)
-            baseline.write(path, about, found)
-        except (baseline.BaselineError, NotComparableError) as error:
+            baseline_file.write(path, about, found)
+        except (baseline_file.BaselineError, NotComparableError) as error:
             self.not_written = True
             return [f"baseline not written: {error}"]
         fresh = set(map(id, self.records))

@@ -133,8 +133,9 @@ def _baseline(config: pytest.Config) -> Path | None:
     name = _value(config, "gb-baseline")
     if not name and config.getoption("--gb-update-baseline"):
         raise pytest.UsageError("--gb-update-baseline: say which with --gb-baseline=FILE")
-    if not name and _value(config, "gb-gate") == "baseline":
-        raise pytest.UsageError("--gb-gate=baseline: say which with --gb-baseline=FILE")
+    gate = _value(config, "gb-gate")
+    if not name and gate in {"baseline", "changed"}:
+        raise pytest.UsageError(f"--gb-gate={gate}: say which with --gb-baseline=FILE")
     return config.invocation_params.dir / Path(name).expanduser() if name else None
 
 

@@ -99,6 +99,6 @@ def fails(result: str, gate: str, *, crashed: bool = False) -> bool:
     """Whether an outcome makes its test fail under a gate."""
     if gate == "record":
         return False
-    if gate == "baseline":
+    if gate in {"baseline", "changed"}:
         return crashed
     return result == Outcome.FAILED or (gate == "strict" and result == Outcome.NEWS)

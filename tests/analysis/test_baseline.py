@@ -9,6 +9,8 @@ import pytest
 
 from gradbench.analysis import baseline
 from gradbench.analysis.comparison import NotComparableError
+from gradbench.analysis.moved import moved
+from gradbench.results import baseline_file
 
 ABOUT = {"protocol": 1, "preset": "quick", "tuning": 5}
 
@@ -85,10 +87,12 @@ def test_false_alarms_of_a_whole_run_are_at_most_one_in_twenty(record):
 def test_a_baseline_is_read_as_it_was_written(tmp_path, record):
     path = tmp_path / "deep" / "adam.json"
     records = family(record, noise=0.2)
-    baseline.write(path, ABOUT, records)
-    found = baseline.load(path)
+    baseline_file.write(path, ABOUT, records)
+    found = baseline_file.load(path)
     assert found.about == ABOUT
-    assert found.of("a") == records
+    assert [r.case for r in found.of("a")] == [r.case for r in records]
+    assert moved(found.of("a"), records) == []
+    assert change(found.of("a"), records).p == 1.0
     assert [p.name for p in path.parent.iterdir()] == ["adam.json"]
 
 
@@ -96,13 +100,13 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path, record):
 def test_a_file_that_is_no_baseline_is_one_line(tmp_path, text):
     path = tmp_path / "b.json"
     path.write_text(text)
-    with pytest.raises(baseline.BaselineError, match="is no baseline") as error:
-        baseline.load(path)
+    with pytest.raises(baseline_file.BaselineError, match="is no baseline") as error:
+        baseline_file.load(path)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_another_preset_or_protocol_is_not_comparable():
-    base = baseline.Baseline(ABOUT, [])
+    base = baseline_file.Baseline(ABOUT, [])
     baseline.check(dict(ABOUT), base)
     for name in ABOUT:
         with pytest.raises(NotComparableError, match=f"not comparable with the baseline: {name} "):
@@ -177,6 +181,25 @@ def test_a_rate_off_by_a_factor_of_ten_fails_and_names_what_carries_it(lab):
     assert lab("--gb-gate=baseline", factor=0.1).ret == 1
     better = lab(factor=2.0)
     better.assert_outcomes(passed=4)
+
+
+def test_the_gate_changed_fails_what_no_statistic_would_and_shows_before_and_after(pytester, lab):
+    lab("--gb-update-baseline")
+    assert lab("--gb-gate=changed").ret == 0
+    slightly = lab("--gb-gate=changed", factor=0.97)
+    assert slightly.ret == 1
+    slightly.stdout.fnmatch_lines(["FAILED baseline::Mine-lr-0-3 - Regressed: *other numbers*"])
+    slightly.stdout.re_match_lines(
+        [r".*: parity-d6-weight\d: solved \d/5( -> \d/5)?, evaluations \d+ -> \d+, rate 0.3"]
+    )
+    let_pass = lab("--gb-gate=baseline", factor=0.97)
+    assert let_pass.ret == 0
+    let_pass.stdout.fnmatch_lines(["*not shown to be worse on 3 cases, other numbers in [123]"])
+    page = (pytester.path / "reports" / "latest" / "report.md").read_text()
+    assert "evaluations " in page.partition("## Against what was before")[2].partition("##")[0]
+    bare = pytester.runpytest_inprocess("--optimizer=adam", "--gb-gate=changed")
+    assert bare.ret == 4
+    bare.stderr.fnmatch_lines(["ERROR: --gb-gate=changed: say which with --gb-baseline=FILE"])
 
 
 def test_a_baseline_keeps_what_was_not_run_again(pytester, lab):

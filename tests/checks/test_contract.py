@@ -5,9 +5,9 @@ import runpy
 import pytest
 import torch
 
-from gradbench.checks import contract
+from gradbench.checks import contract, optimizer
 from gradbench.checks.errors import CheckError, NotCheckedError
-from gradbench.checks.options import live_options
+from gradbench.checks.options import NotTriedError, live_options
 from gradbench.checks.reproduce import LAST, reproduction
 from gradbench.optimizers.factory import resolve
 
@@ -229,6 +229,39 @@ def test_options_are_live_dead_or_need_another(tmp_path):
     assert found.dead == ["rho"]
     assert found.untried == ["name"]
     assert "level is 1" in found.raises["level"]
+
+
+def test_options_of_an_optimizer_of_one_type_are_tried_in_that_type(tmp_path):
+    (tmp_path / "single.py").write_text(
+        """if True:
+        import torch
+
+        class Single(torch.optim.SGD):
+            def step(self, closure=None):
+                if any(p.dtype != torch.float32 for p in self.param_groups[0]["params"]):
+                    raise RuntimeError("float32 only")
+                return super().step(closure)
+        """
+    )
+    found = live_options(resolve(f"{tmp_path}/single.py:Single:lr=0.1"))
+    assert "momentum" in found.live
+    assert found.dead == []
+
+
+def test_options_of_what_never_moves_are_not_called_dead(tmp_path):
+    (tmp_path / "still.py").write_text(
+        """if True:
+        import torch
+
+        class Still(torch.optim.SGD):
+            def step(self, closure=None):
+                pass
+        """
+    )
+    with pytest.raises(NotTriedError, match="moves no parameter"):
+        live_options(resolve(f"{tmp_path}/still.py:Still:lr=0.1"))
+    with pytest.raises(NotCheckedError, match="not tried: it moves no parameter"):
+        optimizer.options_matter(f"{tmp_path}/still.py:Still:lr=0.1")
 
 
 def test_maximize_is_no_dead_option():

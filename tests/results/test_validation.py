@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import pytest
 
-from gradbench.analysis import baseline
 from gradbench.cli import main
 from gradbench.protocol.case import Case
 from gradbench.protocol.item import Item
 from gradbench.protocol.run_item import run_item
+from gradbench.results import baseline_file
 from gradbench.results.record import Expectation, line_of, parse, to_json
 from gradbench.results.runs import load
 from gradbench.results.summaries import in_brief
@@ -92,8 +92,8 @@ def test_what_cannot_be_is_named_by_file_line_and_field(run, real, said, capsys)
         assert said in capsys.readouterr().err
     file = folder / "base.json"
     file.write_text(to_json({"cases": [real | {"case": "other"}, strange]}))
-    with pytest.raises(baseline.BaselineError, match="case 2: not a record"):
-        baseline.load(file)
+    with pytest.raises(baseline_file.BaselineError, match="case 2: not a record"):
+        baseline_file.load(file)
 
 
 def test_two_records_of_one_case_and_optimizer_are_not_averaged(run, real):
@@ -102,8 +102,10 @@ def test_two_records_of_one_case_and_optimizer_are_not_averaged(run, real):
     assert "a second record of real by adam" in found.damaged[0]
     file = run(real) / "base.json"
     file.write_text(to_json({"cases": [real, real]}))
-    with pytest.raises(baseline.BaselineError, match="case 2: a second record of real by adam"):
-        baseline.load(file)
+    with pytest.raises(
+        baseline_file.BaselineError, match="case 2: a second record of real by adam"
+    ):
+        baseline_file.load(file)
 
 
 @pytest.mark.parametrize(
