@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from gradbench.protocol.case import Case
     from gradbench.results.record import Expectation, Record, Status, TrialResult
+    from gradbench.results.runs import load
     from gradbench.scenarios.base import Scenario
     from gradbench.scenarios.draws import Draws
     from gradbench.training.runner import run, run_trial
@@ -33,6 +34,7 @@ __all__ = [
     "TrialResult",
     "__version__",
     "check",
+    "load",
     "parametrize_with_checks",
     "parametrize_with_conformance",
     "prove",
@@ -50,6 +52,7 @@ _HOME = {
     "Status": "gradbench.results.record",
     "Trial": "gradbench.training.trial",
     "TrialResult": "gradbench.results.record",
+    "load": "gradbench.results.runs",
     "parametrize_with_checks": "gradbench.checks.optimizer",
     "parametrize_with_conformance": "gradbench.checks.optimizer",
     "prove": "gradbench.checks.case",

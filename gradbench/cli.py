@@ -29,6 +29,7 @@ from gradbench.report.history import page as history_page
 from gradbench.report.history import text as history_text
 from gradbench.report.markdown import page, ran_on
 from gradbench.report.terminal import WIDTH, shorten
+from gradbench.results import frames
 from gradbench.results.record import Expectation, to_json
 from gradbench.results.runs import choose, joined, load
 from gradbench.session.declared_options import PRESETS
@@ -132,6 +133,18 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     drawing.add_argument("--output", type=Path, default=Path(), metavar="DIR")
     drawing.set_defaults(act=lambda chosen: draw(chosen.run, chosen.format, chosen.output))
+    exporting = commands.add_parser("export", help="a run as one table, for other programs")
+    exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a baseline")
+    exporting.add_argument("--to", choices=frames.FORMATS, default="csv")
+    exporting.add_argument(
+        "--level",
+        choices=frames.LEVELS,
+        default="case",
+        help="a row per case and optimizer, or trial",
+    )
+    exporting.add_argument("--output", type=Path, metavar="FILE", help="default: cases.csv here")
+    exporting.add_argument("--format", choices=SHORT, default="text")
+    exporting.set_defaults(act=export)
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
         "folders", nargs="*", type=Path, metavar="DIR", help="of runs, or a baseline file"
@@ -290,6 +303,15 @@ def draw(text: str, kind: str, folder: Path) -> None:
     warn(run.damaged)
     drawn = "pdf" if kind == "json" else kind
     _print_files(write(folder, records, run.records, drawn, ran_on(run.about)), kind)
+
+
+def export(chosen: argparse.Namespace) -> None:
+    """Write a run's records, or their trials, as one table."""
+    run = load(chosen.run)
+    warn(run.damaged)
+    file = chosen.output or Path(f"{chosen.level}s.{chosen.to}")
+    frames.write(file, run.records, chosen.level, chosen.to)
+    _print_files([file], chosen.format)
 
 
 def show_history(chosen: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gradbench.analysis.comparison import usable
-from gradbench.analysis.statistics import censored_median
+from gradbench.results.outcome import censored_median
 from gradbench.results.record import Record, differing
 
 Numbers = list[tuple[object, ...]]

@@ -28,19 +28,6 @@ def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def censored_median(times: Sequence[float | None]) -> float | None:
-    """Median of times to target, None standing for "not within the budget".
-
-    The first time by which half or more have arrived; None where fewer ever do. With one common
-    budget this is the Kaplan-Meier median.
-    """
-    if not times:
-        raise ValueError("the median of no times does not exist")
-    arrived = sorted(time for time in times if time is not None)
-    half = (len(times) + 1) // 2
-    return float(arrived[half - 1]) if len(arrived) >= half else None
-
-
 def summary(
     values: Sequence[float], weights: Sequence[int] | None = None
 ) -> dict[str, float | None]:

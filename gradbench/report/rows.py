@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gradbench.analysis.statistics import censored_median, wilson
+from gradbench.analysis.statistics import wilson
+from gradbench.results.outcome import censored_median
 from gradbench.results.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.text import printable
 

@@ -1,4 +1,4 @@
-"""The outcome of an item, from the statuses of its evaluation trials."""
+"""The outcome of an item, from the statuses of its evaluation trials, and their median time."""
 
 from collections.abc import Sequence
 
@@ -35,3 +35,16 @@ def contradicted(record: Record) -> str:
         return ""
     due = outcome(record.expectation, record.statuses)
     return "" if record.outcome == due else f"outcome: {record.outcome}, by its trials {due.value}"
+
+
+def censored_median(times: Sequence[float | None]) -> float | None:
+    """Median of times to target, None standing for "not within the budget".
+
+    The first time by which half or more have arrived; None where fewer ever do. With one common
+    budget this is the Kaplan-Meier median.
+    """
+    if not times:
+        raise ValueError("the median of no times does not exist")
+    arrived = sorted(time for time in times if time is not None)
+    half = (len(times) + 1) // 2
+    return float(arrived[half - 1]) if len(arrived) >= half else None

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gradbench.results import baseline_file
+from gradbench.results import baseline_file, frames
 from gradbench.results.outcome import contradicted
 from gradbench.results.record import Expectation, Record, differing, in_order, lines_of, parse
 from gradbench.results.run_folder import HELD
 from gradbench.results.summaries import LARGE, in_brief, whose
 from gradbench.text import from_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class RunError(ValueError):
@@ -34,6 +37,13 @@ class Run:
     def optimizers(self) -> list[str]:
         """The optimizers' specs, in the order of the records; learners are left out."""
         return list(dict.fromkeys(r.optimizer for r in self.records if r.expectation != "learner"))
+
+    def frame(self, level: str = "case") -> "pd.DataFrame":
+        """Return its records as a data frame of pandas, a row per case and optimizer, or per trial.
+
+        Raises ExportError where pandas is not installed, ValueError for another level.
+        """
+        return frames.frame(self.records, level)
 
 
 def load(path: Path, only: str | None = None) -> Run:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gradbench.analysis.statistics import censored_median, summary, wilson
+from gradbench.analysis.statistics import summary, wilson
+from gradbench.results.outcome import censored_median
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 12, 100])
