@@ -133,6 +133,11 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     drawing.add_argument("--output", type=Path, default=Path(), metavar="DIR")
     drawing.set_defaults(act=lambda chosen: draw(chosen.run, chosen.format, chosen.output))
+    _add_exports(commands)
+
+
+def _add_exports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands that give runs to other programs, and many runs over time."""
     exporting = commands.add_parser("export", help="a run as one table, for other programs")
     exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a baseline")
     exporting.add_argument("--to", choices=frames.FORMATS, default="csv")
