@@ -42,7 +42,8 @@ def itself(name: str) -> str:
     try:
         found = conform(name, name, steps=STEPS)
     except (SpecError, NothingComparedError) as error:
-        return f"not compared: {error_line(error)[:120]}"
+        why = error_line(error).rpartition("Error: ")[2]
+        return f"not compared: {why[:100]}"
     return "same" if found.same else f"differs: {found.first and found.first.said()}"
 
 
@@ -62,7 +63,10 @@ def main() -> None:
     page = (
         "# Every optimizer against itself\n\n"
         f"By `python benchmarks/conform.py`, torch {torch.__version__}, on a CPU.\n\n"
-        f"## In other forms\n\n`-`: it has no such form, or it needs an accelerator.\n\n{table}\n\n"
+        f"## In other forms\n\n`-`: it has no such form, or it needs an accelerator. What "
+        "differs, differs in torch: LBFGS takes one group only, torch 2.13's cannot be copied, and "
+        "its steps amplify what float32 rounds; Muon orthogonalises in bfloat16, where a compiled "
+        f"step rounds otherwise.\n\n{table}\n\n"
         f"## By its own name, {STEPS} steps\n\n"
         f"{', '.join(f'{count} {said}' for said, count in counts.items())}.\n\n"
     ) + "\n".join([*others, ""])

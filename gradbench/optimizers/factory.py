@@ -72,7 +72,7 @@ class Factory:
     @property
     def of_torch(self) -> bool:
         """Whether the class is one of torch.optim."""
-        return self.cls.__module__.startswith("torch.optim.")
+        return f"{self.cls.__module__}.".startswith("torch.optim.")  # Muon's is torch.optim
 
     @property
     def may_refuse(self) -> bool:

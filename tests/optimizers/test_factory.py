@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gradbench.optimizers.factory import UnsupportedError, names, resolve
+from gradbench.optimizers.names import is_optimizer
 from gradbench.spec import SpecError
 
 
@@ -128,3 +129,13 @@ def test_every_optimizer_of_torch_can_be_named():
         if isinstance(cls, type) and cls is not torch.optim.Optimizer:
             assert resolve(name).cls is cls
             assert name.lower() in names()
+
+
+def test_every_class_of_torch_is_known_as_torchs():
+    """`Muon` names its package as its module, the others a module within it."""
+    found = [name for name, value in vars(torch.optim).items() if is_optimizer(value)]
+    assert {"Adam", "Muon"} <= set(found) or not hasattr(torch.optim, "Muon")
+    for name in set(found) - {"SparseAdam"}:
+        assert resolve(name.lower()).of_torch
+    if hasattr(torch.optim, "Muon"):
+        assert resolve("muon").may_refuse  # torch documents that it steps on matrices only

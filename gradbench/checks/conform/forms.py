@@ -15,7 +15,7 @@ from gradbench.checks.conform.runs import Run, Way
 from gradbench.checks.conform.sides import Side
 from gradbench.optimizers.factory import Factory, resolve
 
-SMALL = ("quadratic", "groups")
+SMALL = ("quadratic", "matrices", "groups")
 """The problems of a form that takes long, or whose numbers are rounded."""
 
 
@@ -68,7 +68,7 @@ def _compiled(_: Factory) -> Form:
     def compile_step(run: Run) -> None:
         run.optimizer.step = torch.compile(run.optimizer.step)  # type: ignore[method-assign,assignment]
 
-    return Form(Way(started=compile_step), scope=Scope(only=SMALL[:1]))
+    return Form(Way(started=compile_step), scope=Scope(only=SMALL[:2]))
 
 
 def _round_trip(change: Callable[[Run], None], factory: Factory) -> Form:
