@@ -150,6 +150,18 @@ def _add_exports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     exporting.add_argument("--output", type=Path, metavar="FILE", help="default: cases.csv here")
     exporting.add_argument("--format", choices=SHORT, default="text")
     exporting.set_defaults(act=export)
+    verifying = commands.add_parser("verify", help="trains trials of a run again")
+    verifying.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a baseline")
+    verifying.add_argument(
+        "suites",
+        nargs="*",
+        type=Path,
+        metavar="SUITE",
+        help="of its cases; by default the built-in",
+    )
+    verifying.add_argument("--sample", type=int, default=20, metavar="N", help="trials (20)")
+    verifying.add_argument("--format", choices=SHORT, default="text")
+    verifying.set_defaults(act=verify)
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
         "folders", nargs="*", type=Path, metavar="DIR", help="of runs, or a baseline file"
@@ -317,6 +329,26 @@ def export(chosen: argparse.Namespace) -> None:
     file = chosen.output or Path(f"{chosen.level}s.{chosen.to}")
     frames.write(file, run.records, chosen.level, chosen.to)
     _print_files([file], chosen.format)
+
+
+def verify(chosen: argparse.Namespace) -> int:
+    """Train trials of a run again; return 1 where one is not what its record says, else 0."""
+    from gradbench.torch_state import one_thread
+    from gradbench.verification.replay import replay, text
+
+    if chosen.sample < 1:
+        raise ValueError(f"--sample: at least 1, not {chosen.sample}")
+    run = load(chosen.run)
+    warn(run.damaged)
+    named = list(cases(chosen.suites or [suites()], str(run.about.get("preset"))))
+    with one_thread():
+        found = replay(run, named, chosen.sample, progress=_show_progress)
+    _show_progress("")
+    if chosen.format == "json":
+        print(to_json(found.plain(), indent=2))
+    else:
+        print(text(found))
+    return int(not found.holds)
 
 
 def show_history(chosen: argparse.Namespace) -> None:

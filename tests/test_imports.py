@@ -40,7 +40,9 @@ ALLOWED = {
         *("torch_state", "training"),
     },
     "timing": {"analysis", "optimizers", "protocol", "results", "training"},
-    "verification": {"optimizers", "protocol", "results", "torch_state", "training"},
+    "verification": {
+        *("optimizers", "protocol", "results", "spec", "text", "torch_state", "training"),
+    },
     "": {"_version", "checks", "protocol", "results", "scenarios", "training"},  # lazily
     "session": {
         *("analysis", "architectures", "engines", "optimizers", "protocol", "report", "results"),
@@ -48,7 +50,7 @@ ALLOWED = {
     },
     "cli": {
         *("_version", "analysis", "architectures", "checks", "optimizers", "protocol", "report"),
-        *("results", "session", "text", "torch_state"),
+        *("results", "session", "text", "torch_state", "verification"),
     },
     "__main__": {"cli"},
     "plugin": {"protocol", "results", "session", "timing"},

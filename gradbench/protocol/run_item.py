@@ -105,7 +105,7 @@ def _record(
         "notes": [*notes, *sorted(own_notes)],
         "informativeness": [entry for result in results for entry in result.informativeness],
     }
-    return Record(**_identity(item, scenario) | found | more)
+    return Record(**identity(item, scenario) | found | more)
 
 
 def _times_of(
@@ -118,7 +118,7 @@ def _times_of(
     return found | {"recorded_seconds_per_step": _per_step([replays], first=RECORDING)}
 
 
-def _identity(item: Item, scenario: Scenario) -> dict[str, Any]:
+def identity(item: Item, scenario: Scenario) -> dict[str, Any]:
     """Return the fields of a record that do not depend on how its trials went."""
     case = item.case
     return {
