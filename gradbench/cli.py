@@ -120,6 +120,9 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     reporting.add_argument(
         "--output", type=Path, metavar="DIR", help="one report over all the runs, in this folder"
     )
+    reporting.add_argument(
+        "--single-file", action="store_true", help="report.html needs no other file (5 MB)"
+    )
     reporting.add_argument("--open", action="store_true", help="show it in the browser")
     reporting.add_argument("--format", choices=SHORT, default="text")
     reporting.set_defaults(act=report)
@@ -222,7 +225,8 @@ def report(chosen: argparse.Namespace) -> None:
         shown = page(abouts, records, held)
         written[-1].write_text(shown, encoding="utf-8", errors=ESCAPED)
         if html.available():
-            written.append(html.write(folder, abouts, records, damaged, held))
+            shown_page = (folder, abouts, records, damaged, held)
+            written.append(html.write(*shown_page, single_file=chosen.single_file))
         if chosen.open:
             webbrowser.open(written[-1].resolve().as_uri())
     _print_files(written, chosen.format)

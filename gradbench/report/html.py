@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradbench.report import tally
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
 from gradbench.report.rows import news
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE, SCRIPT = "report.html", "plotly.min.js"
+MODULES = ("base", "figures", "tabs", "legend", "wanted", "matrix", "cards", "filters")
+"""The page's own scripts, in the order in which they run."""
+
 HINT = "for report.html, with figures: pip install 'pytest-gradbench[report]'"
 
 
@@ -25,15 +29,24 @@ def available() -> bool:
     return find_spec("plotly") is not None
 
 
-def write(
+def write(  # noqa: PLR0913  # what a page is made of
     folder: Path,
     runs: Sequence[dict[str, Any]],
     records: Sequence[Record],
     damaged: Sequence[str] = (),
     held: Sequence[str] = (),
+    *,
+    single_file: bool = False,
 ) -> Path:
-    """Write the page and its script into a folder and return the page's path."""
+    """Write the page and its script into a folder and return the page's path.
+
+    With `single_file` the page contains the script.
+    """
     source = files("plotly") / "package_data" / SCRIPT
+    if single_file:
+        plotly = source.read_text(encoding="utf-8")
+        write_whole(folder / PAGE, page(runs, records, damaged, held, plotly))
+        return folder / PAGE
     with as_file(source) as script:
         there = folder / SCRIPT
         if not there.is_file() or there.stat().st_size != script.stat().st_size:
@@ -47,11 +60,12 @@ def page(
     records: Sequence[Record],
     damaged: Sequence[str] = (),
     held: Sequence[str] = (),
+    plotly: str = "",
 ) -> str:
     """Return the page; text from records is escaped.
 
     `damaged` lists the records that could not be read, `held` the results of comparisons with a
-    baseline or an older version.
+    baseline or an older version. `plotly` is the script that draws, where the page contains it.
     """
     seen = view(list(records))
     names = [optimizer["name"] for optimizer in seen["optimizers"]]
@@ -61,6 +75,9 @@ def page(
         .render(
             title=f"gradbench: {', '.join(names[:6])}" + (" and others" if len(names) > 6 else ""),
             about=[ran_on(run) for run in runs],
+            verdicts=tally.verdicts(list(records)),
+            linked=not seen["brief"],
+            plotly=plotly,
             damaged=damaged,
             held=held,
             news=news(list(records)),
@@ -70,7 +87,7 @@ def page(
             brief=len(records) if seen["brief"] else 0,
             data=seen | {"preset": str(runs[0].get("preset", ""))},
             css=style(),
-            script=_template("report.js"),
+            script="\n".join(_template(f"script/{name}.js") for name in MODULES),
         )
     )
 

@@ -1,12 +1,23 @@
-"""Summary of runs of more than 10,000 records: one row per optimizer and family."""
+"""A run in a few lines: what came of each optimizer, and a table per optimizer and family."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 from gradbench.report.rows import shown
 from gradbench.results.record import Expectation, Outcome, Record
 
 HEADERS = ("optimizer", "family", "must", "may", "never", "seeds solved")
 ASKED = (Expectation.MUST, Expectation.MAY, Expectation.NEVER)
+
+ALWAYS = (Outcome.PASSED, Outcome.FAILED)
+SAID_OF = {
+    Outcome.PASSED: "passed",
+    Outcome.FAILED: "failed",
+    Outcome.NEWS: "news",
+    Outcome.XFAILED: "left unsolved, as they may be",
+    Outcome.SKIPPED: "unsupported",
+}
+"""Outcomes in words; those of `ALWAYS` are said where there are none."""
 
 SAID = (
     "Cases solved of cases attempted, by what is expected of them, and seeds solved of all seeds. "
@@ -35,6 +46,38 @@ def rows(records: list[Record]) -> list[list[str]]:
         ]
         for (optimizer, family), found in counts.items()
     ]
+
+
+@dataclass
+class Verdict:
+    """What came of one optimizer: its name, the counts in words, and the cases that failed."""
+
+    who: str
+    said: str
+    failed: list[str] = field(default_factory=list)
+
+
+def verdicts(records: list[Record]) -> list[Verdict]:
+    """Return a line per optimizer, in the order of the records; learners are left out."""
+    by_optimizer: dict[str, list[Record]] = {}
+    for record in records:
+        if record.expectation != Expectation.LEARNER:
+            by_optimizer.setdefault(record.optimizer, []).append(record)
+    found = []
+    for optimizer, own in by_optimizer.items():
+        counts = Counter(record.outcome for record in own)
+        said = ", ".join(
+            f"{counts[outcome]} {words}"
+            for outcome, words in SAID_OF.items()
+            if counts[outcome] or outcome in ALWAYS
+        )
+        failed = [record.case for record in own if record.outcome == Outcome.FAILED]
+        found.append(
+            Verdict(
+                shown(optimizer), f"{len(own)} case{'' if len(own) == 1 else 's'}: {said}", failed
+            )
+        )
+    return found
 
 
 def _share(part: int, whole: int) -> str:

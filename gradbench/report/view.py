@@ -72,6 +72,7 @@ def cell(record: Record) -> dict[str, Any]:
             if kind in statuses
         },
         "news": record.outcome == Outcome.NEWS,
+        "failed": record.outcome == Outcome.FAILED,
         "verdict": verdict(record),
         "median": to_target(record),
         "remarks": remarks(record),
@@ -101,6 +102,7 @@ def result(record: Record) -> dict[str, Any]:
         "each": median(each) if each else None,
         "clock": record.timing.get("clock"),
         "memory": None if memory is None else round(memory / MIB, 1),
+        "unsolved": [t["seed"] for t in record.trials if t["status"] != Status.SOLVED],
         "rate": record.hyperparameters.get("lr"),
         "band": band(record.trials),
         "sweep": _sweep(record),

@@ -106,14 +106,14 @@ def test_it_draws_without_a_word_and_asks_for_nothing_beyond_its_folder(opened, 
 
 def test_the_matrix_has_every_case_and_sorts(opened, record):
     page = opened(run(record, 3, 6))
-    rows = page.locator("#matrix tbody tr")
+    rows = page.locator("#matrix tbody tr[data-case]")
     names = [row.get_attribute("data-case") for row in rows.all()]
     assert names == [f"case-{i}" for i in range(6)]
     assert page.locator("#matrix td.cell").count() == 18
     assert page.locator("#matrix td.news-cell").inner_text() == "0/5 NEWS"
     page.get_by_role("button", name="optimizer0").last.click()
     shares = [row.locator("td.cell").first.inner_text() for row in rows.all()]
-    assert shares == ["5/5"] * 4 + ["0/5 NEWS", "0/5"]
+    assert shares == ["5/5 in 12"] * 4 + ["0/5 NEWS", "0/5"]
     assert page.locator("th[aria-sort=descending]").count() == 1
 
 
@@ -201,3 +201,117 @@ def test_thirty_optimizers_on_all_cases_stay_small_and_load(opened, record, tmp_
     assert size < 10 * 10**6
     wait_for_figure(page)
     assert page.said == []
+
+
+def cases_shown(page):
+    rows = page.locator("#matrix tbody tr[data-case]")
+    return [row.get_attribute("data-case") for row in rows.all()]
+
+
+def with_a_failure(record):
+    records = run(record, 2, 6)
+    failed = next(r for r in records if r.case == "case-3" and r.optimizer == "optimizer0")
+    failed.outcome, failed.expectation = "failed", "must"
+    return records
+
+
+def test_the_first_screen_says_what_failed_and_leads_there(opened, record):
+    page = opened(with_a_failure(record))
+    said = page.locator(".verdict").all_inner_texts()
+    assert said[0].startswith("optimizer0, 6 cases: ")
+    assert said[0].endswith("failed: case-3")
+    assert "0 failed" in said[1]
+    assert page.locator("#matrix td.failed-cell").count() == 1
+    page.locator("#next-failed").focus()
+    page.keyboard.press("Enter")
+    told = page.locator("#told").inner_text()
+    assert told.startswith("case-3, optimizer0")
+
+
+def test_filters_choose_rows_and_cards_and_the_address_keeps_the_view(browser, opened, record):
+    page = opened(with_a_failure(record))
+    everything = cases_shown(page)
+    assert len(everything) == 6
+    page.locator("#filters input[type=search]").fill("case-3")
+    assert cases_shown(page) == ["case-3"]
+    assert page.locator(".card:visible").count() == 1
+    page.locator("#filters input[type=search]").fill("")
+    page.get_by_label("every family").select_option("flatness")
+    assert cases_shown(page) == ["case-1", "case-3", "case-5"]
+    page.get_by_label("every result").select_option("failed")
+    assert cases_shown(page) == ["case-3"]
+    page.get_by_label("every result").select_option("")
+    page.locator("#differs").check()
+    assert set(cases_shown(page)) < {"case-1", "case-3", "case-5"}
+    page.locator("#differs").uncheck()
+    page.locator("#legend button").first.click()
+    address = page.url
+    again = browser.new_page()
+    again.goto(address)
+    assert cases_shown(again) == ["case-1", "case-3", "case-5"]
+    assert again.locator("#legend button").first.get_attribute("aria-pressed") == "false"
+    assert again.locator("#shown").inner_text() == "3 of 6 cases"
+    again.close()
+    assert page.said == []
+
+
+def test_a_family_is_folded_and_unfolded_by_keyboard(opened, record):
+    page = opened(run(record, 2, 6))
+    group = page.locator(".group button").first
+    group.focus()
+    page.keyboard.press("Enter")
+    assert len(cases_shown(page)) == 3
+    assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "false"
+    page.keyboard.press("Enter")
+    assert len(cases_shown(page)) == 6
+
+
+def test_the_axis_of_evaluations_is_logarithmic_on_demand(opened, record):
+    page = opened(run(record, 1, 1))
+    wait_for_figure(page)
+    kind = "document.querySelector('.card .figure').layout.xaxis.type"
+    assert page.evaluate(kind) != "log"
+    page.locator("#log").click()
+    assert page.evaluate(kind) == "log"
+
+
+def test_a_card_has_the_command_that_runs_it_again_and_its_numbers_as_files(opened, record):
+    page = opened(run(record, 1, 2))
+    page.locator(".card summary").first.click()
+    command = page.locator(".card pre").first.inner_text()
+    assert command == "pytest suites -k 'case-0' --gb-preset=quick '--optimizer=optimizer0'"
+    with page.expect_download() as download:
+        page.locator(".card a[download$='.csv']").first.click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith('"case","optimizer","solved"')
+    assert lines[1].startswith('"case-0","optimizer0"')
+
+
+def test_a_single_file_needs_no_other(browser, tmp_path, about, record):
+    path = html.write(tmp_path, [about], run(record, 2, 2), single_file=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+    page = browser.new_page()
+    asked, said = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(path.as_uri())
+    wait_for_figure(page)
+    assert asked == [path.as_uri()]
+    assert said == []
+    page.close()
+
+
+def test_colours_follow_the_system_and_text_stays_readable(browser, tmp_path, about, record):
+    path = html.write(tmp_path, [about], run(record, 2, 2))
+    for scheme, light in (("light", True), ("dark", False)):
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto(path.as_uri())
+        wait_for_figure(page)
+        back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        ink = page.evaluate("getComputedStyle(document.body).color")
+        axis = page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill")
+        means = [sum(map(int, text[4:-1].split(","))) / 3 for text in (back, ink, axis)]
+        assert (means[0] > 200) is light
+        assert all(abs(means[0] - each) > 120 for each in means[1:])
+        context.close()
