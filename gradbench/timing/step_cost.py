@@ -30,7 +30,7 @@ COPIED = 2**26
 """Bytes of the buffer that is copied to measure the memory: more than caches hold."""
 
 LONGEST = 5.0
-"""Seconds after which no further step is taken."""
+"""Seconds after which no further step is taken, and that none may be expected to take."""
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -176,16 +176,25 @@ def floor(numbers: int, device: str) -> float:
     return TRAFFIC * 4 * numbers / bandwidth(device)
 
 
-def over_floor(spec: str, shapes: Shapes, device: str) -> tuple[float, float]:
+def over_floor(spec: str, shapes: Shapes, device: str) -> tuple[float | None, float]:
     """Return a step's seconds over the memory's, and the bytes of state per parameter.
 
     The seconds are the median of nine steps after three, of fewer where they take longer than
-    `LONGEST`. Raises ValueError where the step needs a network, and what the optimizer raises.
+    `LONGEST`. The first is None where a step would take longer than that, by a step on shapes of a
+    quarter of the length. Raises ValueError where the step needs a network, and what the optimizer
+    raises.
     """
-    cost = StepCost(spec, shapes, device)
-    if cost.why_not:
-        raise ValueError(cost.why_not)
+    small = StepCost(spec, [tuple(max(1, n // 4) for n in shape) for shape in shapes], device)
+    if small.why_not:
+        raise ValueError(small.why_not)
     seconds: list[float] = []
+    for _ in range(2):  # the first one makes the state
+        small.refresh()
+        seconds.append(small.measure())
+    cost = StepCost(spec, shapes, device)
+    if seconds.pop() * cost.numbers / small.numbers > LONGEST:
+        return None, small.state_bytes() / small.numbers
+    seconds.clear()
     while len(seconds) < 12 and sum(seconds) < LONGEST:
         cost.refresh()
         seconds.append(cost.measure())

@@ -45,10 +45,28 @@ def test_no_law_of_gradient_descent_stands_beside_steps_of_another_kind():
     assert found.law == ""
 
 
-def test_a_step_takes_no_less_than_the_memory_and_keeps_what_its_formula_keeps():
+def test_adams_step_moves_more_than_the_floor_counts_and_keeps_two_moments():
     ratio, state = step_cost.over_floor("adam", [(1024, 1024)], "cpu")
     assert state == pytest.approx(8, abs=1e-3)  # two moments of four bytes
     assert ratio > 1
+
+
+def test_a_step_that_would_take_too_long_is_not_taken(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        """if True:
+        import time
+        import torch
+
+        class Slow(torch.optim.SGD):
+            def step(self, closure=None):
+                if self.param_groups[0]["params"][0].numel() > 1000:
+                    raise AssertionError("the long step was taken")
+                time.sleep(0.4)
+                super().step()
+        """
+    )
+    spec = f"{tmp_path}/slow.py:Slow:lr=0.1"
+    assert step_cost.over_floor(spec, [(100, 100)], "cpu") == (None, 0.0)
 
 
 @pytest.mark.parametrize(
