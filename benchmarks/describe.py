@@ -79,7 +79,8 @@ def main() -> None:
         "the gradient, 0 for its sign. Memory: steps for which a gradient moves it; - for over "
         "10,000. Stable rate: the largest on a curvature of 1, with gradients one step late, and "
         "over the preconditioner; - where it has no limit. Time: a step's over the memory's, on "
-        f"1024 x 1024 numbers, rough where other work ran; state: its bytes a parameter.\n\n{table}\n",
+        f"1024 x 1024 numbers, rough where other work ran; state: its bytes a parameter."
+        f"\n\n{table}\n",
         encoding="utf-8",
     )
 
