@@ -312,7 +312,10 @@ def test_runxfail_shows_what_was_expected_to_fail(suite):
         (["--optimizer=adam:rate=1"], "adam has no argument 'rate'"),
         (["--optimizer=adam:lr=fast"], "the value of lr is no Python literal: fast"),
         ([ADAM, "--gb-preset=quik"], "--gb-preset=quik: choose from quick, standard, paper"),
-        ([ADAM, "--gb-gate=none"], "--gb-gate=none: choose from record, expect, baseline, strict"),
+        (
+            [ADAM, "--gb-gate=none"],
+            "--gb-gate=none: choose from record, expect, baseline, changed, strict",
+        ),
         ([ADAM, "--gb-seeds=0"], "--gb-seeds=0: give a whole number from 1 on"),
         ([ADAM, "--gb-tune=-1"], "--gb-tune=-1: give a whole number from 0 on"),
         ([ADAM, "--gb-dtype=int8"], "--gb-dtype=int8: choose from float32"),
