@@ -116,9 +116,10 @@ class OptaxOptimizer(Optimizer):
     def _step(self, group: dict[str, Any]) -> None:
         import jax
 
-        used = [p for p in group["params"] if p.grad is not None]
-        if not used:
+        places = [place for place, p in enumerate(group["params"]) if p.grad is not None]
+        if not places:
             return
+        used = [group["params"][place] for place in places]
         first = group["params"][0]
         options = dict(group)
         rate = options.pop("lr")
@@ -128,7 +129,7 @@ class OptaxOptimizer(Optimizer):
             start, update = _compiled(self.solver, self._given(options))
             like, form = jax.tree.flatten(start(rate, values))
             state = self.state[first]
-            if state and state["parameters"] != len(used):
+            if state and state["parameters"] != places:
                 raise RefusedError("Optax updates every parameter in every step")
             leaves = [
                 _to_jax(leaf).astype(to.dtype)
@@ -137,7 +138,7 @@ class OptaxOptimizer(Optimizer):
             before = jax.tree.unflatten(form, leaves or like)
             values, after = update(rate, gradients, before, values)
             state["leaves"] = [_to_torch(leaf) for leaf in jax.tree.leaves(after)]
-            state["parameters"] = len(used)
+            state["parameters"] = places
             for p, value in zip(used, values, strict=True):
                 p.copy_(_to_torch(value))
 

@@ -105,6 +105,8 @@ def test_a_gradient_that_is_missing_in_some_steps_is_refused():
     optimizer = resolve("optax:adam:learning_rate=0.1").build(module, {})
     (used.sum() + other.sum()).backward()
     optimizer.step()
+    optimizer.param_groups[0]["params"].append(torch.nn.Parameter(torch.ones(2)))
+    optimizer.param_groups[0]["params"][-1].grad = torch.ones(2)  # as many gradients as before
     other.grad = None
     with pytest.raises(RefusedError, match="every parameter in every step"):
         optimizer.step()
