@@ -160,7 +160,7 @@ def check(name):
     return getattr(contract, name)
 
 
-FEW = ("accepts_odd_parameters", "goes_on_after_deepcopy", "keeps_its_memory", "maximizes")
+FEW = ("accepts_odd_parameters", "goes_on_after_deepcopy", "maximizes")
 
 
 def some(names):

@@ -146,6 +146,7 @@ def test_a_process_that_dies_with_nothing_to_do_costs_nothing():
         engine.shutdown()
 
 
+@pytest.mark.proof
 def test_a_case_whose_process_dies_is_a_crashed_record_and_the_run_goes_on(
     pytester, own_suite, stored
 ):

@@ -159,10 +159,8 @@ def test_what_is_left_behind_is_put_back_and_said(run, untimed):
     assert not any(LEFT in note for note in plain[0]["notes"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n == "Thread" else pytest.mark.proof) for n in STUCK],
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("name", STUCK)
 def test_what_cannot_be_put_back_ends_an_inline_run_in_one_line(run, name):
     result, found = run(name, options=("--gb-engine=inline",))
     assert [record["case"] for record in found] == ["own-d4"]
@@ -195,6 +193,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.proof
 def test_the_check_sees_it(pytester):
     (pytester.path / "leaves.py").write_text(LEAVES)
     (pytester.path / "checks.py").write_text(CHECKS)

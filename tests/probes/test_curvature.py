@@ -194,10 +194,9 @@ def test_negative_curvature_is_said_and_not_dropped():
     assert "of the gradient lies in negative curvature" in reading.note
 
 
-@pytest.mark.parametrize("n", [32, pytest.param(100, marks=pytest.mark.proof)])
-@pytest.mark.parametrize(
-    "approach", [pytest.param("linear", marks=pytest.mark.proof), "convolution", "conditioned"]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("n", [32, 100])
+@pytest.mark.parametrize("approach", ["linear", "convolution", "conditioned"])
 def test_the_error_is_that_over_batches_of_this_size(approach, n):
     """Against the typical value of 200 such batches, and their spread."""
     scenario = Curves(approach=approach, n=20)

@@ -85,7 +85,8 @@ def test_it_is_the_profiles_energy_and_tells_what_the_variance_does_not():
     assert mean == pytest.approx(profile.energies[2] / profile.scale, rel=0.02)  # less g(x0)/2^d
 
 
-@pytest.mark.parametrize("d", [8, pytest.param(30, marks=pytest.mark.proof)])
+@pytest.mark.proof
+@pytest.mark.parametrize("d", [8, 30])
 def test_the_interval_of_a_sample_holds_the_truth_as_often_as_it_says(monkeypatch, d):
     scenario = Parity(d=d, weight=2 if d == 8 else 15)
     support = scenario.draw_target(Draws(4))

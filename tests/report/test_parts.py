@@ -107,7 +107,7 @@ def test_the_share_counts_every_trial_and_what_it_spent_of_either_kind(record):
     assert shown["ert"][0] == (10 + 20 + 100 + 100) / 2  # what was spent after the target is not
 
 
-@pytest.mark.parametrize("n", [8, 12, 17])
+@pytest.mark.parametrize("n", [8, *(pytest.param(n, marks=pytest.mark.proof) for n in (12, 17))])
 def test_the_shares_interval_covers_what_it_says(n):
     """Cases solved by all, none or some of five seeds: 2,000 repetitions for each chance."""
     stream, covered = np.random.default_rng(0), []

@@ -100,7 +100,8 @@ def test_an_item_whose_time_a_plugin_ends_is_crashed_and_the_next_runs(run, engi
 ENDINGS = ("Skips", "Expects", "Leaves", "Quits", "Cancels", "Bare", "Ended", "Stops")
 
 
-@pytest.mark.parametrize("engine", ["inline", pytest.param("processes:2", marks=LONG)])
+@pytest.mark.proof
+@pytest.mark.parametrize("engine", ["inline", "processes:2"])
 def test_whatever_ends_a_case_is_a_crashed_record_with_its_reason(run, engine):
     more = [f"--optimizer=./ends.py:{name}" for name in ENDINGS[1:]]
     result, found = run(ENDINGS[0], *more, "-k", "own-d4", f"--gb-engine={engine}")

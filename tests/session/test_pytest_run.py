@@ -561,6 +561,7 @@ def test_a_learner_that_fails_is_no_failure_of_an_optimizer(pytester):
     result.stdout.fnmatch_lines(["XFAILED *parity-d9-elimination - expected: learner"])
 
 
+@pytest.mark.proof
 def test_claims_wait_to_be_asked_for_and_others_marker_is_theirs(pytester):
     def collected(*options):
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *options]

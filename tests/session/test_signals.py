@@ -92,7 +92,8 @@ def test_a_session_that_is_asked_to_end_writes_its_report(pytester, session, eng
         assert "own-d6" in said  # it had ended
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=LONG)])
+@pytest.mark.proof
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_controller(pytester, session, number):
     running = session("processes:2")
     workers = pids(pytester) - {running.pid}

@@ -50,6 +50,7 @@ def test_what_runs_nowhere_says_so(monkeypatch):
         step_time(QUICK, "new", "old")
 
 
+@pytest.mark.proof
 def test_a_real_step_is_timed_against_itself():
     case = next(case for case in QUICK if case.id == "parity-d5-weight2")
     found = step_time([case], "adam:lr=0.1", "adam:lr=0.1", preset="quick")

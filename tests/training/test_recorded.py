@@ -339,6 +339,7 @@ def test_sgd_with_momentum_and_no_state_can_be_captured():
     assert not graph_capture.can_capture(hooked)
 
 
+@pytest.mark.proof
 def test_a_convolution_trains_in_a_recorded_stack_to_the_numbers_it_has_alone(
     stand_in, monkeypatch
 ):

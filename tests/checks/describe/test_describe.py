@@ -154,6 +154,12 @@ def test_the_command_prints_cards_side_by_side(capsys):
     assert "38: (2 + 2 beta) / (1 - beta)" in said
 
 
+def test_a_misspelt_name_is_one_line(capsys):
+    assert main(["describe", "sgdd"]) == 4
+    assert "did you mean sgd" in capsys.readouterr().err
+
+
+@pytest.mark.proof
 def test_the_command_says_what_an_optimizer_refuses(capsys):
     assert main(["describe", "muon"]) == 0
     said = capsys.readouterr().out
@@ -161,5 +167,3 @@ def test_the_command_says_what_an_optimizer_refuses(capsys):
     assert main(["describe", "muon", "--format=json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert {"name", "value", "law", "tolerance"} == set(found["properties"][0])
-    assert main(["describe", "sgdd"]) == 4
-    assert "did you mean sgd" in capsys.readouterr().err
