@@ -114,6 +114,7 @@ def test_the_closed_form_of_waves_is_what_pairs_of_batches_measure(scenario):
     assert closed.path == "closed form"
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("scenario", [Periodic(d=5, r=2.0), Periodic(d=10, r=2.0)])
 def test_the_noise_of_the_other_waves_is_taken_off_and_told(scenario):
     """The truth with 4,000 other waves; readings with about twelve, whose inputs are exact."""

@@ -211,7 +211,13 @@ def test_periodic_variance_is_what_sampling_finds_where_it_can():
     assert exact.error < sampled.error
 
 
-@pytest.mark.parametrize(("d", "r"), [(3, 4.0), (10, 4.0), (20, 6.0), (20, 1.5)])
+@pytest.mark.parametrize(
+    ("d", "r"),
+    [
+        (3, 4.0),
+        *(pytest.param(*e, marks=pytest.mark.proof) for e in ((10, 4.0), (20, 6.0), (20, 1.5))),
+    ],
+)
 def test_directions_near_a_unit_are_unbiased_by_quadrature_over_their_cosine(d, r):
     """With one unit all depends on t alone, of density (1 - t^2)^((d - 3) / 2)."""
     torch.manual_seed(1)

@@ -143,6 +143,7 @@ def test_the_running_time_is_that_of_restarts():
     assert running_time([5, 0, 0], [True, False, False])[2] == math.inf  # never 0 / 0
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("n", "mean", "least"), [(5, 0.90, 0.82), (12, 0.93, 0.90)])
 def test_the_running_times_interval_covers_about_what_it_says(n, mean, least):
     """Each trial solved by chance, at a uniform time: 2,000 repetitions for each chance."""

@@ -135,7 +135,7 @@ HOW = {
 
 
 @pytest.mark.filterwarnings("default")  # of numbers that no run has
-@settings(max_examples=10, **HOW)
+@settings(max_examples=5, **HOW)
 @FILES
 def test_a_hostile_file_is_read_or_refused(tmp_path, capsys, records, cut):
     read_or_refused(tmp_path, capsys, records, cut)
@@ -174,7 +174,7 @@ def read_or_refused(tmp_path, capsys, records, cut):
 
 
 GONE = object()
-FEW = [-1, "\ud800", GONE]
+FEW = [-1, GONE]
 OTHERS = [3, -1, 1e300, 0.5, True, None, "x", "\ud800", "\u2028<b>", [], [1], {}, {"a": 1}, GONE]
 
 

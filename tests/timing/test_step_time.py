@@ -21,7 +21,10 @@ def clockwork(ratio, seed=0, spread=0.05):
     return seconds
 
 
-@pytest.mark.parametrize(("ratio", "slower"), [(1.0, False), (1.05, False), (1.3, True)])
+@pytest.mark.parametrize(
+    ("ratio", "slower"),
+    [pytest.param(1.0, False, marks=pytest.mark.proof), (1.05, False), (1.3, True)],
+)
 def test_what_is_slower_than_the_limit_is_found_whatever_the_machine_does(
     monkeypatch, ratio, slower
 ):

@@ -262,7 +262,16 @@ def test_a_trial_of_a_recorded_stack_has_its_numbers_wherever_it_stands(stand_in
     assert curves(run(chosen)[1:2]) == curves(run(chosen[::-1])[3:4])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9,lr=0.1", "adam", "adagrad", "adam+cosine"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "adam",
+        *(
+            pytest.param(each, marks=pytest.mark.proof)
+            for each in ("sgd:momentum=0.9,lr=0.1", "adagrad", "adam+cosine")
+        ),
+    ],
+)
 def test_a_single_trials_replayed_steps_are_steps(optimizer, stand_in, monkeypatch):
     """A convolution trains one trial at a time."""
     chosen = trials(LineTuples(k=1, n1="convolution"), optimizer, 1, preset="quick")

@@ -127,7 +127,7 @@ PLANTED = {
     "FirstMoment": "its bias correction of the first moment is missing",
     "Swapped": "its betas are swapped",
 }
-FEW = {"AfterTheStep", "Inside"}
+FEW = {"AfterTheStep"}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,9 @@ def together(name, options, dtype):
     return torch.stack([ended[trial] for trial in range(TRIALS)])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.proof)], ids=str
+)
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_one_for_all_trials_equals_one_for_each_to_the_bit(name, options, dtype):
     assert torch.equal(together(name, options, dtype), separate(name, options, dtype))
