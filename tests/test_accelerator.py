@@ -18,6 +18,7 @@ def run(folder: Path, *options: str) -> tuple[int, list[dict[str, str]]]:
     return code, json.loads((folder / "accelerator.json").read_text())["rows"]
 
 
+@pytest.mark.proof
 def test_one_check_writes_a_table_and_the_same_as_json(tmp_path):
     code, rows = run(tmp_path, "--only=recorded")
     assert code == 0

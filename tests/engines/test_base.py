@@ -94,6 +94,7 @@ def test_a_process_that_dies_costs_its_call_and_not_the_next(odd):
     assert {place for place, _ in said} >= {1}
 
 
+@pytest.mark.proof
 def test_a_call_that_takes_too_long_ends_with_its_process():
     engine = Processes(["cpu"], timeout=0.5)
     try:
@@ -120,6 +121,7 @@ def waits():
 """
 
 
+@pytest.mark.proof
 def test_the_child_of_a_call_that_has_ended_says_nothing_to_the_next(tmp_path, monkeypatch):
     (tmp_path / "forking.py").write_text(FORKS)
     monkeypatch.syspath_prepend(tmp_path)

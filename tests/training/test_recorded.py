@@ -202,7 +202,14 @@ def test_without_an_accelerator_nothing_is_recorded():
     assert {result.path for result in run(trials(NETWORKS["parity"], "adam"))} == {"stacked"}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9,lr=0.1", "adam", "adagrad", "adam+cosine"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "sgd:momentum=0.9,lr=0.1",
+        "adam",
+        *(pytest.param(each, marks=pytest.mark.proof) for each in ("adagrad", "adam+cosine")),
+    ],
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_stacks_replayed_steps_are_steps(name, optimizer, stand_in, monkeypatch):
     """One of the trials diverges on the way, and keeps its place."""

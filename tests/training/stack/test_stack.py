@@ -87,7 +87,7 @@ def curves(chosen, **how):
     return [repr(result.curve) for result in run(chosen, stack="on", **how)]
 
 
-@pytest.mark.parametrize("name", WITHOUT_IMAGES)
+@pytest.mark.parametrize("name", THREE)
 def test_a_curve_is_the_same_to_the_bit_in_any_stack(name, monkeypatch):
     chosen = trials(NETWORKS[name], **ON.get(name, {}))
     wanted = dict(zip(map(repr, chosen), curves(chosen), strict=True))
