@@ -1,4 +1,4 @@
-"""The `gradbench` command: run, list, check, compare, report, figures and history.
+"""The `gradbench` command and its subcommands.
 
 One file: a subcommand is its options and the call of the function that does its work.
 """
@@ -29,11 +29,11 @@ from gradbench.report.history import page as history_page
 from gradbench.report.history import text as history_text
 from gradbench.report.markdown import page, ran_on
 from gradbench.report.terminal import WIDTH, shorten
-from gradbench.results import frames
+from gradbench.results import frames, trackers
 from gradbench.results.record import Expectation, to_json
-from gradbench.results.runs import choose, joined, load
+from gradbench.results.runs import VERIFIED, choose, joined, load
 from gradbench.session.declared_options import PRESETS
-from gradbench.text import ESCAPED, printable
+from gradbench.text import ESCAPED, printable, write_whole
 
 INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
 """Where the options' ini twins may stand in the folder that `gradbench run` is called from."""
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors=ESCAPED)
     if words[:1] == ["run"]:  # everything after it is pytest's, also --help
         return _run_pytest(words[1:])
-    chosen = _parser().parse_args(words)
+    end = words.index("--") if words[:1] == ["bisect"] and "--" in words else len(words)
+    own = argparse.Namespace(options=words[end + 1 :])  # for gradbench run
+    chosen = _parser().parse_args(words[:end], own)
     try:
         with _without_collection():
             code = chosen.act(chosen)
@@ -141,16 +143,18 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_exports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands that give runs to other programs, and many runs over time."""
-    exporting = commands.add_parser("export", help="a run as one table, for other programs")
+    exporting = commands.add_parser("export", help="a run as a table, or for a tracker")
     exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a baseline")
-    exporting.add_argument("--to", choices=frames.FORMATS, default="csv")
+    exporting.add_argument("--to", choices=(*frames.FORMATS, *trackers.TRACKERS), default="csv")
     exporting.add_argument(
         "--level",
         choices=frames.LEVELS,
         default="case",
         help="a row per case and optimizer, or trial",
     )
-    exporting.add_argument("--output", type=Path, metavar="FILE", help="default: cases.csv here")
+    exporting.add_argument(
+        "--output", type=Path, metavar="FILE", help="cases.csv here; of a tracker, a folder"
+    )
     exporting.add_argument("--format", choices=SHORT, default="text")
     exporting.set_defaults(act=export)
     verifying = commands.add_parser("verify", help="trains trials of a run again")
@@ -165,6 +169,15 @@ def _add_exports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     verifying.add_argument("--sample", type=int, default=20, metavar="N", help="trials (20)")
     verifying.add_argument("--format", choices=SHORT, default="text")
     verifying.set_defaults(act=verify)
+    boarding = commands.add_parser("board", help="static pages over many verified runs")
+    boarding.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
+    boarding.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="(site)")
+    boarding.add_argument(
+        "--unverified", action="store_true", help="also runs that gradbench verify did not confirm"
+    )
+    boarding.add_argument("--format", choices=SHORT, default="text")
+    boarding.set_defaults(act=board)
+    _add_bisect(commands)
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
         "folders", nargs="*", type=Path, metavar="DIR", help="of runs, or a baseline file"
@@ -172,6 +185,24 @@ def _add_exports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     history.add_argument("--page", type=Path, metavar="FILE", help="write it as an HTML page")
     history.add_argument("--format", choices=SHORT, default="text")
     history.set_defaults(act=show_history)
+
+
+def _add_bisect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    bisecting = commands.add_parser(
+        "bisect",
+        help="the commit at which an optimizer's numbers changed",
+        description="Runs an optimizer at commits of the git repository in this folder, and finds "
+        "the last one that changed its numbers. Options after -- are those of gradbench run, e.g. "
+        "-- -k parity --gb-seeds=3; without any: --gb-tune=0.",
+    )
+    bisecting.add_argument("spec", metavar="SPEC", help="as for --optimizer, of this repository")
+    bisecting.add_argument("--good", required=True, metavar="COMMIT", help="before the change")
+    bisecting.add_argument("--bad", default="HEAD", metavar="COMMIT", help="after it (HEAD)")
+    bisecting.add_argument(
+        "--slower", action="store_true", help="find what cost it its pace, whatever else changed"
+    )
+    bisecting.add_argument("--format", choices=SHORT, default="text")
+    bisecting.set_defaults(act=bisect)
 
 
 @contextmanager
@@ -327,11 +358,15 @@ def draw(text: str, kind: str, folder: Path) -> None:
 
 
 def export(chosen: argparse.Namespace) -> None:
-    """Write a run's records, or their trials, as one table."""
+    """Write a run's records, or their trials, as one table, or for an experiment tracker."""
     run = load(chosen.run)
     warn(run.damaged)
-    file = chosen.output or Path(f"{chosen.level}s.{chosen.to}")
-    frames.write(file, run.records, chosen.level, chosen.to)
+    if chosen.to in trackers.TRACKERS:
+        file = chosen.output or Path(chosen.to)
+        trackers.write(file, run.about, run.records, chosen.to)
+    else:
+        file = chosen.output or Path(f"{chosen.level}s.{chosen.to}")
+        frames.write(file, run.records, chosen.level, chosen.to)
     _print_files([file], chosen.format)
 
 
@@ -348,11 +383,52 @@ def verify(chosen: argparse.Namespace) -> int:
     with one_thread():
         found = replay(run, named, chosen.sample, progress=_show_progress)
     _show_progress("")
-    if chosen.format == "json":
-        print(to_json(found.plain(), indent=2))
-    else:
-        print(text(found))
+    said = text(found)
+    if run.path.is_dir():  # the board shows it
+        kept = found.plain() | {"said": said.split("\n")[0]}
+        write_whole(run.path / VERIFIED, to_json(kept, indent=2) + "\n")
+    print(to_json(found.plain(), indent=2) if chosen.format == "json" else said)
     return int(not found.holds)
+
+
+def board(chosen: argparse.Namespace) -> None:
+    """Write static pages over many runs."""
+    from gradbench.report.board import write
+
+    found = [load(path) for path in chosen.runs]
+    for run in found:
+        warn(run.damaged)
+    left = [run for run in found if not run.verified and not chosen.unverified]
+    for run in left:
+        warn([f"{run.path}: left out, not verified: gradbench verify {run.path}, or --unverified"])
+    taken = [run for run in found if run not in left]
+    if not taken:
+        raise ValueError("no run is verified; --unverified takes them as they are")
+    written = write(chosen.out, taken)
+    _print_files(written[:1], chosen.format)
+
+
+def bisect(chosen: argparse.Namespace) -> None:
+    """Print the commit at which an optimizer's numbers changed."""
+    from gradbench.analysis.bisect import Trials, changed, commits_between, git, slower
+
+    here = Path()
+    commits = commits_between(here, chosen.good, chosen.bad)
+    run = Trials(here, chosen.spec, chosen.options or ["--gb-tune=0"], _show_progress)
+    try:
+        found = (slower if chosen.slower else changed)(commits, run)
+    finally:
+        _show_progress("")
+    shown = [git(here, "log", "-1", "--format=%h %as %s", commit) for commit in found.suspects]
+    if chosen.format == "json":
+        plain = {"commits": shown, "runs": run.runs, "not_run": run.failed}
+        print(to_json(found.plain() | plain, indent=2))
+        return
+    print("\n".join(map(printable, shown)))
+    print("\n".join(f"  {printable(line)}" for line in found.moved))
+    for commit, why in run.failed.items():
+        print(f"  not run: {commit[:12]}: {printable(why)}")
+    print(f"{run.runs} of {len(commits)} commits run")
 
 
 def show_history(chosen: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
 """Comparison of a run with a recorded baseline: regressions beyond the spread of the seeds.
 
 Seeds are paired: the same targets and data under the old and the new optimizer. The evidence is
-pooled per family, one one-sided sign-flip test each at `LEVEL` over the number of families, so that
-a run of unchanged behaviour fails at most once in twenty. The approaches to one problem under one
-seed share targets and data, so their signs flip together. Equal trajectories give p = 1.
+pooled per family, one one-sided test each at `LEVEL` over the number of families, so that a run of
+unchanged behaviour fails at most once in twenty. A second test, of the hypothesis that it is slower
+by `SLOWER` or more, tells what is shown not to be worse from what is undecided. Both stay valid as
+seeds are added (see `sequential`), so a family that is undecided may be given more of them. The
+approaches to one problem under one seed share targets and data: they count as one pair.
 """
 
 import math
@@ -17,9 +19,10 @@ from gradbench.analysis.comparison import (
     clusters,
     decisive,
     log_ratios,
+    solved_by_either,
     usable,
 )
-from gradbench.analysis.statistics import sign_flip
+from gradbench.analysis.sequential import anytime_p
 from gradbench.results.baseline_file import Baseline
 from gradbench.results.record import Record, Status
 
@@ -28,6 +31,9 @@ BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
 FAMILIES = 4
 """Tests in a run: one per family, each at LEVEL / FAMILIES."""
 
+SLOWER = 1.2
+"""Factor on the evaluations to the target that counts as a regression worth finding."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -35,8 +41,9 @@ class Change:
 
     `ratio` is the geometric mean over cases and seeds of the new evaluations over the old ones,
     unsolved at the budget: above 1 is worse. `worse` holds the cases with a ratio above 1, worst
-    first, and their ratios. `pairs` counts pairs of problem and seed. `p` is one-sided, for a
-    regression; 1.0 where everything is equal.
+    first, and their ratios. `pairs` counts pairs of problem and seed that either solved. `p` is
+    that of being equal or better, small for a regression; `p_slower` that of being slower by
+    `SLOWER` or more, small where that is excluded.
     """
 
     family: str
@@ -44,6 +51,8 @@ class Change:
     cases: int
     ratio: float
     p: float
+    p_slower: float
+    equal: bool
     pairs: int
     worse: tuple[tuple[str, float], ...]
 
@@ -51,6 +60,11 @@ class Change:
     def regressed(self) -> bool:
         """Whether it got worse beyond what the seeds' spread explains."""
         return self.p <= self.level
+
+    @property
+    def undecided(self) -> bool:
+        """Whether neither a regression nor its absence is shown; equal numbers decide."""
+        return not (self.equal or self.regressed or self.p_slower <= LEVEL)
 
     @property
     def level(self) -> float:
@@ -83,13 +97,19 @@ def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Rec
     means = {case: sum(v.values()) / max(1, len(v)) for case, v in logs.items()}
     mean = sum(means.values()) / max(1, len(means))
     worse = sorted(((c, math.exp(m)) for c, m in means.items() if m > 0), key=lambda pair: -pair[1])
-    pairs = clusters(shared, logs, ours)
+    told = {case: solved_by_either(ours[case], theirs[case]) for case in shared}
+    known = {case: {s: v for s, v in logs[case].items() if s in told[case]} for case in shared}
+    pairs = clusters(shared, known, ours)
+    slower = math.log(SLOWER)
+    beyond = {case: {s: slower - v for s, v in known[case].items()} for case in shared}
     return Change(
         family=family,
         optimizer=optimizer,
         cases=len(shared),
         ratio=math.exp(mean),
-        p=sign_flip(pairs, greater=True),
+        p=anytime_p(pairs),
+        p_slower=anytime_p(clusters(shared, beyond, ours)),
+        equal=all(value == 0.0 for each in logs.values() for value in each.values()),
         pairs=len(pairs),
         worse=tuple(worse),
     )

@@ -175,6 +175,13 @@ def log_ratios(a: Record, b: Record) -> dict[int, float]:
     }
 
 
+def solved_by_either(a: Record, b: Record) -> set[int]:
+    """Return the seeds that A or B solved; what neither solved says nothing about speed."""
+    return {
+        seed for times in (_times(a), _times(b)) for seed in times if math.isfinite(times[seed])
+    }
+
+
 def _log(a: float, b: float) -> float:
     """Return the logarithm of a ratio of evaluations, each at least `FLOOR`."""
     return math.log(max(a, FLOOR) / max(b, FLOOR))

@@ -1,6 +1,7 @@
 """An item: one case with one optimizer, as plain data."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from gradbench.protocol.case import Case
 from gradbench.scenarios.base import Scenario
@@ -28,6 +29,9 @@ class Item:
     architecture: str | None = None
     problem: str = ""
     """Digest of the case's problem (see `problem_digest`); empty where it was not computed."""
+    first_seed: int = 0
+    hyperparameters: dict[str, Any] | None = None
+    """Overrides of the optimizer's spec, with which no sweep is run; None where there is one."""
     key: str = ""
     """Key that identifies a finished item when its run is continued; empty where there is none."""
 

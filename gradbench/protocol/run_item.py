@@ -14,6 +14,7 @@ from gradbench.analysis.statistics import summary
 from gradbench.architectures.factory import FixedError, build
 from gradbench.optimizers.factory import resolve
 from gradbench.protocol.item import Item, optimizer_of
+from gradbench.protocol.plausibility import fastest_standard, implausible
 from gradbench.protocol.sweep import Sweep, sweep
 from gradbench.protocol.trials import ProgressCallback, TrialRunner
 from gradbench.results.outcome import outcome
@@ -42,14 +43,15 @@ def run_item(
     Return the record, and the results of the trials from which its step time was computed.
     """
     scenario = item.case.build()
-    seeds = list(range(item.seeds))
+    seeds = seeds_of(item)
     spec = optimizer_of(item, scenario)
     if reason := refusal(item, scenario, spec):
         results = [TrialResult(seed, Status.UNSUPPORTED, reason) for seed in seeds]
         return _record(item, scenario, results, timing(results, item.device)), results
     factory = None if spec is None else resolve(spec)
     runner = TrialRunner(item, scenario, spec, progress)
-    swept = sweep(runner, factory)
+    given = item.hyperparameters
+    swept = sweep(runner, factory) if given is None else Sweep(given)
     results = runner.evaluate(swept.hyperparameters, seeds)
     may_refuse = factory is None or factory.may_refuse
     if item.case.expectation is Expectation.MUST and not may_refuse:
@@ -93,11 +95,13 @@ def _record(
         if came_to is Outcome.NEWS and result.weights:
             trial["weights"] = to_text(result.weights)
     probe_seconds = {"probe_seconds": sum(result.probe_seconds for result in results)}
+    fastest = fastest_standard(item.preset, item.case) if item.architecture is None else None
     own_notes = {note for result in results for note in result.notes} - set(notes)
     found = {
         "expectation": expectation,
         "outcome": came_to.value,
         "solved": sum(result.status is Status.SOLVED for result in results),
+        "implausible": implausible([each.evaluations_to_target for each in results], fastest),
         "seeds": len(results),
         "trials": trials,
         "timing": times | probe_seconds,
@@ -180,10 +184,15 @@ def _times(each: float, count: int | None) -> float | None:
     return None if count is None else each * count
 
 
+def seeds_of(item: Item) -> list[int]:
+    """Return the evaluation seeds of an item."""
+    return list(range(item.first_seed, item.first_seed + item.seeds))
+
+
 def crashed(item: Item, error: BaseException, tries: int = 1) -> tuple[Record, list[TrialResult]]:
     """Return the record, and the results, of an item that this error has ended."""
     reason = error_line(error) + (f", {tries} times" if tries > 1 else "")
-    results = [TrialResult(seed, Status.CRASHED, reason) for seed in range(item.seeds)]
+    results = [TrialResult(seed, Status.CRASHED, reason) for seed in seeds_of(item)]
     times = timing(results, item.device)
     return _record(item, item.case.build(), results, times, key=""), results
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gradbench.report import tally
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
-from gradbench.report.rows import news
+from gradbench.report.rows import claims, news
 from gradbench.report.view import view
 from gradbench.results.record import Record, to_json
 from gradbench.text import write_whole
@@ -81,13 +81,14 @@ def page(
             damaged=damaged,
             held=held,
             news=news(list(records)),
+            claims=claims(list(records)),
             ladders=ladders(records),
             optimizers=seen["optimizers"],
             families=[family["name"] for family in seen["families"]],
             brief=len(records) if seen["brief"] else 0,
             data=seen | {"preset": str(runs[0].get("preset", ""))},
             css=style(),
-            script="\n".join(_template(f"script/{name}.js") for name in MODULES),
+            script="\n".join(map(script, MODULES)),
         )
     )
 
@@ -105,6 +106,11 @@ def environment() -> "Environment":
 def style() -> str:
     """Return the pages' style sheet."""
     return _template("report.css")
+
+
+def script(name: str) -> str:
+    """Return one of the pages' own scripts."""
+    return _template(f"script/{name}.js")
 
 
 def _template(name: str) -> str:

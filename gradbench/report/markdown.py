@@ -6,7 +6,7 @@ from typing import Any
 from tabulate import tabulate
 
 from gradbench.report import tally
-from gradbench.report.rows import HEADERS, cells, legend, news, reading, remarks, shown
+from gradbench.report.rows import HEADERS, cells, claims, legend, news, reading, remarks, shown
 from gradbench.results.record import Record, Status, finite, or_zero
 from gradbench.results.summaries import LARGE
 from gradbench.text import printable
@@ -36,6 +36,8 @@ def page(
     parts = [title, *(_escape(ran_on(run)) for run in runs)]
     if found := news(records):
         parts += ["## NEWS", _list(found)]
+    if found := claims(records):
+        parts += ["## Solved, not verified", _list(found)]
     if baseline:
         parts += ["## Against what was before", _list(list(baseline))]
     if len(records) > LARGE:

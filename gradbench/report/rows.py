@@ -86,12 +86,17 @@ def signal(record: Record) -> str:
 
 
 def verdict(record: Record) -> str:
-    """Return the outcome and the expectation; news and failures are in capitals."""
+    """Return the outcome and the expectation; verified news and failures are in capitals.
+
+    News that is not verified is a claim. What is too fast to be believed is marked.
+    """
     if record.expectation == Expectation.LEARNER:
         return record.outcome
-    loud = record.outcome in (Outcome.NEWS, Outcome.FAILED)
-    word = record.outcome.upper() if loud else record.outcome
-    return f"{word} ({record.expectation})"
+    word = record.outcome.upper() if record.outcome == Outcome.FAILED else record.outcome
+    if record.outcome == Outcome.NEWS:
+        word = "NEWS" if is_verified(record) else "claim"
+    doubt = ", implausible" if record.implausible else ""
+    return f"{word} ({record.expectation}){doubt}"
 
 
 def remarks(record: Record) -> list[str]:
@@ -100,7 +105,9 @@ def remarks(record: Record) -> list[str]:
     ends = [f"{odd.count(kind)} {kind}" for kind in dict.fromkeys(odd)]
     why = f": {record.reason}" if record.reason else ""
     waits = _waits(record)
-    return [*([", ".join(ends) + why] if ends else []), *record.notes, *waits, *failing(record)]
+    doubt = [f"implausible: {record.implausible}"] if record.implausible else []
+    ended = [", ".join(ends) + why] if ends else []
+    return [*ended, *doubt, *record.notes, *waits, *failing(record)]
 
 
 def _waits(record: Record) -> list[str]:
@@ -153,16 +160,30 @@ def legend(records: list[Record]) -> str:
     )
 
 
+def is_verified(record: Record) -> bool:
+    """Whether a fresh process has confirmed what solved a case expected never to be solved."""
+    return record.outcome == Outcome.NEWS and record.verification.get("verified") is True
+
+
 def verification(record: Record) -> str:
     """Return whether news was verified, and what was found."""
     found = record.verification
     if not found:
         return "NOT VERIFIED: it was not trained again"
-    return f"{'verified' if found.get('verified') is True else 'NOT VERIFIED'}: {found.get('said')}"
+    return f"{'verified' if is_verified(record) else 'NOT VERIFIED'}: {found.get('said')}"
 
 
 def news(records: list[Record]) -> list[str]:
-    """Return one line per record that solved a case expected never to be solved."""
+    """Return one line per record that solved a case expected never to be solved, if verified."""
+    return _solved_nevers([record for record in records if is_verified(record)])
+
+
+def claims(records: list[Record]) -> list[str]:
+    """Return one line per record that solved such a case and is not verified."""
+    return _solved_nevers([record for record in records if not is_verified(record)])
+
+
+def _solved_nevers(records: list[Record]) -> list[str]:
     return [
         f"{shown(record.optimizer)} solved {record.case} on {record.solved} of {record.seeds} "
         f"seeds (expected: never; section {record.section}); {verification(record)}"

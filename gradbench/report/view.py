@@ -6,7 +6,7 @@ from typing import Any
 
 from gradbench.analysis.statistics import running_time, share_interval, wilson
 from gradbench.report.bands import band, spent
-from gradbench.report.rows import distinct, ran, remarks, to_target, verdict
+from gradbench.report.rows import distinct, is_verified, ran, remarks, to_target, verdict
 from gradbench.results.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.results.summaries import LARGE
 
@@ -71,7 +71,9 @@ def cell(record: Record) -> dict[str, Any]:
             for kind in (Status.DIVERGED, Status.CRASHED, Status.UNSUPPORTED)
             if kind in statuses
         },
-        "news": record.outcome == Outcome.NEWS,
+        "news": is_verified(record),
+        "claim": record.outcome == Outcome.NEWS and not is_verified(record),
+        "implausible": bool(record.implausible),
         "failed": record.outcome == Outcome.FAILED,
         "verdict": verdict(record),
         "median": to_target(record),

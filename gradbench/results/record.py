@@ -132,7 +132,10 @@ class Record:
     `verification` holds, for news, whether it was `verified`, and the findings as text (`said`).
     `why` is the suite's reason why optimizers fail the case; empty in older records, and on another
     architecture than the case's own.
+    `implausible` says why its results are too fast to be believed; empty where they are not.
     `problem` is a digest of target, initial weights and first batch, empty in older records.
+    `more_trials` holds, as `trials` does, further seeds that a comparison with a baseline had
+    trained to decide; they are no part of the outcome.
     `key` is a digest of everything that the record's numbers depend on, by which a resumed run
     finds it; empty where the item was not finished.
     """
@@ -165,6 +168,8 @@ class Record:
     problem: str = ""
     why: str = ""
     verification: dict[str, Any] = field(default_factory=dict)
+    implausible: str = ""
+    more_trials: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property

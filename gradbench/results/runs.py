@@ -17,6 +17,9 @@ from gradbench.text import from_json
 if TYPE_CHECKING:
     import pandas as pd
 
+VERIFIED, FINGERPRINT = "verified.json", "fingerprint.json"
+"""Files of a run's folder: what `gradbench verify` found, and what `describe` measured."""
+
 
 class RunError(ValueError):
     """A run that cannot be read; its message is one line that says why."""
@@ -32,11 +35,27 @@ class Run:
     damaged: list[str]
     held: tuple[str, ...] = ()
     """Lines of its comparison with a baseline or an older version."""
+    verified: str = ""
+    """How trials of it that were trained again came out; empty where none were."""
 
     @property
     def optimizers(self) -> list[str]:
         """The optimizers' specs, in the order of the records; learners are left out."""
         return list(dict.fromkeys(r.optimizer for r in self.records if r.expectation != "learner"))
+
+    def fingerprint(self, spec: str) -> list[dict[str, Any]]:
+        """Return the properties of an optimizer that `fingerprint.json` in its folder holds.
+
+        That file is what `gradbench describe SPEC ... --format=json` prints.
+        """
+        found = _json(self.path / FINGERPRINT)
+        cards = found if isinstance(found, list) else []
+        for card in cards:
+            if isinstance(card, dict) and card.get("spec") == spec:
+                named = card.get("properties")
+                listed = named if isinstance(named, list) else []
+                return [each for each in listed if isinstance(each, dict)]
+        return []
 
     def frame(self, level: str = "case") -> "pd.DataFrame":
         """Return its records as a data frame of pandas, a row per case and optimizer, or per trial.
@@ -85,7 +104,11 @@ def load(path: Path, only: str | None = None) -> Run:
         seen.add((record.case, record.optimizer))
         records.append(record)
     found = in_order(records, described)
-    return Run(folder, described, found, damaged, _held(folder / HELD))
+    verified = _json(folder / VERIFIED)
+    said = verified.get("said") if isinstance(verified, dict) and verified.get("holds") else None
+    held = _json(folder / HELD)
+    lines = tuple(map(str, held)) if isinstance(held, list) else ()
+    return Run(folder, described, found, damaged, lines, str(said or ""))
 
 
 def _baseline(path: Path, only: str | None) -> Run:
@@ -104,12 +127,12 @@ def _is_large(file: Path) -> bool:
         return next(islice(whole, LARGE, None), None) is not None
 
 
-def _held(path: Path) -> tuple[str, ...]:
+def _json(path: Path) -> Any:  # noqa: ANN401
+    """Return the content of a file beside the records; None where there is none to be read."""
     try:
-        lines = from_json(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return ()
-    return tuple(map(str, lines)) if isinstance(lines, list) else ()
+        return None
 
 
 def joined(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[Record]]:

@@ -70,6 +70,7 @@ class Glance(Struct):
     problem: str = ""
     why: str = ""
     verification: dict[str, Any] = {}
+    implausible: str = ""
     schema: Any = SCHEMA
 
 

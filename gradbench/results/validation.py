@@ -6,10 +6,14 @@ from typing import Any
 
 KINDS = {
     **dict.fromkeys(("case", "family", "scenario", "section", "approach", "optimizer"), str),
-    **dict.fromkeys(("expectation", "outcome", "path", "key", "problem", "why"), str),
+    **dict.fromkeys(
+        ("expectation", "outcome", "path", "key", "problem", "why", "implausible"), str
+    ),
     **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
     **dict.fromkeys(("setting", "timing", "hyperparameters", "tuning_cost", "verification"), dict),
-    **dict.fromkeys(("tuning", "trials", "notes", "informativeness", "ladder"), list),
+    **dict.fromkeys(
+        ("tuning", "trials", "notes", "informativeness", "ladder", "more_trials"), list
+    ),
 }
 """The type of each field that readers rely on."""
 
@@ -33,6 +37,7 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
         return "architecture is no str"
     checks = (
         ("trials", lambda trial: _is_trial(trial, statuses)),
+        ("more_trials", lambda trial: _is_trial(trial, statuses)),
         ("tuning", _is_point),
         ("informativeness", is_reading),
         ("notes", lambda note: isinstance(note, str)),

@@ -4,7 +4,6 @@ One file: both comparisons share their choice of records and their messages.
 """
 
 import functools
-import math
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ import pytest
 from gradbench.results import baseline_file
 from gradbench.results.baseline_file import Baseline
 from gradbench.results.record import Record
+from gradbench.session.further_seeds import FurtherSeeds
 from gradbench.session.progress import LINE
-from gradbench.session.verdict import Regressed
+from gradbench.session.verdict import Regressed, Undecided
 
 if TYPE_CHECKING:  # statistics need numpy, which waits until a case runs
     from gradbench.analysis.baseline import Change
@@ -33,11 +33,15 @@ class ComparisonItem(pytest.Item):
         self.what, self.hold = what, functools.cache(hold)  # a plugin may run it again
 
     def runtest(self) -> None:
-        """Compare, add the result line to the report, and fail if the optimizer regressed."""
+        """Compare, add the result line to the report, and fail if the optimizer regressed.
+
+        What is undecided is skipped: it neither passes nor fails.
+        """
         try:
             said = self.hold()
-        except Regressed:
-            self.user_properties.append((LINE, f"{self.what}: {self.name} REGRESSED"))
+        except (Regressed, Undecided) as error:
+            word = type(error).__name__.upper()
+            self.user_properties.append((LINE, f"{self.what}: {self.name} {word}"))
             raise
         self.user_properties.append((LINE, f"{self.what}: {self.name} {said}"))
 
@@ -59,6 +63,7 @@ class Comparisons:
         self.records: list[Record] = []
         self.cases: list[Case] = []
         self.device = options.device
+        self.further = FurtherSeeds()
         self.not_written = False
         """Whether writing the baseline failed."""
 
@@ -150,11 +155,10 @@ class Comparisons:
         if not old:
             pytest.skip(f"the baseline has no {optimizer}; --gb-update-baseline adds it")
         try:
-            families = dict.fromkeys(record.family for record in new)
-            changes = [baseline.change(family, optimizer, new, old) for family in families]
+            changes = self._changes(optimizer, new, old)
         except NotComparableError as error:
             raise Regressed(str(error), pytrace=False) from None
-        changes = [change for change in changes if change.cases > 0]
+        new = list(map(self.further.with_trials, new))
         lost = baseline.lost(new, old)
         self.changes += lost
         if not changes and not lost:
@@ -171,10 +175,32 @@ class Comparisons:
             worse = [f"{optimizer}: other numbers than the baseline's"]
         if worse and self.options.gate != "record":
             raise Regressed("\n".join(worse + table), pytrace=False)
+        if not worse and any(change.undecided for change in changes):
+            raise Undecided("; ".join(describe(c) for c in changes if c.undecided))
         count = sum(change.cases for change in changes)
-        word = "regressed, let pass" if worse else "not shown to be worse" if other else "equal"
+        shown = f"not {baseline.SLOWER:g} times slower"
+        word = "regressed, let pass" if worse else shown if other else "equal"
         moves = f", other numbers in {len(other)}" if other else ""
         return f"{word} on {count} case{'' if count == 1 else 's'}{moves}"
+
+    def _changes(self, optimizer: str, new: "list[Record]", old: "list[Record]") -> "list[Change]":
+        """Compare each family, and train further seeds of those that are undecided.
+
+        Ends where nothing is undecided, something is worse, or the baseline has no more seeds.
+        """
+        from gradbench.analysis import baseline
+
+        families = dict.fromkeys(record.family for record in new)
+        while True:
+            whole = list(map(self.further.with_trials, new))
+            changes = [baseline.change(family, optimizer, whole, old) for family in families]
+            unclear = {change.family for change in changes if change.undecided}
+            fails = any(c.regressed for c in changes) or bool(baseline.lost(whole, old))
+            if fails or not unclear or self.options.gate in {"record", "changed"}:
+                break
+            if not self.further.train([r for r in new if r.family in unclear], old):
+                break
+        return [change for change in changes if change.cases > 0]
 
     def time(self, old: str, optimizer: str) -> str:
         """Return the step time relative to `old`, as text; raise Regressed if it is slower."""
@@ -242,16 +268,13 @@ def explained(
     from gradbench.analysis import baseline
 
     lines = []
-    seeds = {record.seeds for record in [*new, *old] if record.expectation != "learner"}
-    if len(seeds) > 1:
-        lines.append(f"seeds differ from the baseline's: only the first {min(seeds)} count")
     lines += [describe(change) for change in changes if change.ratio != 1.0]
-    weak = [change for change in changes if 2.0**-change.pairs > change.level]
+    weak = [change for change in changes if change.undecided]
     if weak:
-        few = ", ".join(f"{change.family} ({change.pairs})" for change in weak)
+        most = max(record.seeds for record in old)
         lines.append(
-            f"too few pairs of problem and seed to fail at all: {few}; "
-            f"{math.ceil(-math.log2(weak[0].level))} could"
+            f"undecided: {', '.join(change.family for change in weak)}; record the baseline with "
+            f"more seeds than {most}, and those that are needed will be trained"
         )
     added, gone = baseline.strangers(new, old)
     for names, what in ((added, "not in the baseline"), (gone, "in the baseline, not run")):
@@ -263,12 +286,13 @@ def explained(
 def describe(change: "Change") -> str:
     """Return the line that describes one change."""
     word = "regressed" if change.regressed else "worse" if change.ratio > 1 else "better"
+    excluded = "" if change.regressed else f", p {change.p_slower:.2g} of 1.2 times slower"
     names = [f"{case} x{ratio:.2g}" for case, ratio in change.worse]
     carried = f", carried by {shortened(names)}" if change.ratio > 1 else ""
     return (
         f"{change.optimizer}: {change.family} {word}: evaluations x{change.ratio:.3g} over "
         f"{change.cases} case{'' if change.cases == 1 else 's'}, p {change.p:.2g} "
-        f"(fails at {change.level:.2g}){carried}"
+        f"(fails at {change.level:.2g}){excluded}{carried}"
     )
 
 

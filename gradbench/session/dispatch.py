@@ -103,6 +103,15 @@ class Dispatch:
             self.live.clear()
         return self._answers[name]
 
+    def results(self, items: dict[str, "Item"]) -> "dict[str, Answer]":
+        """Run further items, side by side where the engine can, and return their answers."""
+        self._items |= items
+        if self.name != "inline":
+            for name in items:
+                self._submit(name)
+            self._flush()
+        return {name: self.result(name, item) for name, item in items.items()}
+
     @property
     def spent(self) -> str:
         """What an item has changed in this process for good; empty if no items run in it."""

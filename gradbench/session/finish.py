@@ -54,6 +54,19 @@ def write_reports(folder: RunFolder, run: dict[str, Any], held: Sequence[str]) -
     return reports
 
 
+def _print_section(
+    reporter: "TerminalReporter",
+    title: str,
+    lines: Sequence[str],
+    **colour: Any,  # noqa: ANN401
+) -> None:
+    """Print lines under a heading; nothing where there are none."""
+    if lines:
+        reporter.section(title, **colour)
+    for text in lines:
+        reporter.write_line(text)
+
+
 def print_summary(
     reporter: "TerminalReporter",
     folder: RunFolder,
@@ -62,11 +75,10 @@ def print_summary(
     reports: Sequence[str],
 ) -> None:
     """Print the table, the comparison with the baseline, the news, and the paths of the reports."""
-    from gradbench.report.rows import news
+    from gradbench.report.rows import claims, news
     from gradbench.report.terminal import table
 
-    records = folder.records
-    if records:
+    if records := folder.records:
         reporter.ensure_newline()
         reporter.section("gradbench")
         reporter.write_line(table(records))
@@ -75,10 +87,8 @@ def print_summary(
             reporter.write_line(part)
     for line in lines:
         reporter.write_line(line)
-    if found := news(records):
-        reporter.section("NEWS", green=True)
-        for text in found:
-            reporter.write_line(text)
+    _print_section(reporter, "NEWS", news(records), green=True)
+    _print_section(reporter, "solved, not verified", claims(records), yellow=True)
     if folder.restored:
         reporter.write_line(f"gradbench: {folder.restored}")
     if folder.trouble:

@@ -114,6 +114,7 @@ class Session:
             self.folder.point_latest()
             cases = [item.case for item in self.items.values()]
             self.comparisons.start(self.folder.records, cases, self.device)
+            self.comparisons.further.start(self.items.values(), self.dispatch.results)
         except OSError as error:
             raise pytest.UsageError(
                 f"cannot write reports under {self.options.report_dir}: {error.strerror}; "
@@ -185,9 +186,8 @@ class Session:
             )
 
     def _keep(self, name: str, answer: "Answer") -> None:
-        """Write an item's record, once, as soon as it has ended."""
-        del name
-        if self.folder is not None:
+        """Write an item's record, once, as soon as it has ended; not that of further seeds."""
+        if self.folder is not None and name in self.items:
             self.folder.add(answer[0])
 
     # What the user sees
@@ -197,6 +197,8 @@ class Session:
         self.dispatch.close()
         if self.folder is not None:
             self.folder.settle(self.run)
+            if self.comparisons.further.trials:
+                self.folder.change(self.comparisons.further.kept(self.folder.whole))
         if session.exitstatus == pytest.ExitCode.OK and (
             why := why_idle(session, self.options, self.folder.records if self.folder else [])
         ):

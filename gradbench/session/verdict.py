@@ -32,6 +32,12 @@ class Regressed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     __module__ = "builtins"  # as pytest's own: its summary shows the message, not the path
 
 
+class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc]
+    """Neither a regression from the baseline nor its absence is shown."""
+
+    __module__ = "builtins"
+
+
 def circumstances(record: Record) -> list[str]:
     """Return the rate of an unsolved case, its neighbours in the sweep, and the seeds that failed.
 

@@ -194,7 +194,7 @@ def test_the_gate_changed_fails_what_no_statistic_would_and_shows_before_and_aft
     )
     let_pass = lab("--gb-gate=baseline", factor=0.97)
     assert let_pass.ret == 0
-    let_pass.stdout.fnmatch_lines(["*not shown to be worse on 3 cases, other numbers in [123]"])
+    let_pass.stdout.fnmatch_lines(["*not 1.2 times slower on 3 cases, other numbers in [123]"])
     page = (pytester.path / "reports" / "latest" / "report.md").read_text()
     assert "evaluations " in page.partition("## Against what was before")[2].partition("##")[0]
     bare = pytester.runpytest_inprocess("--optimizer=adam", "--gb-gate=changed")
@@ -239,12 +239,34 @@ def test_what_cannot_be_held_against_the_baseline_is_no_pass(pytester, lab):
     beside = lab("--optimizer=adam:lr=0.01", "-rs", "-k", "weight2")
     beside.assert_outcomes(passed=3, skipped=1)
     fewer = lab("--gb-seeds=2", "-k", "weight2")
-    fewer.stdout.fnmatch_lines(
+    fewer.stdout.fnmatch_lines(["  against the baseline: Mine-lr-0-3 equal on 1 case"])
+
+
+def test_what_is_undecided_is_given_the_baselines_further_seeds_then_skipped(pytester, lab, stored):
+    lab("--gb-update-baseline", "--gb-seeds=10", "-k", "weight2")
+    decided = lab("--gb-seeds=3", "-k", "weight2", factor=0.3)
+    assert decided.ret == 1
+    decided.stdout.fnmatch_lines(["  against the baseline: Mine-lr-0-3 REGRESSED"])
+    (record,) = stored(pytester.path / "reports")
+    assert (record["seeds"], [t["seed"] for t in record["trials"]]) == (3, [0, 1, 2])
+    assert [t["seed"] for t in record["more_trials"]] == [3, 4, 5, 6, 7, 8, 9]
+    whole = lab("--gb-seeds=10", "-k", "weight2", "--gb-gate=record", factor=0.3)
+    (apart,) = stored(pytester.path / "reports")
+    for ours, theirs in zip(record["more_trials"], apart["trials"][3:], strict=True):
+        assert ours["curve"] == theirs["curve"]  # as a run of ten seeds trains them
+    assert whole.ret == 0
+    lab("--gb-update-baseline", "--gb-seeds=4", "-k", "weight2")
+    undecided = lab("--gb-seeds=3", "-k", "weight2", "-rs", factor=0.3)
+    assert undecided.ret == 0
+    undecided.assert_outcomes(passed=1, skipped=1)
+    undecided.stdout.fnmatch_lines(
         [
-            "baseline: seeds differ from the baseline's: only the first 2 count",
-            "baseline: too few pairs of problem and seed to fail at all: *(*); 7 could",
+            "  against the baseline: Mine-lr-0-3 UNDECIDED",
+            "SKIPPED *lab.py:Mine:lr=0.3: uninformative worse: evaluations x*",
         ]
     )
+    page = (pytester.path / "reports" / "latest" / "report.md").read_text()
+    assert "undecided: uninformative; record the baseline with more seeds than 4" in page
 
 
 def test_a_baseline_of_other_settings_is_not_overwritten_nor_a_crash_recorded(pytester, lab, odd):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gradbench.protocol.case import Case
+from gradbench.protocol.discovery import suites
 from gradbench.protocol.item import Item
 from gradbench.results.record import Expectation, read
 from gradbench.results.weights import carried
@@ -162,7 +163,21 @@ def test_a_cheat_is_not(run, cheat):
     assert record.outcome == "news", (record.statuses, record.reason)
     assert not record.verification["verified"]
     assert CAUGHT[cheat] in record.verification["said"]
-    result.stdout.fnmatch_lines(["*solved own on*; NOT VERIFIED: *"])
+    result.stdout.fnmatch_lines(["*= solved, not verified =*", "*solved own on*; NOT VERIFIED: *"])
+    assert "= NEWS =" not in result.stdout.str()
+
+
+@pytest.mark.proof
+def test_a_cheat_on_a_case_that_others_solve_is_implausible(pytester):
+    (pytester.path / "cheats.py").write_text(CHEATS)
+    result = pytester.runpytest_subprocess(
+        *(str(suites()), "-k", "parity-d10-weight5", "--gb-tune=0", "--gb-probes=none"),
+        *("--optimizer=./cheats.py:ReadsTheTarget", "--optimizer=adam:lr=0.1", "--gb-seeds=2"),
+    )
+    cheat, honest = read(pytester.path / "reports" / "latest" / "records.jsonl")
+    assert "75 times below that of the fastest standard optimizer, 75" in cheat.implausible
+    assert honest.implausible == ""
+    result.stdout.fnmatch_lines(["*ReadsTheTarget*passed (must), implausible"])
 
 
 def item(**changes):

@@ -19,6 +19,8 @@ function cell(item, spec) {
   for (const [kind, n] of Object.entries(result.bad)) made.append(` ${n} ${marks[kind] || kind}`);
   if (result.failed) { made.classList.add("failed-cell"); made.append(" FAILED"); }
   if (result.news) { made.classList.add("news-cell"); made.append(" NEWS"); }
+  if (result.claim) made.append(" claim, not verified");
+  if (result.implausible) { made.classList.add("failed-cell"); made.append(" implausible"); }
   return made;
 }
 const matrix = document.getElementById("matrix");
