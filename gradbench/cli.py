@@ -28,7 +28,7 @@ from gradbench.report.comparison import markdown, text
 from gradbench.report.history import page as history_page
 from gradbench.report.history import text as history_text
 from gradbench.report.markdown import page, ran_on
-from gradbench.report.terminal import WIDTH, shorten
+from gradbench.report.terminal import shorten, width
 from gradbench.results import frames, trackers
 from gradbench.results.record import Expectation, to_json
 from gradbench.results.runs import VERIFIED, choose, joined, load
@@ -299,7 +299,7 @@ def check(specs: Sequence[str], style: str) -> int:
 def _show_progress(line: str) -> None:
     """Write a line to a terminal in place of the last one; nothing where stderr is a file."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{printable(line[:WIDTH])}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{printable(line[: width()])}", end="", file=sys.stderr, flush=True)
 
 
 Checked = Sequence[tuple[str, bool | None, str]]
@@ -466,7 +466,7 @@ def show(paths: Sequence[Path], chosen: argparse.Namespace) -> None:
         named = {"optimizers": ["paper", *names()], "architectures": ["paper", *architectures()]}
         print(to_json({"cases": [_plain_case(case) for case in found]} | named, indent=2))
         return
-    room = WIDTH - OTHER_COLUMNS - max((len(case.id) for case in found), default=0)
+    room = width() - OTHER_COLUMNS - max((len(case.id) for case in found), default=0)
     rows = []
     for case in found:
         scenario = case.build()

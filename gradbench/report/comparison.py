@@ -6,7 +6,7 @@ import textwrap
 from tabulate import tabulate
 
 from gradbench.analysis.comparison import LEVEL, Comparison
-from gradbench.report.terminal import CASE, WIDTH, shorten
+from gradbench.report.terminal import CASE, shorten, width
 
 HEADERS = ("case", "A", "B", "win-tie-loss", "ratio", "p", "Holm", "step")
 LONG = 10_000  # nothing is cut or wrapped in Markdown
@@ -20,7 +20,7 @@ ALIGN = ("left", *["right"] * 7)
 
 def text(found: Comparison) -> str:
     """Return the comparison within a hundred columns."""
-    return _page(found, "plain", CASE, WIDTH - 1)
+    return _page(found, "plain", CASE, width() - 1)
 
 
 def markdown(found: Comparison) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gradbench.analysis.statistics import running_time, share_interval, wilson
 from gradbench.report.bands import band, spent
+from gradbench.report.explained import link, meaning, task
 from gradbench.report.rows import distinct, is_verified, ran, remarks, to_target, verdict
 from gradbench.results.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.results.summaries import LARGE
@@ -14,15 +15,20 @@ MIB = 2**20
 
 
 def view(records: list[Record]) -> dict[str, Any]:
-    """Return `optimizers`, `families` and `cases` with every optimizer's results, as plain data."""
+    """Return `optimizers`, `families` and `cases` with every optimizer's results, as plain data.
+
+    `probes` has what each probe's reading means.
+    """
     specs = list(dict.fromkeys(r.optimizer for r in records if not is_learner(r)))
     by_case: dict[str, list[Record]] = {}
     for record in records:
         by_case.setdefault(record.case, []).append(record)
     families = list(dict.fromkeys(r.family for r in records))
     brief = len(records) > LARGE
+    probes = dict.fromkeys(entry["probe"] for r in records for entry in r.informativeness)
     return {
         "brief": brief,
+        "probes": {name: meaning(name) for name in probes},
         "optimizers": [{"spec": spec, "name": name} for spec, name in distinct(specs).items()],
         "families": [
             {"name": family, "arrivals": arrivals([r for r in records if r.family == family])}
@@ -47,6 +53,8 @@ def _case(found: list[Record], shown: Callable[[Record], dict[str, Any]]) -> dic
         "approach": first.approach,
         "setting": ", ".join(setting),
         "section": first.section,
+        "task": task(first.scenario),
+        "paper": link(first.section),
         "expectation": first.expectation,
         "why": first.why,
         "budget": first.budget,

@@ -64,6 +64,8 @@ class Comparisons:
         self.cases: list[Case] = []
         self.device = options.device
         self.further = FurtherSeeds()
+        self.gate = options.gate
+        """The gate; `changed` is `baseline` where the baseline is of another kind of machine."""
         self.not_written = False
         """Whether writing the baseline failed."""
 
@@ -133,11 +135,11 @@ class Comparisons:
             raise pytest.UsageError(
                 f"the baseline has none of these optimizers; it has {shortened(list(have))}"
             )
-        versions = (about.get("versions"), self.base.about.get("versions"))
-        here, there = ((each or {}).get("torch") for each in versions)
-        if here != there:
+        for name, here, there in differing_machines(about, self.base.about):
+            self.gate = "baseline" if self.gate == "changed" else self.gate
             self.changes.append(
-                f"the baseline was recorded with torch {there}, this run with {here}"
+                f"the baseline was recorded with {name} {there}, this run with {here}: numbers may "
+                "differ by rounding, only what is worse fails"
             )
 
     def start(self, records: "list[Record]", cases: "list[Case]", device: str) -> None:
@@ -171,9 +173,9 @@ class Comparisons:
         table = lines(other)
         self.changes += explained(changes, new, old) + table
         worse = lost + [describe(change) for change in changes if change.regressed]
-        if self.options.gate == "changed" and other and not worse:
+        if self.gate == "changed" and other and not worse:
             worse = [f"{optimizer}: other numbers than the baseline's"]
-        if worse and self.options.gate != "record":
+        if worse and self.gate != "record":
             raise Regressed("\n".join(worse + table), pytrace=False)
         if not worse and any(change.undecided for change in changes):
             raise Undecided("; ".join(describe(c) for c in changes if c.undecided))
@@ -196,7 +198,7 @@ class Comparisons:
             changes = [baseline.change(family, optimizer, whole, old) for family in families]
             unclear = {change.family for change in changes if change.undecided}
             fails = any(c.regressed for c in changes) or bool(baseline.lost(whole, old))
-            if fails or not unclear or self.options.gate in {"record", "changed"}:
+            if fails or not unclear or self.gate in {"record", "changed"}:
                 break
             if not self.further.train([r for r in new if r.family in unclear], old):
                 break
@@ -259,6 +261,13 @@ class Comparisons:
         if left:
             lines.append(f"baseline: left out as crashed or unsupported: {shortened(left)}")
         return lines
+
+
+def differing_machines(here: dict[str, Any], there: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return what differs between two runs' machines, and the values: torch, the processor."""
+    ours, theirs = ((each.get("versions") or {}).get("torch") for each in (here, there))
+    pairs = [("torch", ours, theirs), ("the processor", here.get("cpu"), there.get("cpu"))]
+    return [pair for pair in pairs if pair[1] != pair[2] and pair[2] is not None]
 
 
 def explained(

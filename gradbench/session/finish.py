@@ -76,14 +76,14 @@ def print_summary(
 ) -> None:
     """Print the table, the comparison with the baseline, the news, and the paths of the reports."""
     from gradbench.report.rows import claims, news
-    from gradbench.report.terminal import table
+    from gradbench.report.terminal import table, width
 
     if records := folder.records:
         reporter.ensure_newline()
         reporter.section("gradbench")
-        reporter.write_line(table(records))
+        reporter.write_line(table(records, brief=reporter.verbosity < 0))
     for text in held:
-        for part in textwrap.wrap(text, 98, subsequent_indent="  "):
+        for part in textwrap.wrap(text, width() - 2, subsequent_indent="  "):
             reporter.write_line(part)
     for line in lines:
         reporter.write_line(line)

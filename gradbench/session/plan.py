@@ -143,7 +143,11 @@ def estimate_all(
     if wanted and not options.optimizers:
         write(NO_OPTIMIZER)
     elif wanted:
-        dry_run([(name, make_item(each, options, device)) for name, each in wanted], write)
+        from gradbench.protocol.kept_costs import kept_costs
+
+        kind = device.partition(":")[0]
+        kept = kept_costs(options.report_dir, options.preset, kind, options.dtype)
+        dry_run([(name, make_item(each, options, device)) for name, each in wanted], write, kept)
 
 
 def resumed(items: dict[str, "Item"], folder: Path | None) -> dict[str, Record]:

@@ -98,19 +98,36 @@ class Screen:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write one line per finished item."""
-        text = _line(report)
-        if report.when == "call" and text and not self.config.getoption("verbose", 0):
-            self._write(f"  {text}\n")
+        """Write one line per finished item, its outcome in colour; none under -q."""
+        text, verbose = _line(report), self.config.getoption("verbose", 0)
+        if report.when != "call" or not text or verbose < 0:
+            return
+        numbers, gap, outcome = text.rpartition("  ")
+        self._write(f"{'    ' if verbose > 0 else '  '}{numbers}{gap}", newline=verbose > 0)
+        self._write(f"{outcome}\n", **_colour(report))
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, newline: bool = False, **colour: bool) -> None:
+        """Write a text; with `newline`, on a line of its own."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write(text)  # write_line makes pytest repeat the file's name
+        if reporter is None:
+            return
+        if newline:
+            reporter.ensure_newline()
+        reporter.write(text, **colour)  # write_line makes pytest repeat the file's name
 
     def pytest_sessionfinish(self) -> None:
         """Return status words to pytest from now on, which its summary needs."""
         self.finished = True
+
+
+def _colour(report: pytest.TestReport) -> dict[str, bool]:
+    """Return how pytest's terminal writes an outcome."""
+    expected = hasattr(report, "wasxfail")
+    if report.failed:
+        return {"red": True, "bold": True}
+    if report.passed:
+        return {"green": True, "bold": expected}  # passed against expectation: a solved never
+    return {"yellow": True}
 
 
 def _line(report: pytest.CollectReport | pytest.TestReport) -> str | None:

@@ -411,7 +411,7 @@ def test_a_dry_run_counts_and_runs_nothing(pytester, suite):
         [
             "parity-d5-weight2[[]adam-lr-0-01[]] * 88 * s",
             "parity-d5-weight2[[]sgd[]] * 488 * s",
-            "at most; time of one trial after another here * 1,152 * s",
+            "at most; time of one case after another here * 1,152 * s",
         ]
     )
     assert not (pytester.path / "reports").exists()

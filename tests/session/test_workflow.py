@@ -1,4 +1,4 @@
-"""The workflow in docs/ci: its commands, run as a runner would.
+"""The action, and the workflow in docs/ci that uses it: their commands, run as a runner would.
 
 With the installation, into an environment of its own, by `make accept`.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-FILE = Path(__file__).parents[2] / "docs" / "ci" / "gradbench.yml"
-WORKFLOW = yaml.safe_load(FILE.read_text())
-STEPS = WORKFLOW["jobs"]["gradbench"]["steps"]
+ROOT = Path(__file__).parents[2]
+ACTION = yaml.safe_load((ROOT / ".github/actions/gradbench/action.yml").read_text())
+WORKFLOW = yaml.safe_load((ROOT / "docs/ci/gradbench.yml").read_text())
+STEPS = ACTION["runs"]["steps"]
 QUICK = "-k parity-d5 --gb-seeds=7 --gb-tune=0 --gb-probes=none"
 
 OPTIMIZER = """
@@ -58,8 +59,9 @@ def environment(folder, **more):
     binaries = own if own.is_dir() else Path(sys.executable).parent
     path = f"{folder.parent / 'tools'}:{binaries}:/usr/local/bin:/usr/bin:/bin"
     names = {"OPTIMIZER": "./mine.py:Mine", "BASELINE": "base.json", "ARGUMENTS": QUICK}
+    names |= {"GATE": "baseline", "GRADBENCH": f"file://{ROOT}"}
     summary = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PULL": "https://host/pull/1"}
-    return os.environ | WORKFLOW["env"] | names | summary | {"PATH": path} | more
+    return os.environ | names | summary | {"PATH": path} | more
 
 
 def run(command, folder):
@@ -119,14 +121,12 @@ py-modules = ["mine"]
 @pytest.mark.accept
 def test_it_installs_into_a_fresh_environment_and_runs_there(repository, monkeypatch):
     """From this checkout, with nothing of this environment but which versions to take."""
-    root = FILE.parents[2]
     subprocess.run([sys.executable, "-m", "venv", repository.parent / "venv"], check=True)
     (repository / "pyproject.toml").write_text(PROJECT)
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setitem(WORKFLOW["env"], "GRADBENCH", f"file://{root}")
-    monkeypatch.setitem(WORKFLOW["env"], "PIP_CONSTRAINT", str(root / "constraints.txt"))
-    monkeypatch.setitem(WORKFLOW["env"], "PIP_RETRIES", "0")  # not every network has the index
+    monkeypatch.setenv("PIP_CONSTRAINT", str(ROOT / "constraints.txt"))
+    monkeypatch.setenv("PIP_RETRIES", "0")  # not every network has the index
     (install,) = [step["run"] for step in STEPS if step.get("name") == "Install"]
     installed = run(install, repository)
     assert installed.returncode == 0, installed.stdout + installed.stderr
@@ -143,7 +143,6 @@ def test_it_installs_into_a_fresh_environment_and_runs_there(repository, monkeyp
 
 def test_every_step_is_known_and_the_install_asks_for_what_is_needed():
     assert [step.get("name", step.get("uses")) for step in STEPS] == [
-        "actions/checkout@v4",
         "actions/setup-python@v5",
         "Install",
         "Run and hold against the baseline",
@@ -151,5 +150,17 @@ def test_every_step_is_known_and_the_install_asks_for_what_is_needed():
         "Report",
         "Comment",
     ]
-    assert '"pytest-gradbench[report] @ $GRADBENCH"' in STEPS[2]["run"]
-    assert all("always()" in step["if"] for step in STEPS[4:])
+    assert '"pytest-gradbench[report] @ $GRADBENCH"' in STEPS[1]["run"]
+    assert all("always()" in step["if"] for step in STEPS[3:])
+    assert all(step["shell"] == "bash" for step in STEPS if "run" in step)  # a composite needs it
+
+
+def test_the_workflow_gives_the_action_what_it_takes_and_the_action_uses_all_of_it():
+    checkout, use = WORKFLOW["jobs"]["gradbench"]["steps"]
+    assert checkout == {"uses": "actions/checkout@v4"}
+    assert use["uses"].split("@")[0].endswith("/.github/actions/gradbench")
+    given, taken = use["with"], ACTION["inputs"]
+    assert set(given) <= set(taken)
+    assert {name for name, about in taken.items() if about.get("required")} <= set(given)
+    text = (ROOT / ".github/actions/gradbench/action.yml").read_text()
+    assert all(f"inputs.{name}" in text for name in taken)

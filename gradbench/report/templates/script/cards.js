@@ -29,7 +29,9 @@ function taken(item) {
 function card(item) {
   const results = Object.values(item.results), counts = [...new Set(results.map(r => r.seeds))].join(" or ");
   const made = node("article", { class: "card", id: item.id }, node("h3", {}, item.id));
-  made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (section ${item.section}): ${item.setting}; expected ${item.expectation}${item.why && item.why !== "open" && item.expectation !== "must" && !item.learner ? ` (where it is failed: ${item.why})` : ""}; batch ${item.batch}, budget ${item.budget}`));
+  if (item.task) made.append(node("p", {}, item.task));
+  const source = item.paper ? node("a", { href: item.paper, rel: "noreferrer" }, `section ${item.section}`) : `section ${item.section || "none"}`;
+  made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (`, source, `): ${item.setting}; expected ${item.expectation}${item.why && item.why !== "open" && item.expectation !== "must" && !item.learner ? ` (where it is failed: ${item.why})` : ""}; batch ${item.batch}, budget ${item.budget}`));
   if (results.some(r => r.band || r.sweep.length || Object.keys(r.tracks).length)) {
     const box = node("div", { class: "figure" });
     const band = `Line: median, band: lowest to highest of n = ${counts} seeds; a trial that ended keeps its last score. Dotted: the target.`;
@@ -38,13 +40,13 @@ function card(item) {
     if (results.some(r => r.sweep.length)) options.push({ label: "learning rate", says: `The sweep, on seeds that are not evaluated; the two best rates on two seeds more, n = ${Math.max(...results.flatMap(r => r.sweep.map(p => p.n)))} at most; no interval.`, make: () => rates(item) });
     const probes = [...new Set(results.flatMap(r => Object.keys(r.tracks)))];
     let probe = probes[0];
-    if (probes.length) options.push({ label: "informativeness", says: "One training, of seed 0 (n = 1); bars: the reading's own 95 % interval, where it has one.", make: () => tracks(item, probe) });
+    if (probes.length) options.push({ label: "informativeness", says: () => `${probe}${data.probes[probe] ? ": " + data.probes[probe] : ""}. One training, of seed 0 (n = 1); bars: the reading's own 95 % interval, where it has one.`, make: () => tracks(item, probe) });
     made.append(box);
     const bar = tabbed(box, options);
     if (probes.length > 1) {
-      const choice = node("select", { "aria-label": "probe" }, ...probes.map(name => node("option", {}, name)));
-      choice.onchange = () => { probe = choice.value; bar.querySelector("button:last-of-type").click(); };
-      bar.append(choice);
+      const select = node("select", { "aria-label": "probe" }, ...probes.map(name => node("option", {}, name)));
+      select.onchange = () => { probe = select.value; bar.querySelector("button:last-of-type").click(); };
+      bar.append(select);
     }
     box.before(bar);
   }

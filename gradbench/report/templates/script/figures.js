@@ -9,9 +9,9 @@ const layout = (x, y, more = {}) => ({
 });
 const visible = spec => !hidden.has(spec);
 function draw(box) {
-  const figure = box.make();
-  figure.traces.forEach(trace => { trace.visible = visible(trace.meta); });
-  Plotly.react(box, figure.traces, figure.layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] });
+  const made = box.make();
+  made.traces.forEach(trace => { trace.visible = visible(trace.meta); });
+  Plotly.react(box, made.traces, made.layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] });
   drawn.set(box, true);
 }
 const watcher = new IntersectionObserver(entries => {

@@ -1,7 +1,7 @@
 /* The controls of the filters. */
 function apply() {
   fill();
-  document.querySelectorAll(".card").forEach(card => { card.hidden = !wanted(data.cases.find(item => item.id === card.id)); });
+  document.querySelectorAll(".card").forEach(shown => { shown.hidden = !wanted(data.cases.find(item => item.id === shown.id)); });
   const shown = data.cases.filter(wanted).length;
   document.getElementById("shown").textContent = shown < data.cases.length ? `${shown} of ${data.cases.length} cases` : "";
   remember();
@@ -24,16 +24,16 @@ const choices = {
 const differs = node("input", { type: "checkbox", id: "differs" });
 differs.onchange = () => { asked.differs = differs.checked; apply(); };
 if (data.optimizers.length > 1) filters.append(node("label", { for: "differs" }, differs, " differs between optimizers"));
-const failed = () => [...matrix.querySelectorAll("td.failed-cell")].filter(cell => !cell.hidden);
-if (failed().length) filters.append(node("button", { type: "button", id: "next-failed", onclick: () => {
+const failed = () => [...matrix.querySelectorAll("td.failed-cell")].filter(part => !part.hidden);
+let lastFailed = null;
+function showNextFailed() {
   const cells = failed();
   if (!cells.length) return;
-  const next = cells[(cells.indexOf(lastFailed) + 1) % cells.length];
-  lastFailed = next;
-  next.scrollIntoView({ block: "center" });
-  next.focus();
-} }, "next failed"));
-let lastFailed = null;
+  lastFailed = cells[(cells.indexOf(lastFailed) + 1) % cells.length];
+  lastFailed.scrollIntoView({ block: "center" });
+  lastFailed.focus();
+}
+if (failed().length) filters.append(node("button", { type: "button", id: "next-failed", onclick: showNextFailed }, "next failed"));
 filters.append(node("span", { id: "shown", role: "status" }));
 
 /* The view is kept in the address, so that it can be sent. */

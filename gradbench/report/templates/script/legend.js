@@ -18,7 +18,7 @@ function toggle(spec) { if (!hidden.delete(spec)) hidden.add(spec); refresh(); }
 function isolate(spec) { hidden.clear(); data.optimizers.forEach(o => { if (o.spec !== spec) hidden.add(o.spec); }); refresh(); }
 function refresh() {
   buttons.forEach(b => b.setAttribute("aria-pressed", visible(b.dataset.legend)));
-  document.querySelectorAll("[data-optimizer]").forEach(cell => { cell.hidden = !visible(cell.dataset.optimizer); });
+  document.querySelectorAll("[data-optimizer]").forEach(part => { part.hidden = !visible(part.dataset.optimizer); });
   for (const box of drawn.keys()) {
     const shown = box.data.map(trace => visible(trace.meta));
     Plotly.restyle(box, { visible: shown });

@@ -20,11 +20,12 @@ function cell(item, spec) {
   if (result.failed) { made.classList.add("failed-cell"); made.append(" FAILED"); }
   if (result.news) { made.classList.add("news-cell"); made.append(" NEWS"); }
   if (result.claim) made.append(" claim, not verified");
-  if (result.implausible) { made.classList.add("failed-cell"); made.append(" implausible"); }
+  if (result.implausible) { made.classList.add("doubt-cell"); made.append(" implausible"); }
   return made;
 }
 const matrix = document.getElementById("matrix");
-let order = data.cases.map((_, i) => i), sorted = null, falling = true;
+const order = data.cases.map((_, i) => i);
+let sorted = null, falling = true;
 function sortBy(key) {
   falling = sorted === key ? !falling : true;
   sorted = key;
