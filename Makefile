@@ -21,7 +21,7 @@ test: lint
 # What make test leaves out for its length: every case at standard and paper size with its table,
 # coverage at hundreds of repetitions, cheats, clusters, signals in every combination.
 proof: $(VENV)/.installed
-	$(BIN)/pip install -q -e '.[optax]' -c constraints.txt
+	$(BIN)/pip install -q -e '.[optax,tensorboard,wandb,mlflow]' -c constraints.txt
 	$(BIN)/pytest -q -n auto --dist=worksteal tests -m proof $(ARGS)
 	$(BIN)/python benchmarks/proof.py quick standard paper > benchmarks/proof.md
 

@@ -1,5 +1,4 @@
 "use strict";
-if (typeof Plotly === "undefined") document.querySelector("main").prepend("The figures need plotly.min.js beside this page: `gradbench report` writes it again.");
 const data = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5195", "#8c6d00", "#56b4e9", "#7f7f7f", "#a6001a", "#5f8700"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];

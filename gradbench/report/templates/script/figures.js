@@ -1,5 +1,17 @@
 /* Figures: drawn when they come into view, drawn again when the legend changes. */
-const drawn = new Map();
+const drawn = new Map(), waiting = new Set();
+/* What draws is large: it is loaded when the table stands, and the figures wait for it. */
+function loadPlotly() {
+  const made = document.createElement("script"), source = document.getElementById("plotly-source");
+  const ready = () => { waiting.forEach(draw); waiting.clear(); };
+  made.onload = ready;
+  made.onerror = () => document.querySelector("main").prepend("The figures need plotly.min.js beside this page: `gradbench report` writes it again.");
+  if (source) made.textContent = source.textContent; else made.src = "plotly.min.js";
+  document.head.append(made);
+  if (source) ready();
+}
+const soon = () => setTimeout(loadPlotly);
+if (document.visibilityState === "visible") requestAnimationFrame(soon); else soon();
 let logarithmic = false; // whether axes of evaluations and seconds are
 const along = () => logarithmic ? { type: "log", exponentformat: "power" } : {};
 const layout = (x, y, more = {}) => ({
@@ -9,6 +21,7 @@ const layout = (x, y, more = {}) => ({
 });
 const visible = spec => !hidden.has(spec);
 function draw(box) {
+  if (typeof Plotly === "undefined") { waiting.add(box); return; }
   const made = box.make();
   made.traces.forEach(trace => { trace.visible = visible(trace.meta); });
   Plotly.react(box, made.traces, made.layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] });
@@ -20,7 +33,7 @@ const watcher = new IntersectionObserver(entries => {
 function figure(box, make) { box.make = make; watcher.observe(box); return box; }
 // On paper every figure is there, as wide as a page holds.
 const PAPER = 660;
-addEventListener("beforeprint", () => document.querySelectorAll(".figure").forEach(box => { if (!drawn.has(box)) draw(box); Plotly.relayout(box, { width: PAPER, autosize: false }); }));
+addEventListener("beforeprint", () => document.querySelectorAll(".figure").forEach(box => { if (!drawn.has(box)) draw(box); if (drawn.has(box)) Plotly.relayout(box, { width: PAPER, autosize: false }); }));
 addEventListener("afterprint", () => drawn.forEach((_, box) => Plotly.relayout(box, { width: null, autosize: true })));
 
 function line(spec, x, y, more = {}) {

@@ -24,13 +24,15 @@ function cell(item, spec) {
   return made;
 }
 const matrix = document.getElementById("matrix");
-const order = data.cases.map((_, i) => i);
+const families = [...new Set(data.cases.map(item => item.family))];
+const order = data.cases.map((_, i) => i).sort((a, b) => families.indexOf(data.cases[a].family) - families.indexOf(data.cases[b].family) || a - b);
+const place = new Map(order.map((i, at) => [i, at]));
 let sorted = null, falling = true;
 function sortBy(key) {
   falling = sorted === key ? !falling : true;
   sorted = key;
-  const value = i => key === "" ? -i : share(data.cases[i].results[key]);
-  order.sort((a, b) => (falling ? value(b) - value(a) : value(a) - value(b)) || a - b);
+  const value = i => key === "" ? -place.get(i) : share(data.cases[i].results[key]);
+  order.sort((a, b) => (falling ? value(b) - value(a) : value(a) - value(b)) || place.get(a) - place.get(b));
   fill();
   matrix.querySelectorAll("thead button")[key === "" ? 0 : 1 + data.optimizers.findIndex(o => o.spec === key)].focus();
 }
