@@ -32,7 +32,7 @@ from gradbench.report.terminal import shorten, width
 from gradbench.results import frames, trackers
 from gradbench.results.record import Expectation, to_json
 from gradbench.results.runs import VERIFIED, choose, joined, load
-from gradbench.session.declared_options import PRESETS
+from gradbench.session.declared_options import PRESETS, SINGLE
 from gradbench.text import ESCAPED, printable, write_whole
 
 INI_FILES = ("pytest.ini", "pyproject.toml", "tox.ini")
@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal's encoding may lack characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
-    if words[:1] == ["run"]:  # everything after it is pytest's, also --help
+    if words[:1] == ["run"]:  # everything after it is pytest's
+        if words[1:] in (["--help"], ["-h"]):
+            print(_run_help())
+            return 0
         return _run_pytest(words[1:])
     end = words.index("--") if words[:1] == ["bisect"] and "--" in words else len(words)
     own = argparse.Namespace(options=words[end + 1 :])  # for gradbench run
@@ -63,6 +66,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ImportError, ValueError, SyntaxError) as error:
         print(f"gradbench {chosen.command}: {printable(str(error))}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
+
+
+def _run_help() -> str:
+    """Return the options of `run` on one screen; those of pytest are its own to say."""
+    rows = [
+        (
+            "--optimizer=SPEC",
+            "adam, sgd:lr=0.1,momentum=0.9, package.module:Class, ./file.py:Class",
+        ),
+        ("--architecture=SPEC", "a network in the place of each case's own, where it allows one"),
+        *((f"--{name}={metavar}", _short(text)) for name, (metavar, _, text) in SINGLE.items()),
+        ("--gb-update-baseline", "write this run into the file of --gb-baseline"),
+        ("--gb-resume[=RUN]", "go on with an interrupted run, by default the last one"),
+        ("--gb-time", "time every case's step again at the end, alone"),
+        ("--gb-dry-run", "what would be run, and about how long it takes"),
+    ]
+    text = tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return (
+        "usage: gradbench run [OPTIONS] [SUITES or NODE IDS] [pytest's options, e.g. -k parity]\n\n"
+        f"{text}\n\nIn full: gradbench run --help --verbose. What SPEC may be: docs/optimizers.md"
+    )
+
+
+def _short(text: str) -> str:
+    """Return an option's help in one line: of choices that are explained, only the names."""
+    head, mark, rest = text.partition(": ")
+    if "; " in rest:
+        text = head + mark + ", ".join(choice.partition(":")[0] for choice in rest.split("; "))
+    return textwrap.shorten(text, 74, placeholder="...")
 
 
 def _run_pytest(words: Sequence[str]) -> int:

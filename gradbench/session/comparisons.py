@@ -28,9 +28,17 @@ SHOWN = 5
 class ComparisonItem(pytest.Item):
     """Pytest item that compares one optimizer, after all cases have ended."""
 
-    def __init__(self, *, what: str, hold: Callable[[], str], **keywords: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        what: str,
+        who: str,
+        hold: Callable[[], str],
+        **keywords: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(**keywords)
-        self.what, self.hold = what, functools.cache(hold)  # a plugin may run it again
+        self.what, self.who = what, who
+        self.hold = functools.cache(hold)  # a plugin may run it again
 
     def runtest(self) -> None:
         """Compare, add the result line to the report, and fail if the optimizer regressed.
@@ -41,9 +49,9 @@ class ComparisonItem(pytest.Item):
             said = self.hold()
         except (Regressed, Undecided) as error:
             word = type(error).__name__.upper()
-            self.user_properties.append((LINE, f"{self.what}: {self.name} {word}"))
+            self.user_properties.append((LINE, f"{self.what}: {self.who} {word}"))
             raise
-        self.user_properties.append((LINE, f"{self.what}: {self.name} {said}"))
+        self.user_properties.append((LINE, f"{self.what}: {self.who} {said}"))
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Return the location that pytest reports: the gate's name, no line, the item's name."""
@@ -94,6 +102,8 @@ class Comparisons:
 
     def _items(self, session: pytest.Session) -> list[pytest.Item]:
         """Return one item per optimizer and comparison."""
+        from gradbench.report.rows import shown
+
         kinds: list[tuple[str, Callable[[str], str]]] = []
         if self.holds and self.base is not None:
             kinds.append(("against the baseline", functools.partial(self.hold, self.base)))
@@ -106,6 +116,7 @@ class Comparisons:
                 name=label,
                 nodeid=f"{what.split()[-1]}::{label}",
                 what=what,
+                who=shown(entry.name),
                 hold=functools.partial(hold, entry.name),
             )
             for what, hold in kinds

@@ -168,7 +168,7 @@ def test_a_session_writes_its_baseline_and_then_passes_against_it(pytester, lab)
     again = lab()
     again.assert_outcomes(passed=4)
     assert again.ret == 0
-    again.stdout.fnmatch_lines(["  against the baseline: Mine-lr-0-3 equal on 3 cases"])
+    again.stdout.fnmatch_lines(["  against the baseline: lab.py:Mine:lr=0.3 equal on 3 cases"])
 
 
 def test_a_rate_off_by_a_factor_of_ten_fails_and_names_what_carries_it(lab):
@@ -239,14 +239,14 @@ def test_what_cannot_be_held_against_the_baseline_is_no_pass(pytester, lab):
     beside = lab("--optimizer=adam:lr=0.01", "-rs", "-k", "weight2")
     beside.assert_outcomes(passed=3, skipped=1)
     fewer = lab("--gb-seeds=2", "-k", "weight2")
-    fewer.stdout.fnmatch_lines(["  against the baseline: Mine-lr-0-3 equal on 1 case"])
+    fewer.stdout.fnmatch_lines(["  against the baseline: lab.py:Mine:lr=0.3 equal on 1 case"])
 
 
 def test_what_is_undecided_is_given_the_baselines_further_seeds_then_skipped(pytester, lab, stored):
     lab("--gb-update-baseline", "--gb-seeds=10", "-k", "weight2")
     decided = lab("--gb-seeds=3", "-k", "weight2", factor=0.3)
     assert decided.ret == 1
-    decided.stdout.fnmatch_lines(["  against the baseline: Mine-lr-0-3 REGRESSED"])
+    decided.stdout.fnmatch_lines(["  against the baseline: lab.py:Mine:lr=0.3 REGRESSED"])
     (record,) = stored(pytester.path / "reports")
     assert (record["seeds"], [t["seed"] for t in record["trials"]]) == (3, [0, 1, 2])
     assert [t["seed"] for t in record["more_trials"]] == [3, 4, 5, 6, 7, 8, 9]
@@ -261,7 +261,7 @@ def test_what_is_undecided_is_given_the_baselines_further_seeds_then_skipped(pyt
     undecided.assert_outcomes(passed=1, skipped=1)
     undecided.stdout.fnmatch_lines(
         [
-            "  against the baseline: Mine-lr-0-3 UNDECIDED",
+            "  against the baseline: lab.py:Mine:lr=0.3 UNDECIDED",
             "SKIPPED *lab.py:Mine:lr=0.3: uninformative worse: evaluations x*",
         ]
     )

@@ -129,10 +129,10 @@ def test_wandb_reads_it_back_and_sends_nothing(written):
                 }
                 rows.setdefault(name, []).append(items)
     assert set(rows) == {name for name, own in by_optimizer.items() if expected(own)[1]}
-    for optimizer in rows:
+    for optimizer, steps in rows.items():
         for name, points in expected(by_optimizer[optimizer])[1].items():
             step = f"{name.partition('/')[0]}/evaluations"
-            assert [(row[step], row[name]) for row in rows[optimizer] if name in row] == points
+            assert [(row[step], row[name]) for row in steps if name in row] == points
 
 
 @pytest.mark.parametrize("tracker", trackers.TRACKERS)
