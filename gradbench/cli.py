@@ -201,14 +201,7 @@ def _add_exports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     verifying.add_argument("--sample", type=int, default=20, metavar="N", help="trials (20)")
     verifying.add_argument("--format", choices=SHORT, default="text")
     verifying.set_defaults(act=verify)
-    boarding = commands.add_parser("board", help="static pages over many verified runs")
-    boarding.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
-    boarding.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="(site)")
-    boarding.add_argument(
-        "--unverified", action="store_true", help="also runs that gradbench verify did not confirm"
-    )
-    boarding.add_argument("--format", choices=SHORT, default="text")
-    boarding.set_defaults(act=board)
+    _add_board(commands)
     _add_bisect(commands)
     history = commands.add_parser("history", help="many runs: where the numbers changed")
     history.add_argument(
@@ -217,6 +210,17 @@ def _add_exports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     history.add_argument("--page", type=Path, metavar="FILE", help="write it as an HTML page")
     history.add_argument("--format", choices=SHORT, default="text")
     history.set_defaults(act=show_history)
+
+
+def _add_board(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    boarding = commands.add_parser("board", help="static pages over many verified runs")
+    boarding.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder")
+    boarding.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="(site)")
+    boarding.add_argument(
+        "--unverified", action="store_true", help="also runs that gradbench verify did not confirm"
+    )
+    boarding.add_argument("--format", choices=SHORT, default="text")
+    boarding.set_defaults(act=board)
 
 
 def _add_bisect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -185,6 +185,12 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+@pytest.fixture(autouse=True)
+def columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of a hundred columns, whatever the one that the tests run in."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 BUTTONS = ("#filters", ".tabs", "#legend", ".group", "#matrix thead")
 """Where the page has buttons, besides those of plotly; sorting takes the families' rows away."""
 

@@ -19,7 +19,6 @@ from gradbench.analysis.comparison import (
     clusters,
     decisive,
     log_ratios,
-    solved_by_either,
     usable,
 )
 from gradbench.analysis.sequential import anytime_p
@@ -97,7 +96,7 @@ def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Rec
     means = {case: sum(v.values()) / max(1, len(v)) for case, v in logs.items()}
     mean = sum(means.values()) / max(1, len(means))
     worse = sorted(((c, math.exp(m)) for c, m in means.items() if m > 0), key=lambda pair: -pair[1])
-    told = {case: solved_by_either(ours[case], theirs[case]) for case in shared}
+    told = {case: _solved(ours[case]) | _solved(theirs[case]) for case in shared}
     known = {case: {s: v for s, v in logs[case].items() if s in told[case]} for case in shared}
     pairs = clusters(shared, known, ours)
     slower = math.log(SLOWER)
@@ -113,6 +112,11 @@ def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Rec
         pairs=len(pairs),
         worse=tuple(worse),
     )
+
+
+def _solved(record: Record) -> set[int]:
+    """Return the seeds that were solved; what neither side solved says nothing about speed."""
+    return {t["seed"] for t in record.trials if t["evaluations_to_target"] is not None}
 
 
 def lost(new: Sequence[Record], old: Sequence[Record]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gradbench.analysis.comparison import log_ratios, usable
 from gradbench.analysis.moved import lines, moved
-from gradbench.results.record import Record
+from gradbench.results.record import Record, or_zero
 from gradbench.results.runs import load
 
 FEW = 3
@@ -220,7 +220,7 @@ def _slowdowns(new: Sequence[Record], old: Sequence[Record]) -> dict[str, float]
 def cheapest(cases: Sequence[str], records: Sequence[Record]) -> list[str]:
     """Return the `FEW` cases that took the fewest gradient evaluations."""
     spent = {
-        record.case: sum(trial.get("gradient_evaluations") or 0 for trial in record.trials)
+        record.case: sum(or_zero(trial.get("gradient_evaluations")) for trial in record.trials)
         for record in records
     }
     return sorted(cases, key=lambda case: spent.get(case, 0))[:FEW]

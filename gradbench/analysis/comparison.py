@@ -161,8 +161,8 @@ def check_alike(a: Record, b: Record, where_a: str, where_b: str) -> None:
 
 def _times(record: Record) -> dict[int, float]:
     """Return each seed's evaluations to the target; infinite where it was not reached."""
-    times = {t["seed"]: t["evaluations_to_target"] for t in record.trials}
-    return {seed: math.inf if time is None else time for seed, time in times.items()}
+    pairs = ((t["seed"], t["evaluations_to_target"]) for t in record.trials)
+    return {seed: math.inf if time is None else time for seed, time in pairs}
 
 
 def log_ratios(a: Record, b: Record) -> dict[int, float]:
@@ -172,13 +172,6 @@ def log_ratios(a: Record, b: Record) -> dict[int, float]:
         seed: _log(min(ours[seed], a.budget), min(theirs[seed], b.budget))
         for seed in ours
         if seed in theirs
-    }
-
-
-def solved_by_either(a: Record, b: Record) -> set[int]:
-    """Return the seeds that A or B solved; what neither solved says nothing about speed."""
-    return {
-        seed for times in (_times(a), _times(b)) for seed in times if math.isfinite(times[seed])
     }
 
 
@@ -210,9 +203,8 @@ def _row(a: Record, b: Record, p: float, adjusted: float, *, timed: bool) -> Cas
 
 def _step_time(a: Record, b: Record) -> float | None:
     """Return the ratio of median steps where clock and device agree and neither was contended."""
-    if any(a.timing.get(name) != b.timing.get(name) for name in ("clock", "device")):
-        return None
-    if a.timing.get("contended") or b.timing.get("contended"):
+    apart = any(a.timing.get(name) != b.timing.get(name) for name in ("clock", "device"))
+    if apart or a.timing.get("contended") or b.timing.get("contended"):
         return None
     ours, theirs = ((r.timing.get("seconds_per_step") or {}).get("median") for r in (a, b))
     if ours is None or theirs is None or theirs <= 0:

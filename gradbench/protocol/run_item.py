@@ -50,8 +50,7 @@ def run_item(
         return _record(item, scenario, results, timing(results, item.device)), results
     factory = None if spec is None else resolve(spec)
     runner = TrialRunner(item, scenario, spec, progress)
-    given = item.hyperparameters
-    swept = sweep(runner, factory) if given is None else Sweep(given)
+    swept = sweep(runner, factory)
     results = runner.evaluate(swept.hyperparameters, seeds)
     may_refuse = factory is None or factory.may_refuse
     if item.case.expectation is Expectation.MUST and not may_refuse:

@@ -33,8 +33,13 @@ class Sweep:
 
 
 def sweep(runner: TrialRunner, factory: Factory | None) -> Sweep:
-    """Run the sweep on the tuning seeds and return its choice; empty where nothing is tuned."""
+    """Run the sweep on the tuning seeds and return its choice; empty where nothing is tuned.
+
+    Without trials where the item has hyperparameters already.
+    """
     item = runner.item
+    if item.hyperparameters is not None:
+        return Sweep(item.hyperparameters)
     if factory is None or item.tuning == 0 or item.optimizer == "paper":
         return Sweep()
     notes = [] if factory.rate is not None else [f"not tuned: {factory.no_rate}"]

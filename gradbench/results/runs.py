@@ -104,11 +104,7 @@ def load(path: Path, only: str | None = None) -> Run:
         seen.add((record.case, record.optimizer))
         records.append(record)
     found = in_order(records, described)
-    verified = _json(folder / VERIFIED)
-    said = verified.get("said") if isinstance(verified, dict) and verified.get("holds") else None
-    held = _json(folder / HELD)
-    lines = tuple(map(str, held)) if isinstance(held, list) else ()
-    return Run(folder, described, found, damaged, lines, str(said or ""))
+    return Run(folder, described, found, damaged, _held(folder / HELD), _verified(folder))
 
 
 def _baseline(path: Path, only: str | None) -> Run:
@@ -125,6 +121,16 @@ def _is_large(file: Path) -> bool:
     """Whether there are more than `LARGE` lines."""
     with file.open("rb") as whole:
         return next(islice(whole, LARGE, None), None) is not None
+
+
+def _held(path: Path) -> tuple[str, ...]:
+    lines = _json(path)
+    return tuple(map(str, lines)) if isinstance(lines, list) else ()
+
+
+def _verified(folder: Path) -> str:
+    found = _json(folder / VERIFIED)
+    return str(found.get("said")) if isinstance(found, dict) and found.get("holds") is True else ""
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401

@@ -94,34 +94,11 @@ class Comparisons:
         They are pytest items: they are counted, shown and included in other plugins' reports.
         """
         result = yield
-        held = self._items(session) if self.active else []
+        held = items_of(self, session) if self.active else []
         session.testscollected += len(held)
         for item in held:
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         return result
-
-    def _items(self, session: pytest.Session) -> list[pytest.Item]:
-        """Return one item per optimizer and comparison."""
-        from gradbench.report.rows import shown
-
-        kinds: list[tuple[str, Callable[[str], str]]] = []
-        if self.holds and self.base is not None:
-            kinds.append(("against the baseline", functools.partial(self.hold, self.base)))
-        if self.options.time_against is not None:
-            older = self.options.time_against.text
-            kinds.append(("step time", functools.partial(self.time, older)))
-        return [
-            ComparisonItem.from_parent(
-                session,
-                name=label,
-                nodeid=f"{what.split()[-1]}::{label}",
-                what=what,
-                who=shown(entry.name),
-                hold=functools.partial(hold, entry.name),
-            )
-            for what, hold in kinds
-            for label, entry in self.options.entries.items()
-        ]
 
     def begin(self, about: dict[str, Any]) -> None:
         """Read the baseline that this run will be compared with; `about` describes the run.
@@ -272,6 +249,32 @@ class Comparisons:
         if left:
             lines.append(f"baseline: left out as crashed or unsupported: {shortened(left)}")
         return lines
+
+
+def items_of(comparisons: Comparisons, session: pytest.Session) -> list[pytest.Item]:
+    """Return one item per optimizer and comparison."""
+    from gradbench.report.rows import shown
+
+    kinds: list[tuple[str, Callable[[str], str]]] = []
+    if comparisons.holds and comparisons.base is not None:
+        kinds.append(
+            ("against the baseline", functools.partial(comparisons.hold, comparisons.base))
+        )
+    if comparisons.options.time_against is not None:
+        older = comparisons.options.time_against.text
+        kinds.append(("step time", functools.partial(comparisons.time, older)))
+    return [
+        ComparisonItem.from_parent(
+            session,
+            name=label,
+            nodeid=f"{what.split()[-1]}::{label}",
+            what=what,
+            who=shown(entry.name),
+            hold=functools.partial(hold, entry.name),
+        )
+        for what, hold in kinds
+        for label, entry in comparisons.options.entries.items()
+    ]
 
 
 def differing_machines(here: dict[str, Any], there: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -18,8 +18,7 @@ TRIES = 2
 """Maximum number of times that an item is submitted if its engine loses it."""
 
 TICK = 0.05  # seconds between two polls of a future
-KNOWN = 3
-"""Items that must have ended before the remaining time is estimated."""
+KNOWN = 3  # items that must have ended before the remaining time is estimated
 
 
 class Dispatch:
@@ -71,14 +70,17 @@ class Dispatch:
     def begin(self, items: Sequence[tuple[str, "Item"]]) -> None:
         """Store all items, and submit them unless the engine is inline."""
         self._begun = time.monotonic()
-        self._items = dict(items)
+        self._submit_all(dict(items))
+
+    def _submit_all(self, items: dict[str, "Item"]) -> None:
+        self._items |= items
         if self.name != "inline":
-            for name in self._items:
+            for name in items:
                 self._submit(name)
             self._flush()
 
     def result(self, name: str, item: "Item") -> "Answer":
-        """Wait for an item, and return its answer.
+        """Wait for an item; return its answer.
 
         An item that its engine loses is submitted once more. If it is lost again, its answer is a
         crashed record without a key; also if a plugin interrupts the wait, as time limits do.
@@ -105,11 +107,7 @@ class Dispatch:
 
     def results(self, items: dict[str, "Item"]) -> "dict[str, Answer]":
         """Run further items, side by side where the engine can, and return their answers."""
-        self._items |= items
-        if self.name != "inline":
-            for name in items:
-                self._submit(name)
-            self._flush()
+        self._submit_all(items)
         return {name: self.result(name, item) for name, item in items.items()}
 
     @property

@@ -22,6 +22,7 @@ def run(record, optimizers, cases):
             one = record(f"case-{case}", times=times, optimizer=f"optimizer{index}")
             one.family = ("uninformative", "flatness")[case % 2]
             one.outcome = "news" if case == 0 and index == 0 else "passed"
+            one.verification = {"verified": one.outcome == "news"}
             one.ladder, one.setting = ["n"], {"n": case}
             evaluation_steps = [round(1.26**i) for i in range(28)]
             for trial in one.trials:

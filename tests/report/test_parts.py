@@ -164,7 +164,7 @@ def test_the_view_holds_every_cell_and_is_json(record):
     rows = [
         record("one", times=(1, 2, 3, 4, None)),
         record("one", optimizer="b"),
-        record("two", times=(None,) * 5, outcome="news"),
+        record("two", times=(None,) * 5, outcome="news", verification={"verified": True}),
         record("learner", optimizer="a", expectation="learner"),
     ]
     rows[2].trials[0]["status"] = "diverged"
@@ -175,6 +175,9 @@ def test_the_view_holds_every_cell_and_is_json(record):
     assert (cases["one"]["results"]["a"]["solved"], cases["one"]["results"]["a"]["seeds"]) == (4, 5)
     assert cases["two"]["results"]["a"]["bad"] == {"diverged": 1}
     assert cases["two"]["results"]["a"]["news"]
+    rows[2].verification = {}
+    assert not (claimed := view(rows)["cases"][1]["results"]["a"])["news"]
+    assert claimed["claim"]
     assert set(cases["learner"]["results"]) == {""}
     assert seen["families"][0]["arrivals"]["a"]["n"] == 10  # the learner's are not among them
     json.dumps(seen)

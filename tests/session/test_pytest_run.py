@@ -615,7 +615,7 @@ def test_an_architecture_is_held_against_its_own_baseline(pytester, suite):
     assert run(*given, "--gb-update-baseline").ret == 0
     result = run(*given)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*against the baseline: adam-lr-0-01-mlp-width-16*"])
+    result.stdout.fnmatch_lines(["*against the baseline: adam:lr=0.01 on mlp:width=16*"])
     assert run(ADAM, "--gb-baseline=base.json").ret == 4
 
 

@@ -1,0 +1,113 @@
+"""Quadratics of unequal blocks: what a rate per coordinate gains, and loses under rotation."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gradbench.scenarios.base import Target
+from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.weight_vector import WeightVector
+
+APPROACHES = ("blocks", "rotated")
+CURVATURES = (1.0, 100.0, 5000.0)
+"""Mean curvatures of the blocks."""
+
+SPREAD = 0.2
+"""A block's eigenvalues lie within this relative distance of its mean."""
+
+DIGITS = 6.0
+"""Orders of magnitude by which the loss must fall."""
+
+
+@dataclass(frozen=True)
+class Blocks(WeightVector):
+    """Minimise a quadratic of three blocks with eigenvalues near 1, 100 and 5,000.
+
+    f(w) = (w - w*)^T A (w - w*) / 2 with `n` weights a block, w* standard normal, from w = 0; A is
+    block-diagonal, each block with random axes and eigenvalues within 20 % of its mean (`blocks`),
+    or the same matrix turned by a random rotation of all weights (`rotated`). The score is
+    log10(f(0) / f(w)) / 6, at most 1: 0 at the start, 1 at a millionth of it.
+
+    Gradient descent cannot tell the two apart: its iterates turn with the axes. What adapts a rate
+    to each coordinate gives each block its own where the blocks are coordinates.
+    Sources: Y. Zhang et al., Why transformers need Adam (2024), arXiv:2402.16788; S. Xie et al.,
+    Adam exploits l-infinity geometry (2024), arXiv:2410.08198; rotation: L. Maes et al.,
+    Understanding Adam requires better rotation dependent assumptions (2024), arXiv:2410.19964.
+    """
+
+    approach: str = "blocks"
+    n: int = 10
+
+    name: ClassVar[str] = "blocks"
+    family: ClassVar[str] = "heterogeneity"
+    section: ClassVar[str] = "beyond"
+    claim: ClassVar[str] = (
+        "a rate per coordinate is worth what the blocks differ by, unless they are rotated"
+    )
+
+    def __post_init__(self) -> None:
+        if self.approach not in APPROACHES:
+            raise ValueError(f"approach {self.approach!r}: choose from {', '.join(APPROACHES)}")
+        if self.n < 1:
+            raise ValueError(f"need n >= 1: {self}")
+
+    @property
+    def size(self) -> int:
+        """The weights of all blocks."""
+        return self.n * len(CURVATURES)
+
+    def draw_target(self, draws: Draws) -> Target:
+        """Return `minimum`, w*, shape `(size,)`, and `curvature`, A, shape `(size, size)`."""
+        minimum = draws.normal(self.size)
+        blocks = []
+        for mean in CURVATURES:
+            axes = rotation(self.n, draws)
+            values = mean * (1 + SPREAD * (2 * draws.uniform(self.n).double() - 1))
+            blocks.append(axes @ torch.diag(values) @ axes.T)
+        curvature = torch.block_diag(*blocks)
+        turn = rotation(self.size, draws)
+        if self.approach == "rotated":
+            curvature = turn @ curvature @ turn.T
+        return {"minimum": minimum, "curvature": curvature.to(minimum)}
+
+    def labels(self, target: Target, n: int, draws: Draws) -> Tensor:  # noqa: ARG002
+        """Return w* and A of each example, shape `(n, size (1 + size))`."""
+        parts = (target["minimum"], target["curvature"].flatten())
+        return torch.cat(parts).expand(n, -1)
+
+    def minimum(self, target: Target) -> Tensor:
+        """Return w*."""
+        return target["minimum"]
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return f(w) of each example."""
+        error = outputs - labels[:, : self.size]
+        curvature = labels[:, self.size :]
+        bent = curvature.unflatten(1, (self.size, self.size)) @ error[:, :, None]
+        loss: Tensor = (error * bent[:, :, 0]).sum(dim=1) / 2
+        return loss
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the orders of magnitude by which the loss fell, over 6, between -1 and 1."""
+        start = self.loss(torch.zeros_like(outputs), labels)
+        fall = (start / self.loss(outputs, labels).clamp(min=0)).log10() / DIGITS
+        return fall.clamp(-1, 1)
+
+
+def rotation(n: int, draws: Draws) -> Tensor:
+    """Return a random orthogonal matrix in float64, shape `(n, n)`: n Householder reflections.
+
+    Each is of a normal direction, so that the matrix is uniformly distributed up to signs of its
+    columns (G. W. Stewart, SIAM J. Numer. Anal. 17 (1980) 403-409, with full directions). Only
+    operations that IEEE 754 rounds exactly are taken one at a time, so it is the same everywhere.
+    """
+    matrix = torch.eye(n, dtype=torch.float64)
+    for direction in draws.normal(n, n).double().cpu():
+        square, along = torch.zeros((), dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        for k in range(n):
+            square = square + direction[k] * direction[k]
+            along = along + direction[k] * matrix[k]
+        matrix = matrix - torch.outer(direction, along) * (2 / square)
+    return matrix
