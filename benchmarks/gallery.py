@@ -39,7 +39,10 @@ OPTIMIZERS = (
 SETTINGS = ("--gb-seeds=3", "--gb-tune=3", "--gb-probes=none", "--gb-gate=record")
 
 
-FAMILIES = ("uninformative", "decomposition", "conditioning", "flatness")
+FAMILIES = (
+    *("uninformative", "decomposition", "conditioning", "flatness"),
+    *("depth", "heterogeneity", "hierarchy", "noise"),
+)
 
 
 def main(page: Path, folder: Path | None) -> None:

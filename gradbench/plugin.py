@@ -38,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "claim: trains by the paper's settings and asserts its claim; run with -m claim"
     )
+    config.addinivalue_line("markers", "paper: cases of the paper's own experiments")
+    config.addinivalue_line("markers", "beyond: cases of failures that the paper does not have")
     if declared_options.given(config):
         _session(config)
 

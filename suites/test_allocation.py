@@ -14,6 +14,8 @@ import pytest
 
 from gradbench import Case, Expectation, Record
 
+pytestmark = pytest.mark.paper
+
 MAY = Expectation.MAY
 
 SIZE = {"quick": 100, "standard": 1000, "paper": 1000}

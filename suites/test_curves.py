@@ -11,6 +11,8 @@ import pytest
 
 from gradbench import Case, Expectation, Record
 
+pytestmark = pytest.mark.paper
+
 MUST, MAY = Expectation.MUST, Expectation.MAY
 
 SIZE = {"quick": 30, "standard": 50, "paper": 100}

@@ -14,6 +14,8 @@ import pytest
 
 from gradbench import Case, Expectation, Record
 
+pytestmark = pytest.mark.paper
+
 MAY = Expectation.MAY
 
 CLAIM = "mechanism: claim 3.1, at chance after 20,000 iterations from k = 3"

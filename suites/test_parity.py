@@ -11,6 +11,8 @@ import pytest
 
 from gradbench import Case, Expectation, Record
 
+pytestmark = pytest.mark.paper
+
 MUST, MAY, NEVER = Expectation.MUST, Expectation.MAY, Expectation.NEVER
 
 BUDGET = {"quick": 500, "standard": 20_000, "paper": 50_000}

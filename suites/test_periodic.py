@@ -10,6 +10,8 @@ import pytest
 
 from gradbench import Case, Expectation, Record
 
+pytestmark = pytest.mark.paper
+
 MUST, MAY, NEVER = Expectation.MUST, Expectation.MAY, Expectation.NEVER
 
 THEOREM = "mechanism: theorem 2, the gradient's variance over targets falls exponentially in d, r"

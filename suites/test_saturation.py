@@ -17,6 +17,8 @@ import pytest
 
 from gradbench import Case, Expectation, Record
 
+pytestmark = pytest.mark.beyond
+
 MUST, MAY = Expectation.MUST, Expectation.MAY
 
 BUDGET = {"quick": 500, "standard": 2000}

@@ -10,6 +10,8 @@ import pytest
 
 from gradbench import Case, Expectation, Record
 
+pytestmark = pytest.mark.paper
+
 MAY, NEVER = Expectation.MAY, Expectation.NEVER
 LEARNER = Expectation.LEARNER
 

@@ -27,7 +27,7 @@ from gradbench.results.record import Record, Status
 
 LEVEL = 0.05
 BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
-FAMILIES = 4
+FAMILIES = 8
 """Tests in a run: one per family, each at LEVEL / FAMILIES."""
 
 SLOWER = 1.2

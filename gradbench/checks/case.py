@@ -120,11 +120,14 @@ def minimiser(scenario: Scenario, target: Target, draws: Draws) -> nn.Module | N
     """Return the network that minimises the training loss, as found from the known solution.
 
     By L-BFGS with a line search, in float64, on 8,192 examples: it steps only downhill, so that it
-    stays where the known solution is a minimum. None where the loss depends on no weights.
+    stays where the known solution is a minimum. None where the loss depends on no weights, or has
+    no expectation. One example is enough where they do not differ.
     """
+    if not scenario.has_expected_loss:
+        return None
     network = copy.deepcopy(scenario.solution(target)).double()
     weights = list(network.parameters())
-    drawn = scenario.sample(target, EXAMPLES, draws)
+    drawn = scenario.sample(target, EXAMPLES if scenario.examples_differ else 1, draws)
     inputs, labels = (t.double() if t.is_floating_point() else t for t in drawn)
     with torch.enable_grad():
         if not weights or not scenario.loss(network(inputs), labels).requires_grad:

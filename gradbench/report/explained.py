@@ -16,6 +16,14 @@ TASKS = {
     "steps": "Fit a function that is constant but for jumps, where the derivative is zero almost "
     "everywhere.",
     "saturation": "Train a network whose units begin in the flat part of their activations.",
+    "chain": "Bring a product of weights to 1, where each weight's gradient is multiplied by all "
+    "others.",
+    "zipf": "Learn a number per word, where the k-th word is k times rarer than the first.",
+    "blocks": "Minimise a quadratic of three blocks of very different curvature, along the "
+    "coordinates or rotated.",
+    "leap": "Learn a polynomial of three unknown bits, whose monomials build on each other or not.",
+    "heavy-tails": "Find a minimum from gradients whose noise has so many outliers that it may have "
+    "no variance.",
 }
 """The task of each built-in scenario in a sentence."""
 

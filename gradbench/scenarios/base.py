@@ -43,7 +43,8 @@ class Scenario(ABC):
 
     name: ClassVar[str]
     family: ClassVar[str]
-    """One of uninformative, decomposition, conditioning, flatness."""
+    """The mechanism that fails: the paper's uninformative, decomposition, conditioning, flatness,
+    and beyond it depth, heterogeneity, hierarchy, noise."""
     section: ClassVar[str]
     claim: ClassVar[str]
     """The paper's claim about the outcome, in one sentence."""
@@ -146,6 +147,16 @@ class Scenario(ABC):
     @property
     def scores_apart(self) -> bool:
         """Whether an example's score does not depend on the other examples that are scored."""
+        return True
+
+    @property
+    def examples_differ(self) -> bool:
+        """Whether examples differ; if not, one of them has the whole objective."""
+        return True
+
+    @property
+    def has_expected_loss(self) -> bool:
+        """Whether the loss of an example has an expectation, which more examples would near."""
         return True
 
     @property

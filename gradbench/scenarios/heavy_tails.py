@@ -46,6 +46,16 @@ class HeavyTails(WeightVector):
         """Ten weights."""
         return 10
 
+    @property
+    def examples_differ(self) -> bool:
+        """Yes: each has its own noise."""
+        return True
+
+    @property
+    def has_expected_loss(self) -> bool:
+        """Whether the noise has a mean: not with one degree of freedom."""
+        return self.nu > 1
+
     def draw_target(self, draws: Draws) -> Target:
         """Return `minimum`, w*, shape `(10,)`."""
         return {"minimum": 2 * draws.uniform(self.size) - 1 - START}

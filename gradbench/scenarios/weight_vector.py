@@ -33,6 +33,11 @@ class WeightVector(Scenario):
         """Return the weights at the start, shape `(size,)`; by default 0."""
         return torch.zeros(self.size)
 
+    @property
+    def examples_differ(self) -> bool:
+        """No, unless a scenario's labels are random."""
+        return False
+
     @abstractmethod
     def minimum(self, target: Target) -> Tensor:
         """Return the weights that minimise the objective, shape `(size,)`."""

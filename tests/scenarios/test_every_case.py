@@ -15,6 +15,10 @@ from gradbench.session.declared_options import PRESETS
 from gradbench.training.runner import run_trial
 from gradbench.training.trial import Trial
 
+FAMILIES = {
+    *("uninformative", "decomposition", "conditioning", "flatness"),
+    *("depth", "heterogeneity", "hierarchy", "noise"),
+}
 EVERY = [(case, preset) for preset in PRESETS for case in cases([suites()], preset)]
 FIRST = {
     (case.scenario, case.setting.get("approach")): case.id
@@ -76,7 +80,7 @@ def test_the_target_changes_with_the_seed_and_only_with_it(case, preset):
 @every_case
 def test_facts_are_stated(case, preset):
     scenario = case.build()
-    assert scenario.family in {"uninformative", "decomposition", "conditioning", "flatness"}
+    assert scenario.family in FAMILIES
     assert scenario.section
     assert scenario.claim
     assert scenario.chance < scenario.best

@@ -30,7 +30,7 @@ function card(item) {
   const results = Object.values(item.results), counts = [...new Set(results.map(r => r.seeds))].join(" or ");
   const made = node("article", { class: "card", id: item.id }, node("h3", {}, item.id));
   if (item.task) made.append(node("p", {}, item.task));
-  const source = item.paper ? node("a", { href: item.paper, rel: "noreferrer" }, `section ${item.section}`) : `section ${item.section || "none"}`;
+  const source = item.paper ? node("a", { href: item.paper, rel: "noreferrer" }, `section ${item.section}`) : (item.section === "beyond" ? "beyond the paper" : `section ${item.section || "none"}`);
   made.append(node("p", { class: "small" }, `${item.scenario}${item.approach ? ", " + item.approach : ""} (`, source, `): ${item.setting}; expected ${item.expectation}${item.why && item.why !== "open" && item.expectation !== "must" && !item.learner ? ` (where it is failed: ${item.why})` : ""}; batch ${item.batch}, budget ${item.budget}`));
   if (results.some(r => r.band || r.sweep.length || Object.keys(r.tracks).length)) {
     const box = node("div", { class: "figure" });
