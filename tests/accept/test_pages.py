@@ -67,6 +67,17 @@ def test_the_commands_of_the_readme(checkout, commands, files, run):
     assert statuses(checkout / "reports") <= {"solved", "unsolved", "diverged", "unsupported"}
 
 
+def commit_a_slower_one(folder, run):
+    """Make a repository in which the optimizers step half as far since the release v1.2."""
+    who = "git -c user.name=me -c user.email=me@here"
+    run([f"git init -q -b main; git add .; {who} commit -qm release; git tag v1.2"], folder)
+    for path in (folder / "my_opt.py", folder / "my_package" / "optimizer.py"):
+        text = path.read_text()
+        assert 'alpha=group["lr"])' in text
+        path.write_text(text.replace('alpha=group["lr"])', 'alpha=0.5 * group["lr"])'))
+    run([f"{who} commit -qam slower; {who} commit -q --allow-empty -m later"], folder)
+
+
 @pytest.mark.parametrize("name", ["architectures.md", "ci.md", "suites.md"])
 def test_the_commands_of_a_page(name, start, commands, files, checkout, run, tmp_path):
     """In the environment of the wheel; `suites` is the checkout's folder."""
@@ -81,6 +92,8 @@ def test_the_commands_of_a_page(name, start, commands, files, checkout, run, tmp
     (tmp_path / "benchmarks").mkdir()
     lines = [line for line in commands(page) if plain(line) not in LEFT_OUT]
     assert lines
+    if name == "ci.md":
+        commit_a_slower_one(tmp_path, run)
     own = "" if name == "suites.md" else SMALL
     run(lines, tmp_path, binaries=start[0] / ".venv" / "bin", PYTEST_ADDOPTS=own)
     assert statuses(tmp_path / "reports") <= {"solved", "unsolved", "unsupported"}
