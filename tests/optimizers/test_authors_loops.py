@@ -173,7 +173,13 @@ SPECS = {
 
 
 @pytest.mark.filterwarnings("ignore:Using backward")  # the loop that AdaHessian documents
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec, marks=pytest.mark.proof if place % 2 else ())
+        for place, spec in enumerate(SPECS)
+    ],
+)
 def test_a_trial_is_the_documented_loop_to_the_bit(spec):
     if SPECS[spec] not in (adam, lbfgs, onecycle):
         pytest.importorskip("heavyball" if SPECS[spec] is heavyball else "pytorch_optimizer")
