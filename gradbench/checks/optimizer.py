@@ -32,6 +32,9 @@ from gradbench.training.random_streams import isolated
 from gradbench.training.runner import run, run_trial
 from gradbench.training.trial import Trial
 
+OPTIONS_SECONDS = 25.0
+"""Time for trying an optimizer's options; a plain one takes a second or two."""
+
 STEPS = 60
 HALF = 5
 BESIDE = 300
@@ -201,7 +204,7 @@ def trains_alike_beside_others(spec: str) -> str:
 def options_matter(spec: str) -> str:
     """Check that each option of its constructor changes its steps."""
     try:
-        found = live_options(resolve(spec))
+        found = live_options(resolve(spec), OPTIONS_SECONDS)
     except NotTriedError as error:
         raise NotCheckedError(f"not tried: {error}") from None
     if found.dead:

@@ -1,7 +1,11 @@
 """Tries the options of an optimizer's constructor: which change its steps, alone or with others."""
 
 import inspect
+import math
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -38,6 +42,8 @@ class LiveOptions:
     needs: dict[str, str] = field(default_factory=dict)
     raises: dict[str, str] = field(default_factory=dict)
     untried: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    """Options that were left when the time was over."""
 
     def said(self) -> str:
         """Return all but the live options in words, and how many are live."""
@@ -46,15 +52,34 @@ class LiveOptions:
         parts += [f"{name} raises {error}" for name, error in self.raises.items()]
         if self.untried:
             parts.append(f"not tried: {', '.join(self.untried)}")
+        if self.late:
+            parts.append(f"not tried for lack of time: {', '.join(self.late)}")
         return "; ".join(parts)
 
 
-def live_options(factory: Factory) -> LiveOptions:
+def live_options(factory: Factory, seconds: float = math.inf) -> LiveOptions:
     """Try every option at values that its default suggests, alone and, if dead, beside others.
 
-    Excluded are the learning rate, the options that the spec sets, and ways of computing. Raises
-    NotTriedError where the optimizer trains none of the problems.
+    Excluded are the learning rate, the options that the spec sets, and ways of computing. What an
+    optimizer compiles is run as it is written: the result is the same, and every option's values
+    would be compiled anew. After a number of seconds the rest is left out. Raises NotTriedError
+    where the optimizer trains none of the problems.
     """
+    with uncompiled():
+        return _tried(factory, time.monotonic() + seconds)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run functions that torch.compile has wrapped as they are written."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and it takes seconds to import
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def _tried(factory: Factory, end: float) -> LiveOptions:
     fixed = {*factory.spec.arguments, factory.rate_name, "lr", *WAYS_OF_COMPUTING}
     options = [p for p in parameters_of(factory.cls) if p.name not in fixed]
     options = [p for p in options if p.default is not p.empty]
@@ -64,6 +89,9 @@ def live_options(factory: Factory) -> LiveOptions:
     for name, values in others.items():
         if not values:
             continue
+        if time.monotonic() > end:
+            found.late.append(name)
+            continue
         errors, moved = [], False
         for value in values:
             error, changed = trials.changes({}, {name: value})
@@ -72,7 +100,9 @@ def live_options(factory: Factory) -> LiveOptions:
                 break
         if moved:
             found.live.append(name)
-        elif needed := _needed(trials, name, values, others):
+        elif (needed := _needed(trials, name, values, others, end)) is None:
+            found.late.append(name)
+        elif needed:
             found.needs[name] = needed
         elif len(errors) == len(values):
             found.raises[name] = errors[0]
@@ -81,9 +111,16 @@ def live_options(factory: Factory) -> LiveOptions:
     return found
 
 
-def _needed(trials: "Trials", name: str, values: list[Any], others: dict[str, list[Any]]) -> str:
-    """Return another option's setting beside which an option changes steps, empty if none does."""
+def _needed(
+    trials: "Trials", name: str, values: list[Any], others: dict[str, list[Any]], end: float
+) -> str | None:
+    """Return another option's setting beside which an option changes steps, empty if none does.
+
+    None where the time is over before that is known.
+    """
     for other, alternatives in others.items():
+        if time.monotonic() > end:
+            return None
         for value in alternatives[:1] if other != name else []:
             if any(trials.changes({other: value}, {name: each})[1] for each in values[:1]):
                 return f"{other}={value}"

@@ -1,6 +1,7 @@
 """What torch's tests hold for its own optimizers: each check fails on what silently breaks it."""
 
 import runpy
+import sys
 
 import pytest
 import torch
@@ -262,6 +263,44 @@ def test_options_of_what_never_moves_are_not_called_dead(tmp_path):
         live_options(resolve(f"{tmp_path}/still.py:Still:lr=0.1"))
     with pytest.raises(NotCheckedError, match="not tried: it moves no parameter"):
         optimizer.options_matter(f"{tmp_path}/still.py:Still:lr=0.1")
+
+
+COMPILED = """
+import torch
+
+CALLS = []
+
+def backend(graph, inputs):
+    CALLS.append(1)
+    return graph.forward
+
+@torch.compile(backend=backend)
+def move(p, g, lr, decay):
+    return p - lr * (g + decay * p)
+
+class Compiled(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.1, weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.copy_(move(p, p.grad, group["lr"], group["weight_decay"]))
+"""
+
+
+def test_options_are_tried_without_compiling_and_within_their_time(tmp_path, monkeypatch):
+    (tmp_path / "compiled.py").write_text(COMPILED)
+    factory = resolve(f"{tmp_path}/compiled.py:Compiled")  # building it compiles
+    calls = sys.modules[factory.cls.__module__].CALLS
+    before = len(calls)
+    found = live_options(factory)
+    assert found.live == ["weight_decay"]
+    assert len(calls) == before
+    late = live_options(factory, seconds=-1.0)
+    assert (late.live, late.late) == ([], ["weight_decay"])
+    assert "not tried for lack of time: weight_decay" in late.said()
 
 
 def test_maximize_is_no_dead_option():

@@ -39,6 +39,7 @@ def test_what_is_slower_than_the_limit_is_found_whatever_the_machine_does(
     assert inside >= 88
 
 
+@pytest.mark.proof
 def test_no_false_alarm_at_the_limit_itself_but_for_the_level(monkeypatch):
     alarms = 0
     for seed in range(100):

@@ -216,7 +216,8 @@ def test_it_trains_as_alone_to_the_bit(optimizer):
     assert found["gradient_evaluations"] == alone.gradient_evaluations
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param("adahessian", marks=pytest.mark.proof), "lomo"])
+@pytest.mark.proof
+@pytest.mark.parametrize("optimizer", ["adahessian", "lomo"])
 def test_what_needs_more_than_gradients_says_so(optimizer):
     found = replayed(Claim(item(optimizer=optimizer), {}, {}, (3,)), 3)
     assert found["status"] == "unsupported"
