@@ -8,6 +8,7 @@ import pytest
 from gradbench.checks import optimizer as checks
 from gradbench.cli import main
 from gradbench.protocol.discovery import cases, suites
+from gradbench.session.declared_options import FLAGS, SINGLE
 
 
 def test_list_shows_every_case_and_the_optimizers(capsys):
@@ -40,6 +41,15 @@ def test_run_is_pytest_on_the_suites_from_any_folder(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "parity-d5-weight2[sgd:lr=1.0]" in done.stdout
     assert (tmp_path / "reports" / "latest" / "records.jsonl").exists()
+
+
+def test_the_help_of_run_is_one_screen_and_names_every_option(capsys):
+    assert main(["run", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 100
+    names = {line.split()[0].partition("=")[0].partition("[")[0] for line in lines if "--" in line}
+    assert {f"--{name}" for name in (*SINGLE, *FLAGS)} <= names
 
 
 def test_an_unknown_command_is_refused(capsys):

@@ -81,7 +81,9 @@ def table(records: list[Record], *, brief: bool = False) -> str:
     rows.insert(1, ["-" * max(map(len, column)) for column in zip(*rows, strict=True)])
     align = ("left", "left", *["right"] * (len(rows[0]) - 3), "left")
     text = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
-    below = [] if brief else [legend(records), *_said(records)]
+    explained = [] if brief else legend(records).split("\n")
+    lines = [part for each in explained for part in textwrap.wrap(each, width())]
+    below = [] if brief else [*lines, *_said(records)]
     return "\n".join(map(printable, "\n".join([text, *below]).split("\n")))
 
 

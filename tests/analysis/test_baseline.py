@@ -202,6 +202,19 @@ def test_the_gate_changed_fails_what_no_statistic_would_and_shows_before_and_aft
     bare.stderr.fnmatch_lines(["ERROR: --gb-gate=changed: say which with --gb-baseline=FILE"])
 
 
+def test_changed_asks_the_statistics_where_the_baseline_is_of_another_machine(pytester, lab):
+    lab("--gb-update-baseline")
+    file = pytester.path / "base.json"
+    data = json.loads(file.read_text())
+    file.write_text(json.dumps(data | {"cpu": "another one"}))
+    slightly = lab("--gb-gate=changed", factor=0.97)
+    assert slightly.ret == 0
+    slightly.stdout.fnmatch_lines(
+        ["baseline: the baseline was recorded with the processor another one, this run with *"]
+    )
+    assert lab("--gb-gate=changed", factor=0.1).ret == 1
+
+
 def test_a_baseline_keeps_what_was_not_run_again(pytester, lab):
     lab("--gb-update-baseline")
     partly = lab("--gb-update-baseline", "-k", "weight2")

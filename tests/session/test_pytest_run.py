@@ -102,6 +102,26 @@ def test_the_table_fits_a_hundred_columns(pytester, suite):
     )
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_run_fits_the_terminal_and_says_more_in_a_wide_one(suite, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = "--optimizer=adam:lr=0.01,betas=(0.9,0.999),eps=1e-8,weight_decay=0.0"
+    result = suite()(long)
+    begin = next(i for i, line in enumerate(result.outlines) if "test_suite.py" in line)
+    ours = [line for line in result.outlines[begin:] if "/report." not in line]
+    table = ours[ours.index(next(line for line in ours if line.startswith("case"))) :]
+    assert max(map(len, ours)) <= columns
+    assert ("95 %" in table[0]) is (columns == 200)
+    assert any("betas=(0.9,0.999),eps=1e-8" in line for line in ours) is (columns == 200)
+
+
+def test_quiet_leaves_out_the_lines_and_the_legend(suite):
+    quiet, plain = suite()("-q", ADAM), suite()(ADAM)
+    for text, kept in (("  parity-d5-weight2[adam", False), ("solved: evaluation", False)):
+        assert (text in plain.stdout.str(), text in quiet.stdout.str()) == (True, kept)
+    quiet.stdout.fnmatch_lines(["parity-d5-weight2 * 2/2 *passed (must)"])
+
+
 def test_names_of_items_are_readable_and_selectable(pytester, suite):
     run = suite()
     listed = run("--collect-only", "-q", ADAM, "--optimizer=sgd")
@@ -415,6 +435,30 @@ def test_a_dry_run_counts_and_runs_nothing(pytester, suite):
         ]
     )
     assert not (pytester.path / "reports").exists()
+
+
+def test_a_dry_run_takes_the_seconds_of_earlier_runs(pytester, suite):
+    run = suite()
+    run(ADAM)
+    for record, name in zip(records(pytester), ("weight2", "weight15"), strict=True):
+        assert name in record.case
+    file = pytester.path / "reports" / "latest" / "records.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        line["timing"]["case_seconds"] = 40.0
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again = run(ADAM, "--gb-dry-run")
+    again.stdout.fnmatch_lines(
+        [
+            "parity-d5-weight2[[]adam-lr-0-01[]] * 40 s",
+            "at most; time of one case after another here * 80 s",
+            "the time of 2 of 2 is what it took in earlier runs",
+        ]
+    )
+    twice = run(ADAM, "--gb-dry-run", "--gb-seeds=4", "--gb-probes=none")
+    twice.stdout.fnmatch_lines(["parity-d5-weight2[[]adam-lr-0-01[]] * 80 s"])
+    other = run(ADAM, "--gb-dry-run", "--gb-dtype=float64")
+    assert "earlier runs" not in other.stdout.str()
 
 
 def test_the_benchmark_json_holds_the_measured_step_times(pytester, suite):
