@@ -18,7 +18,8 @@ LEFT_OUT = {
 }
 """Commands that are not run here, and why."""
 
-SMALL = "-k 'parity-d5 or conditioned-text or step_cost or zipf-d100' --gb-seeds=2 --gb-tune=1 --gb-gate=record"
+CASES = "parity-d5 or conditioned-text or step_cost or zipf-d100"
+SMALL = f"-k '{CASES}' --gb-seeds=2 --gb-tune=1 --gb-gate=record"
 """What makes a command short where it does not say otherwise, and has it fail by mistakes alone,
 not by what an optimizer cannot solve. docs/start.md and `make bench` run in whole, as they are."""
 
