@@ -27,9 +27,6 @@ from gradbench.results.record import Record, Status
 
 LEVEL = 0.05
 BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
-FAMILIES = 8
-"""Tests in a run: one per family, each at LEVEL / FAMILIES."""
-
 SLOWER = 1.2
 """Factor on the evaluations to the target that counts as a regression worth finding."""
 
@@ -52,6 +49,7 @@ class Change:
     p: float
     p_slower: float
     equal: bool
+    families: int
     pairs: int
     worse: tuple[tuple[str, float], ...]
 
@@ -67,8 +65,8 @@ class Change:
 
     @property
     def level(self) -> float:
-        """The p-value at which a family fails."""
-        return LEVEL / FAMILIES
+        """The p-value at which a family fails: one test for each family of the run."""
+        return LEVEL / self.families
 
 
 def check(about: dict[str, Any], baseline: Baseline) -> None:
@@ -81,8 +79,12 @@ def check(about: dict[str, Any], baseline: Baseline) -> None:
         raise NotComparableError(f"not comparable with the baseline: {', '.join(said)}")
 
 
-def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Record]) -> Change:
+def change(
+    family: str, optimizer: str, new: Sequence[Record], old: Sequence[Record], *, families: int
+) -> Change:
     """Compare one family's records with the baseline's, over cases and seeds that both have.
+
+    `families` is the number of families that are compared in the run.
 
     Raises NotComparableError where two records of one case are not of the same problem (see
     `check_alike`).
@@ -109,6 +111,7 @@ def change(family: str, optimizer: str, new: Sequence[Record], old: Sequence[Rec
         p=anytime_p(pairs),
         p_slower=anytime_p(clusters(shared, beyond, ours)),
         equal=all(value == 0.0 for each in logs.values() for value in each.values()),
+        families=families,
         pairs=len(pairs),
         worse=tuple(worse),
     )

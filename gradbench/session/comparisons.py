@@ -181,9 +181,12 @@ class Comparisons:
         from gradbench.analysis import baseline
 
         families = dict.fromkeys(record.family for record in new)
+        both = max(1, len(set(families) & {record.family for record in old}))
         while True:
             whole = list(map(self.further.with_trials, new))
-            changes = [baseline.change(family, optimizer, whole, old) for family in families]
+            changes = [
+                baseline.change(family, optimizer, whole, old, families=both) for family in families
+            ]
             unclear = {change.family for change in changes if change.undecided}
             fails = any(c.regressed for c in changes) or bool(baseline.lost(whole, old))
             if fails or not unclear or self.gate in {"record", "changed"}:

@@ -87,8 +87,8 @@ def test_a_start_at_the_target_wins(pytester):
     # by hand: 0 evaluations count as one in ratios
     logs = [-math.log(t["evaluations_to_target"]) for t in there.trials]
     assert found.cases[0].ratio == pytest.approx(math.exp(sum(logs) / 8))
-    assert baseline.change("conditioning", "a", [there], [here]).regressed
-    assert not baseline.change("conditioning", "a", [here], [there]).regressed
+    assert baseline.change("conditioning", "a", [there], [here], families=1).regressed
+    assert not baseline.change("conditioning", "a", [here], [there], families=1).regressed
 
 
 OPTIMIZER = """
