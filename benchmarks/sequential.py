@@ -122,7 +122,10 @@ def sequential(draw: Pairs, run: int, known: dict[str, Case]) -> tuple[str, floa
 
 
 def at_once(draw: Pairs, seeds: int, known: dict[str, Case]) -> float:
-    """Return how often a sign-flip test per family over so many seeds finds a regression."""
+    """Return the share of runs with this number of seeds in which a family is found worse.
+
+    Each family gets one sign-flip test.
+    """
     groups = families(known)
     found = 0
     for run in range(RUNS // 4):

@@ -75,7 +75,7 @@ def _run_help() -> str:
             "--optimizer=SPEC",
             "adam, sgd:lr=0.1,momentum=0.9, package.module:Class, ./file.py:Class",
         ),
-        ("--architecture=SPEC", "a network in the place of each case's own, where it allows one"),
+        ("--architecture=SPEC", "a network that replaces the case's own where the case allows it"),
         *((f"--{name}={metavar}", _short(text)) for name, (metavar, _, text) in SINGLE.items()),
         ("--gb-update-baseline", "write this run into the file of --gb-baseline"),
         ("--gb-resume[=RUN]", "go on with an interrupted run, by default the last one"),

@@ -37,6 +37,7 @@ def test_what_the_time_does_not_allow_is_said(tmp_path):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.proof
 def test_a_check_that_raises_is_a_row():
     spec = importlib.util.spec_from_file_location("accelerator", SCRIPT)
     script = importlib.util.module_from_spec(spec)

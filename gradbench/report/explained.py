@@ -22,8 +22,8 @@ TASKS = {
     "blocks": "Minimise a quadratic of three blocks of very different curvature, along the "
     "coordinates or rotated.",
     "leap": "Learn a polynomial of three unknown bits, whose monomials build on each other or not.",
-    "heavy-tails": "Find a minimum from gradients whose noise has so many outliers that it may "
-    "have no variance.",
+    "heavy-tails": "Find the minimum of a quadratic from noisy gradients; the noise may have "
+    "infinite variance.",
 }
 """The task of each built-in scenario in a sentence."""
 

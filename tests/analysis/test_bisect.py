@@ -13,7 +13,10 @@ NAMES = [f"{number:040x}" for number in range(65)]
 
 
 def runner(record, commits, times, broken=()):
-    """A function that runs a commit: its case takes so many evaluations there, on five seeds."""
+    """Return a function that returns a commit's records, and the list of its calls.
+
+    `times` has the evaluations to target of the case `moving` at each commit, on all five seeds.
+    """
     tried = []
 
     def run(commit, cases=()):

@@ -175,6 +175,7 @@ def test_a_case_that_hangs_is_tried_twice_and_crashed(pytester, own_suite, store
     assert [r["outcome"] for r in stored(Path(pytester.path, "out"))] == ["failed"]
 
 
+@pytest.mark.proof
 def test_what_cannot_be_sent_fails_and_the_next_runs():
     engine = Processes(["cpu"])
     try:

@@ -252,6 +252,7 @@ def test_bins_do_not_shift_the_measure():
     assert abs(error) < 0.1 / 64  # half a bin would err by about a half of 1/64
 
 
+@pytest.mark.proof
 def test_figure_5_end_to_end_falls_with_k_and_decomposition_does_not():
     found = {}
     for approach in ("end-to-end", "decomposition"):

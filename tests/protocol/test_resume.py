@@ -100,6 +100,7 @@ def test_a_run_that_is_none_is_one_line(pytester, folder, name):
     result.stderr.fnmatch_lines([f"ERROR: --gb-resume={name}: there is no such run*"])
 
 
+@pytest.mark.proof
 def test_all_are_timed_again_at_the_end(pytester, folder, latest):
     here(pytester)
     before = latest(folder)

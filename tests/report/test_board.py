@@ -63,6 +63,7 @@ def test_a_run_that_is_not_verified_is_left_out_unless_asked_for(
     assert main(["board", str(verified), f"--out={site}"]) == 4
 
 
+@pytest.mark.proof
 def test_two_hundred_entries_and_hostile_names_stay_text(verified, tmp_path):
     lines = []
     records = [asdict(r) for r in load(verified).records if r.expectation != "learner"]

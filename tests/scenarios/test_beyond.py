@@ -61,7 +61,7 @@ def test_steps_to_a_tenth_are_the_published_ones_and_their_exponent_is_below_one
 
 @pytest.mark.parametrize("d", [100, 1000])
 def test_a_trial_of_sgd_takes_the_steps_of_its_own_target(d):
-    """The law with the target's numbers in the place of their variance, at the next evaluation."""
+    """Iterate the errors of the trial's own target; the trial is solved at the next evaluation."""
     weights = np.array([1 / k for k in range(1, d + 1)])
     for seed, result in enumerate(trained(Zipf(d=d), "sgd", weights.sum())):
         trial = Trial(scenario=Zipf(d=d), optimizer="sgd", seed=seed)

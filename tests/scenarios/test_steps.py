@@ -121,6 +121,7 @@ def test_straight_through_is_forward_only_within_its_window_and_zero_beyond(prob
     assert not outside[0].any()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("target", [pytest.param(0.5, marks=pytest.mark.proof), 1.5])
 def test_straight_through_cannot_carry_a_bias_past_its_window(target):
     """By plain gradient descent in the paper's coordinates, where b begins at 0."""

@@ -218,6 +218,7 @@ def test_an_entry_of_another_kind_is_read_or_refused(tmp_path, capsys, value):
         (said.out + said.err).encode()
 
 
+@pytest.mark.proof
 @given(damaged())
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_at_a_glance_a_record_is_what_parsing_makes_of_it_or_takes_a_closer_look(record):

@@ -193,6 +193,7 @@ def item(**changes):
     return Item(case=case, **changes)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -232,6 +232,7 @@ def test_the_command_prints_a_verdict_and_its_exit_code_is_the_result(ports, cap
     assert "| quadratic" in capsys.readouterr().out
 
 
+@pytest.mark.proof
 @parametrize_with_conformance([("adamw", "adam:weight_decay=0.0"), ("sgd:lr=0.1", "sgd:lr=0.1")])
 def test_equal_optimizers_pass_in_a_test_suite(conforms):
     conforms()

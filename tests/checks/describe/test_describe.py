@@ -24,6 +24,7 @@ def test_heavy_ball_is_stable_up_to_2_plus_2_beta(momentum):
     assert found == pytest.approx(2 + 2 * momentum, rel=0.01)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("options", "law"),
     [
@@ -40,6 +41,7 @@ def test_other_momentum_is_stable_up_to_its_law(options, law):
     assert stated[0] == pytest.approx(law)
 
 
+@pytest.mark.proof
 def test_no_law_of_gradient_descent_stands_beside_steps_of_another_kind():
     (found,) = [each for each in card("rmsprop") if each.name == "largest stable rate x curvature"]
     assert found.law == ""

@@ -306,6 +306,7 @@ def test_results_come_in_the_trials_order_whatever_the_case():
     assert [repr(r.curve) for r in run(mixed)] == [repr(r.curve) for t in mixed for r in run([t])]
 
 
+@pytest.mark.proof
 def test_probes_change_nothing():
     plain = trials(PARITY, budget=60)
     probed = trials(PARITY, budget=60, probes="all", probe_budget=30)
