@@ -11,7 +11,7 @@ import pytest
 from gradbench.cli import main
 from gradbench.results.runs import VERIFIED, load
 
-HOSTILE = "<img src=x onerror=alert(1)>/../.py:Évil"
+HOSTILE = "<img src=x onerror=alert(1)>/../.py:Évil" + "x" * 60  # alike in a readable file name
 
 
 @pytest.fixture

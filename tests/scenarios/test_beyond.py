@@ -134,7 +134,9 @@ def test_a_chain_is_the_product_and_its_gradient_the_product_of_the_others():
     scenario = Chain(k=6)
     network = scenario.network(Draws(3))
     weights = [layer.weight.item() for layer in network]
-    assert abs(math.prod(weights)) <= 0.5
+    for seed in range(100):  # a third of normal starts of two weights lie beyond
+        start = [layer.weight.item() for layer in Chain(k=2).network(Draws(seed))]
+        assert abs(math.prod(start)) <= 0.5
     x, y = scenario.sample({}, 16, Draws(1))
     scenario.loss(network(x), y).mean().backward()
     for place, layer in enumerate(network):
