@@ -54,6 +54,7 @@ def whole_torch():
     import torch
 
     from gradbench.optimizers import third_party  # noqa: F401
+    from gradbench.protocol import source_digest  # noqa: F401
 
     # Of the package what keeps nothing of its user's between two sessions in one process.
 

@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
+from pathlib import Path, PurePath
 
 LONGEST = 256
 """Strings of this many characters or more are not considered as file names."""
@@ -33,12 +33,14 @@ def digest(modules: Iterable[str]) -> str:
         files[name] = path
         if path.suffix != ".py":
             continue
-        imports, strings = _parsed(path, _package(name, path))
+        imports, strings = _parsed(_read(path), _package(name, path))
         files |= {f"{name}:{text}": file for text, file in _mentioned(path, strings)}
         new = [other for other in imports if other not in seen]
         seen.update(new)
         waiting += new
-    parts = [f"{name}:{_hash(path)}" for name, path in sorted(files.items())]
+    parts = [
+        f"{name}:{hashlib.sha256(_read(path)).hexdigest()}" for name, path in sorted(files.items())
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -78,12 +80,31 @@ def _own(path: Path | None) -> Path | None:
 
 def _mentioned(path: Path, strings: Iterable[str]) -> Iterator[tuple[str, Path]]:
     """Yield each of a source's strings that names a file, with the path of that file."""
+    folders = (path.parent, Path.cwd())
     for text in strings:
-        for folder in (path.parent, Path.cwd()):
+        for folder in folders:
             with contextlib.suppress(OSError, ValueError):
-                if (folder / text).is_file():
+                if _may_hold(folder, text) and (folder / text).is_file():
                     yield text, folder / text
                     break
+
+
+def _may_hold(folder: Path, text: str) -> bool:
+    """Return False if a path in a folder is of no entry: most strings, without a system call."""
+    path = PurePath(text)
+    names = _names(folder)
+    if names is None or path.anchor or not text.isascii() or ".." in path.parts[:1]:
+        return True
+    return bool(path.parts) and path.parts[0].lower() in names
+
+
+@cache
+def _names(folder: Path) -> frozenset[str] | None:
+    """Return the names in a folder in lower case; None if it cannot be listed."""
+    try:
+        return frozenset(path.name.lower() for path in folder.iterdir())
+    except OSError:
+        return None
 
 
 def _package(name: str, path: Path) -> str:
@@ -91,14 +112,14 @@ def _package(name: str, path: Path) -> str:
 
 
 @cache
-def _parsed(path: Path, package: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of all modules that a file may import, and strings that may name files.
+def _parsed(source: bytes, package: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of all modules that a source may import, and strings that may name files.
 
     The packages around a module are imported with it.
     """
     try:
-        nodes = list(ast.walk(ast.parse(path.read_bytes())))
-    except (OSError, SyntaxError, ValueError):
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
         return (), ()
     parts = [name.split(".") for node in nodes for name in _named(node, package)]
     imports = dict.fromkeys(".".join(p[:i]) for p in parts for i in range(1, len(p) + 1))
@@ -125,12 +146,13 @@ def _named(node: ast.AST, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
 
 
-def _hash(path: Path) -> str:
+def _read(path: Path) -> bytes:
+    """Return a file's content, empty if it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except OSError:
-        return ""
+        return b""
 
 
-CACHED = (_spec, _own, _parsed)
+CACHED = (_spec, _own, _names)
 """Functions that cache files; call `cache_clear` on each so that files are read again."""

@@ -161,6 +161,23 @@ def lab(pytester):
     return run
 
 
+RECORDED = {}
+"""Baselines that tests have recorded, by the options that chose their cases: equal each time."""
+
+
+@pytest.fixture
+def recorded(pytester, lab):
+    """Record the lab's baseline; returns a function that takes options."""
+
+    def record(*options):
+        if options not in RECORDED:
+            lab("--gb-update-baseline", *options)
+            RECORDED[options] = (pytester.path / "base.json").read_text()
+        (pytester.path / "base.json").write_text(RECORDED[options])
+
+    return record
+
+
 def test_a_session_writes_its_baseline_and_then_passes_against_it(pytester, lab):
     written = lab("--gb-update-baseline")
     written.stdout.fnmatch_lines(["baseline: *base.json (3 new, 0 kept)"])
@@ -171,8 +188,8 @@ def test_a_session_writes_its_baseline_and_then_passes_against_it(pytester, lab)
     again.stdout.fnmatch_lines(["  against the baseline: lab.py:Mine:lr=0.3 equal on 3 cases"])
 
 
-def test_a_rate_off_by_a_factor_of_ten_fails_and_names_what_carries_it(lab):
-    lab("--gb-update-baseline")
+def test_a_rate_off_by_a_factor_of_ten_fails_and_names_what_carries_it(lab, recorded):
+    recorded()
     worse = lab(factor=0.1)
     worse.assert_outcomes(passed=2, xfailed=1, failed=1)
     assert worse.ret == 1
@@ -183,8 +200,10 @@ def test_a_rate_off_by_a_factor_of_ten_fails_and_names_what_carries_it(lab):
     better.assert_outcomes(passed=4)
 
 
-def test_the_gate_changed_fails_what_no_statistic_would_and_shows_before_and_after(pytester, lab):
-    lab("--gb-update-baseline")
+def test_the_gate_changed_fails_what_no_statistic_would_and_shows_before_and_after(
+    pytester, lab, recorded
+):
+    recorded()
     assert lab("--gb-gate=changed").ret == 0
     slightly = lab("--gb-gate=changed", factor=0.97)
     assert slightly.ret == 1
@@ -202,8 +221,10 @@ def test_the_gate_changed_fails_what_no_statistic_would_and_shows_before_and_aft
     bare.stderr.fnmatch_lines(["ERROR: --gb-gate=changed: say which with --gb-baseline=FILE"])
 
 
-def test_changed_asks_the_statistics_where_the_baseline_is_of_another_machine(pytester, lab):
-    lab("--gb-update-baseline")
+def test_changed_asks_the_statistics_where_the_baseline_is_of_another_machine(
+    pytester, lab, recorded
+):
+    recorded()
     file = pytester.path / "base.json"
     data = json.loads(file.read_text())
     file.write_text(json.dumps(data | {"cpu": "another one"}))
@@ -215,14 +236,14 @@ def test_changed_asks_the_statistics_where_the_baseline_is_of_another_machine(py
     assert lab("--gb-gate=changed", factor=0.1).ret == 1
 
 
-def test_a_baseline_keeps_what_was_not_run_again(pytester, lab):
-    lab("--gb-update-baseline")
+def test_a_baseline_keeps_what_was_not_run_again(pytester, lab, recorded):
+    recorded()
     partly = lab("--gb-update-baseline", "-k", "weight2")
     partly.stdout.fnmatch_lines(["baseline: *base.json (1 new, 2 kept)"])
     lab("-k", "weight2").stdout.fnmatch_lines(["baseline: in the baseline, not run: parity-d6-*"])
 
 
-def test_mistakes_are_one_line_and_exit_code_4_and_no_folder_is_made(pytester, lab):
+def test_mistakes_are_one_line_and_exit_code_4_and_no_folder_is_made(pytester, lab, recorded):
     for options, says in (
         ((), "there is no baseline *base.json; --gb-update-baseline writes one"),
         (("--gb-baseline=lab.py",), "*lab.py is no baseline*"),
@@ -231,7 +252,7 @@ def test_mistakes_are_one_line_and_exit_code_4_and_no_folder_is_made(pytester, l
         assert result.ret == 4
         result.stderr.fnmatch_lines([f"ERROR: {says}"])
     assert not (pytester.path / "reports").exists()
-    lab("--gb-update-baseline")
+    recorded()
     result = lab("--gb-tune=0")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: not comparable with the baseline: tuning 0 here, 5 in*"])
@@ -240,8 +261,8 @@ def test_mistakes_are_one_line_and_exit_code_4_and_no_folder_is_made(pytester, l
     bare.stderr.fnmatch_lines(["ERROR: --gb-update-baseline: say which with --gb-baseline=FILE"])
 
 
-def test_what_cannot_be_held_against_the_baseline_is_no_pass(pytester, lab):
-    lab("--gb-update-baseline", "-k", "weight2")
+def test_what_cannot_be_held_against_the_baseline_is_no_pass(pytester, lab, recorded):
+    recorded("-k", "weight2")
     other = lab(spec="adam:lr=0.01")
     assert other.ret == 4
     other.stderr.fnmatch_lines(["ERROR: the baseline has none of these optimizers; it has lab.py*"])
@@ -283,8 +304,10 @@ def test_what_is_undecided_is_given_the_baselines_further_seeds_then_skipped(pyt
     assert "undecided: uninformative; record the baseline with more seeds than 4" in page
 
 
-def test_a_baseline_of_other_settings_is_not_overwritten_nor_a_crash_recorded(pytester, lab, odd):
-    lab("--gb-update-baseline", "-k", "weight2")
+def test_a_baseline_of_other_settings_is_not_overwritten_nor_a_crash_recorded(
+    pytester, lab, recorded, odd
+):
+    recorded("-k", "weight2")
     before = (pytester.path / "base.json").read_text()
     other = lab("--gb-update-baseline", "--gb-tune=0")
     assert other.ret == 4  # before anything is trained
@@ -335,9 +358,9 @@ def test_a_slower_step_fails_only_where_that_was_asked_for(pytester):
 
 
 @pytest.mark.proof
-def test_the_gate_judges_last_whatever_orders_or_selects_the_cases(pytester, lab):
+def test_the_gate_judges_last_whatever_orders_or_selects_the_cases(pytester, lab, recorded):
     lab = functools.partial(lab, "--gb-seeds=8", "--gb-tune=0")
-    lab("--gb-update-baseline")
+    recorded()
     assert lab(factor=0.1).ret == 1
     broken = lab("--lf", factor=0.1)
     assert broken.ret == 1
@@ -363,16 +386,18 @@ def test_the_gate_judges_last_whatever_orders_or_selects_the_cases(pytester, lab
         ("d6-weight{weight}", "other{weight}", "nothing of lab.py:Mine:lr=0.3 was compared with*"),
     ],
 )
-def test_another_problem_of_the_same_name_is_no_improvement(pytester, lab, old, new, says):
-    lab("--gb-update-baseline")
+def test_another_problem_of_the_same_name_is_no_improvement(
+    pytester, lab, recorded, old, new, says
+):
+    recorded()
     pytester.makepyfile(test_suite=SUITE.replace(old, new))
     result = lab()
     assert result.ret == 1
     result.stdout.fnmatch_lines([f"*{says}"])
 
 
-def test_another_type_or_device_is_not_compared(pytester, lab):
-    lab("--gb-update-baseline", "-k", "weight2")
+def test_another_type_or_device_is_not_compared(pytester, lab, recorded):
+    recorded("-k", "weight2")
     other = lab("--gb-dtype=float64", "-k", "weight2")
     assert other.ret == 4
     other.stderr.fnmatch_lines(["ERROR: *: dtype float64 here, float32 in the baseline"])
@@ -408,8 +433,8 @@ class Mine(torch.optim.SGD):
 """
 
 
-def test_what_no_longer_runs_is_a_regression_and_spoils_no_baseline(pytester, lab):
-    lab("--gb-update-baseline", "-k", "weight2")
+def test_what_no_longer_runs_is_a_regression_and_spoils_no_baseline(pytester, lab, recorded):
+    recorded("-k", "weight2")
     before = (pytester.path / "base.json").read_text()
     common = ("--gb-baseline=base.json", "--gb-probes=none", "--optimizer=lab.py:Mine:lr=0.3")
     (pytester.path / "lab.py").write_text(REFUSES)

@@ -186,6 +186,7 @@ def test_what_cannot_be_sent_fails_and_the_next_runs():
         engine.shutdown()
 
 
+@pytest.mark.proof
 def test_what_a_call_raises_is_raised_here():
     engine = Processes(["cpu"])
     try:

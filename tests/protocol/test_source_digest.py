@@ -8,14 +8,13 @@ import pytest
 from gradbench.protocol import source_digest
 from gradbench.protocol.case import Case
 from gradbench.protocol.item import Item
-from gradbench.protocol.resume import key
+from gradbench.protocol.resume import forget, key
 from gradbench.results.record import Expectation
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    source_digest._parsed.cache_clear()
-    source_digest._spec.cache_clear()
+    forget()
 
 
 @pytest.fixture
@@ -40,9 +39,7 @@ def lab(tmp_path, monkeypatch):
 
 
 def digest(*names):
-    nothing = (source_digest._parsed, source_digest._spec)
-    for cached in nothing:
-        cached.cache_clear()
+    forget()
     return source_digest.digest(names)
 
 
@@ -118,9 +115,24 @@ def test_a_compiled_extension_and_a_file_named_in_a_string_count(tmp_path, monke
     seen = set()
     for changed, content in ((extension, b"one"), (weights, b"one"), (extension, b"two")):
         changed.write_bytes(content)
-        for cached in source_digest.CACHED:
-            cached.cache_clear()
+        forget()
         seen.add(source_digest.digest(["uses_kern"]))
     weights.write_bytes(b"two")
     seen.add(source_digest.digest(["uses_kern"]))
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    "named", ["w.bin", "./w.bin", "../w.bin", "in/../w.bin", "{}/w.bin", "ŵ.bin"]
+)
+def test_a_file_counts_however_a_string_names_it(tmp_path, monkeypatch, named):
+    folder = tmp_path / "deep"
+    (folder / "in").mkdir(parents=True)
+    monkeypatch.syspath_prepend(folder)
+    (folder / "names_one.py").write_text(f"OF = {named.format(folder)!r}\n")
+    file = folder / named.format(folder)
+    before = digest("names_one")
+    file.write_bytes(b"one")
+    first = digest("names_one")
+    file.write_bytes(b"two")
+    assert len({before, first, digest("names_one")}) == 3
