@@ -28,18 +28,10 @@ def test_list_of_another_preset_and_of_a_suite_of_ones_own(capsys, tmp_path):
     assert "there is no suite" in capsys.readouterr().err
 
 
-def test_run_is_pytest_on_the_suites_from_any_folder(tmp_path):
-    program = "import sys; from gradbench.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = ["run", "--optimizer=sgd:lr=1.0", "-k", "parity-d5", "--gb-seeds=1"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "parity-d5-weight2[sgd:lr=1.0]" in done.stdout
+def test_run_is_pytest_on_the_suites_from_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--optimizer=sgd:lr=1.0", "-k", "parity-d5", "--gb-seeds=1"]) == 0
+    assert "parity-d5-weight2[sgd:lr=1.0]" in capsys.readouterr().out
     assert (tmp_path / "reports" / "latest" / "records.jsonl").exists()
 
 
@@ -74,9 +66,6 @@ def test_a_node_id_that_run_has_printed_can_be_given_to_it(tmp_path, monkeypatch
 
 
 def test_the_command_is_a_module_too():
-    import subprocess
-    import sys
-
     ran = subprocess.run(
         [sys.executable, "-m", "gradbench", "--version"], capture_output=True, text=True, check=True
     )
