@@ -42,6 +42,7 @@ SETTINGS = ("--gb-seeds=3", "--gb-tune=3", "--gb-probes=none", "--gb-gate=record
 FAMILIES = (
     *("uninformative", "decomposition", "conditioning", "flatness"),
     *("depth", "heterogeneity", "hierarchy", "noise"),
+    *("forgetting", "precision", "rotation", "delay"),
 )
 
 

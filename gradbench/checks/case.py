@@ -120,10 +120,10 @@ def minimiser(scenario: Scenario, target: Target, draws: Draws) -> nn.Module | N
     """Return the network that minimises the training loss, as found from the known solution.
 
     By L-BFGS with a line search, in float64, on 8,192 examples: it steps only downhill, so that it
-    stays where the known solution is a minimum. None where the loss depends on no weights, or has
-    no expectation. One example is enough where they do not differ.
+    stays where the known solution is a minimum. None where the loss depends on no weights, has no
+    expectation, or is a game's. One example is enough where they do not differ.
     """
-    if not scenario.has_expected_loss:
+    if not (scenario.has_expected_loss and scenario.minimises):
         return None
     network = copy.deepcopy(scenario.solution(target)).double()
     weights = list(network.parameters())

@@ -38,6 +38,7 @@ def digest(scenario: Scenario, preset: str, batch: int, seed: int = 0) -> str:
 
 def _bytes(tensor: Tensor) -> bytes:
     """Return a tensor's dtype, shape and little-endian values, equal on every machine."""
-    array = tensor.detach().contiguous().numpy()
+    shown = tensor.float() if tensor.dtype is torch.bfloat16 else tensor  # numpy has no bfloat16
+    array = shown.detach().contiguous().numpy()
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return f"{tensor.dtype}{tuple(tensor.shape)}".encode() + array.tobytes()

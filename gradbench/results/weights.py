@@ -12,11 +12,16 @@ if TYPE_CHECKING:
 
 
 def to_text(values: "Sequence[Tensor]") -> str:
-    """Return the numbers of some tensors, as an .npz file in base64."""
+    """Return the numbers of some tensors, as an .npz file in base64.
+
+    Those of bfloat16, which numpy lacks, are in float32.
+    """
     import numpy as np
+    import torch
 
     packed = io.BytesIO()
-    arrays = {f"parameter{index:04}": value.numpy() for index, value in enumerate(values)}
+    plain = [v.float() if v.dtype is torch.bfloat16 else v for v in values]
+    arrays = {f"parameter{index:04}": value.numpy() for index, value in enumerate(plain)}
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
     return base64.b64encode(packed.getvalue()).decode()
 

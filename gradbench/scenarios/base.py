@@ -44,7 +44,7 @@ class Scenario(ABC):
     name: ClassVar[str]
     family: ClassVar[str]
     """The mechanism that fails: the paper's uninformative, decomposition, conditioning, flatness,
-    and beyond it depth, heterogeneity, hierarchy, noise."""
+    and beyond it depth, heterogeneity, hierarchy, noise, forgetting, precision, rotation, delay."""
     section: ClassVar[str]
     claim: ClassVar[str]
     """The paper's claim about the outcome, in one sentence."""
@@ -136,6 +136,10 @@ class Scenario(ABC):
     def trivial(self, target: Target) -> nn.Module:
         """Return the best network that ignores the input; its score measures `chance`."""
 
+    def probed(self, network: nn.Module) -> nn.Module:
+        """Return the network whose gradients the probes measure: by default the trained one."""
+        return network
+
     def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:  # noqa: ARG002
         """Return further measures of a trained network, as plain data for the record."""
         return {}
@@ -157,6 +161,11 @@ class Scenario(ABC):
     @property
     def has_expected_loss(self) -> bool:
         """Whether the loss of an example has an expectation, which more examples would near."""
+        return True
+
+    @property
+    def minimises(self) -> bool:
+        """Whether the solution minimises the loss; not in a game, where it is a saddle."""
         return True
 
     @property

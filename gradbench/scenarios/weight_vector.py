@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradbench.scenarios.base import Batch, Scenario, Target
 from gradbench.scenarios.draws import Draws
-from gradbench.scenarios.networks import Constant
+from gradbench.scenarios.networks import Constant, Weights
 
 SHOWN = 8
 """Most entries of a target that the record holds."""
@@ -75,3 +75,25 @@ class WeightVector(Scenario):
     def trivial(self, target: Target) -> nn.Module:  # noqa: ARG002
         """Return the start."""
         return Constant(self.start())
+
+
+class Vector(nn.Module):
+    """Weights, shape `(size, 1)`, as outputs for any input; subclasses define `output`."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weights[:, None].clone())
+
+    @staticmethod
+    def output(weights: Tensor) -> Tensor:
+        """Return the outputs of weights of shape `(..., size)`, of the same shape."""
+        return weights
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs for each of n inputs, shape `(n, size)`, in their type."""
+        return self.output(self.weight[:, 0]).to(inputs.dtype).expand(len(inputs), -1)
+
+    def stacked(self, inputs: Tensor, weights: Weights, _: object) -> Tensor:
+        """Return them for inputs of shape `(trials, n, 1)`."""
+        found = self.output(weights["weight"][..., 0]).to(inputs.dtype)
+        return found[:, None].expand(-1, inputs.shape[1], -1)

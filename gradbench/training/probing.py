@@ -19,7 +19,8 @@ class ProbeSchedule:
     """Probe schedule of one trial; `active` if it has probes, parameters and a probe budget."""
 
     def __init__(self, trial: Trial, target: Target, network: nn.Module) -> None:
-        self.trial, self.target, self.network = trial, target, network
+        self.trial, self.target = trial, target
+        self.network = trial.scenario.probed(network)
         self.parameters = list(network.parameters())
         which = trial.probes if self.parameters and trial.probe_budget > 0 else "none"
         self.names = registry.chosen(which, trial.scenario.family)

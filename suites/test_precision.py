@@ -1,0 +1,44 @@
+"""Weights kept in few digits (beyond the paper): small steps are rounded away.
+
+A quadratic of condition 100, whose stiff half forbids the rates that the other half would need.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gradbench import Case, Expectation, Record
+
+pytestmark = pytest.mark.beyond
+
+MUST, MAY = Expectation.MUST, Expectation.MAY
+LOST = "mechanism: an update below half a unit in the last place moves nothing"
+
+# type of the weights: presets; expectations from benchmarks/expectations-beyond.md
+RUNGS = {
+    "float32": ("quick", "standard"),
+    "float16": ("standard",),
+    "bfloat16": ("quick", "standard"),
+}
+BUDGET = {"quick": 500, "standard": 2000}
+
+
+def cases(preset: str) -> Iterator[Case]:
+    """Yield the ladder of digits; the paper has no such experiment."""
+    for kept, presets in RUNGS.items():
+        if preset in presets:
+            yield Case(
+                id=f"precision-{kept}",
+                scenario="gradbench.scenarios.precision:Precision",
+                setting={"kept": kept},
+                budget=BUDGET[preset],
+                batch=1,
+                expectation=MAY,
+                why=LOST,
+            )
+
+
+@pytest.mark.gradbench(cases=cases)
+def test_precision(attempt: Callable[[], Record]) -> None:
+    """The optimizer comes within a tenth of the start's distance."""
+    attempt()
