@@ -11,7 +11,7 @@ from gradbench import Case, Expectation, Record
 
 pytestmark = pytest.mark.beyond
 
-MUST, MAY = Expectation.MUST, Expectation.MAY
+MAY = Expectation.MAY
 FORGETS = "mechanism: the mean square has forgotten the large gradient when the next one comes"
 
 # settings, and budgets by preset; expectations from benchmarks/expectations-beyond.md

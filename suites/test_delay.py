@@ -11,7 +11,7 @@ from gradbench import Case, Expectation, Record
 
 pytestmark = pytest.mark.beyond
 
-MUST, MAY = Expectation.MUST, Expectation.MAY
+MAY = Expectation.MAY
 LATE = "mechanism: the largest stable rate falls as one over the delay"
 
 # steps of delay: presets; expectations from benchmarks/expectations-beyond.md

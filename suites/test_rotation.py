@@ -11,7 +11,7 @@ from gradbench import Case, Expectation, Record
 
 pytestmark = pytest.mark.beyond
 
-MUST, MAY = Expectation.MUST, Expectation.MAY
+MAY = Expectation.MAY
 TURNS = "mechanism: the gradient is at a right angle to the way to the solution"
 
 # damping, and presets; expectations from benchmarks/expectations-beyond.md

@@ -22,6 +22,7 @@ from gradbench.results.record import Expectation, Outcome, Record, Status, Trial
 from gradbench.results.weights import to_text
 from gradbench.scenarios.base import Scenario
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.text import error_line
 
 NOTHING_PUBLISHED = "the paper trained nothing here"
@@ -140,7 +141,13 @@ def identity(item: Item, scenario: Scenario) -> dict[str, Any]:
         "key": item.key,
         "problem": item.problem,
         "why": case.why if item.architecture is None else "",
+        "law": asdict(law) if (law := _law(item, scenario)) is not None else {},
     }
+
+
+def _law(item: Item, scenario: Scenario) -> Law | None:
+    """Return what theory predicts of the scenario's own network."""
+    return scenario.law() if item.architecture is None else None
 
 
 def _refusal_as_crash(result: TrialResult) -> TrialResult:

@@ -23,7 +23,7 @@ TRIAL = ("seed", "status", "evaluations_to_target", "final_score", "reason")
 
 LEFT_OUT = (
     *("tuning", "tuning_cost", "timing", "informativeness", "path", "notes", "key"),
-    *("verification", "implausible", "more_trials"),
+    *("verification", "implausible", "more_trials", "law"),
 )
 """Fields of a record that are not kept."""
 

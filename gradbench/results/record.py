@@ -136,6 +136,7 @@ class Record:
     `problem` is a digest of target, initial weights and first batch, empty in older records.
     `more_trials` holds, as `trials` does, further seeds that a comparison with a baseline had
     trained to decide; they are no part of the outcome.
+    `law` is what theory predicts of the case (`scenarios.law`), empty where it predicts nothing.
     `key` is a digest of everything that the record's numbers depend on, by which a resumed run
     finds it; empty where the item was not finished.
     """
@@ -170,6 +171,7 @@ class Record:
     verification: dict[str, Any] = field(default_factory=dict)
     implausible: str = ""
     more_trials: list[dict[str, Any]] = field(default_factory=list)
+    law: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property

@@ -10,7 +10,9 @@ KINDS = {
         ("expectation", "outcome", "path", "key", "problem", "why", "implausible"), str
     ),
     **dict.fromkeys(("budget", "batch", "solved", "seeds"), int),
-    **dict.fromkeys(("setting", "timing", "hyperparameters", "tuning_cost", "verification"), dict),
+    **dict.fromkeys(
+        ("setting", "timing", "hyperparameters", "tuning_cost", "verification", "law"), dict
+    ),
     **dict.fromkeys(
         ("tuning", "trials", "notes", "informativeness", "ladder", "more_trials"), list
     ),
@@ -45,7 +47,7 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
     for name, check in checks:
         if not all(map(check, data[name])):
             return f"its {name} are no {name}"
-    for name, holds in (("tuning_cost", _is_cost), ("timing", _is_timing)):
+    for name, holds in (("tuning_cost", _is_cost), ("timing", _is_timing), ("law", _is_law)):
         if not holds(data[name]):
             return f"its {name} is no {name}"
     return unlikely(data)
@@ -168,6 +170,11 @@ def is_reading(data: object) -> bool:
     return (entry.get("evaluations") is not None and "value" in entry) and (
         interval is None or (pair and all(map(_is_number, interval)))
     )
+
+
+def _is_law(data: dict[str, Any]) -> bool:
+    texts = {"quantity": str, "source": str, "axis": str}
+    return not data or _has(data, "predicted", "exponent", evaluations=bool, **texts)
 
 
 def _is_cost(data: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 
 Target = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -143,6 +144,10 @@ class Scenario(ABC):
     def details(self, network: nn.Module, examples: Batch) -> dict[str, Any]:  # noqa: ARG002
         """Return further measures of a trained network, as plain data for the record."""
         return {}
+
+    def law(self) -> Law | None:
+        """Return what theory predicts at this setting; None where it predicts no number."""
+        return None
 
     def normalise(self, score: float) -> float:
         """Return (score - chance) / (best - chance): 0 is chance, 1 is solved."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gradbench.scenarios.base import Batch, Scenario, Target
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.scenarios.networks import Constant
 
 HELD_OUT = 64
@@ -77,6 +78,11 @@ class Chain(Scenario):
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return 1 - (p - x)^2 of each example."""
         return 1 - (outputs[:, 0] - labels).square()
+
+    def law(self) -> Law:
+        """Return that steps are exponential in k; the theorem leaves their number open."""
+        said = "evaluations of gradient descent: exp(c k) for some c"
+        return Law(said, None, "arXiv:1809.08587", axis="k", evaluations=True)
 
     def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
         """Return the layers with weights 1."""

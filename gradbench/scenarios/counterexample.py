@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gradbench.scenarios.base import Batch, Target
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.scenarios.weight_vector import Vector, WeightVector
 
 APPROACHES = ("periodic", "random")
@@ -88,6 +89,11 @@ class Counterexample(WeightVector):
         inputs, _ = self.sample(target, 1, draws)
         return inputs, -self.excess * target["optimum"][None]
 
+    def law(self) -> Law:
+        """Return the largest beta2 with which Adam goes astray."""
+        said = "beta2 up to which Adam with beta1 = 0.9 goes astray, on periodic gradients"
+        return Law(said, beta2_threshold(self), "arXiv:1904.09237", axis="period")
+
     def _network(self, weights: Tensor) -> nn.Module:
         return Projected(weights)
 
@@ -138,9 +144,18 @@ def adam_drift(scenario: Counterexample, beta2: float, beta1: float = 0.9) -> fl
 def beta2_threshold(scenario: Counterexample, beta1: float = 0.9) -> float:
     """Return the largest beta2 with which Adam goes the wrong way; 0 if it never does.
 
-    To a hundredth of its distance from 1, up to which the drift may change its sign repeatedly.
+    The drift may change its sign several times: it is looked at in sixteen points per order of
+    magnitude of 1 - beta2, down to 1e-10, and where it does last by bisection.
     """
-    for short in (10 ** (-k / 256) for k in range(10 * 256, 0, -1)):  # 1 - beta2, from 1e-10
-        if adam_drift(scenario, 1 - short, beta1) > 0:
-            return 1 - short
-    return 0.0
+    points = [10 ** (-k / 16) for k in range(160, 0, -1)]  # 1 - beta2, rising
+    first = next((k for k, s in enumerate(points) if adam_drift(scenario, 1 - s, beta1) > 0), None)
+    if not first:
+        return 0.0 if first is None else 1 - points[0]
+    right, wrong = points[first - 1], points[first]
+    for _ in range(40):
+        middle = (right * wrong) ** 0.5
+        if adam_drift(scenario, 1 - middle, beta1) > 0:
+            wrong = middle
+        else:
+            right = middle
+    return 1 - wrong

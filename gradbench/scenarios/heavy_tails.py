@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gradbench.scenarios.base import Batch, Target
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.scenarios.weight_vector import WeightVector
 
 START = 5.0
@@ -70,6 +71,11 @@ class HeavyTails(WeightVector):
         inputs, labels = self.sample(target, 1, draws)
         labels[:, self.size :] = 0
         return inputs, labels
+
+    def law(self) -> Law:
+        """Return the degrees of freedom up to which the noise has no variance."""
+        said = "degrees of freedom up to which the noise has no variance"
+        return Law(said, 2.0, "arXiv:1912.03194", axis="nu")
 
     def minimum(self, target: Target) -> Tensor:
         """Return w*."""

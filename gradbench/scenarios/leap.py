@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gradbench.scenarios.base import Batch, Scenario, Target
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.scenarios.networks import Constant, initialise, relu_network
 
 APPROACHES = ("staircase", "leap")
@@ -66,6 +67,18 @@ class Leap(Scenario):
         if self.approach == "leap":
             return first * second * third * math.sqrt(VARIANCE)
         return first + first * second + first * second * third
+
+    def law(self) -> Law:
+        """Return the power of d with which the steps of gradient descent grow."""
+        leap = 3 if self.approach == "leap" else 1
+        return Law(
+            "evaluations of gradient descent",
+            None,
+            "arXiv:2302.11055",
+            axis="d",
+            exponent=float(max(leap - 1, 1)),
+            evaluations=True,
+        )
 
     def held_out(self, target: Target, draws: Draws) -> Batch:
         """Return 4096 fixed examples."""

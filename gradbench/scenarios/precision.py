@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gradbench.scenarios.base import Target
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.scenarios.weight_vector import Vector, WeightVector
 
 KEPT = ("bfloat16", "float16", "float32")
@@ -70,6 +71,11 @@ class Precision(WeightVector):
     def minimum(self, target: Target) -> Tensor:
         """Return w*."""
         return target["minimum"]
+
+    def law(self) -> Law:
+        """Return the distance below which a rate of 0.01 moves no weight of curvature 1."""
+        said = "distance at which gradient descent with a rate of 0.01 stands still"
+        return Law(said, standstill(self.kept, 0.01), "arXiv:2010.06192")
 
     def _network(self, weights: Tensor) -> nn.Module:
         return Vector(weights.to(self.dtype))

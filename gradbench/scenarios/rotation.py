@@ -1,5 +1,6 @@
 """A game of two players: simultaneous gradient descent turns around its solution (beyond)."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from gradbench.scenarios.base import Target
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.scenarios.weight_vector import Vector, WeightVector
 
 PAIRS = 5
@@ -63,6 +65,16 @@ class Rotation(WeightVector):
     def minimum(self, target: Target) -> Tensor:
         """Return the saddle."""
         return target["saddle"]
+
+    def law(self) -> Law:
+        """Return the steps of gradient descent to a tenth of the distance at its best rate."""
+        said = "evaluations of gradient descent to a tenth of the distance"
+        damping = self.damping
+        steps = None
+        if damping > 0:
+            factor = growth(damping / (damping**2 + 1), damping)
+            steps = float(math.ceil(math.log(0.1) / math.log(factor)))
+        return Law(said, steps, "arXiv:1908.05699", evaluations=True)
 
     def _network(self, weights: Tensor) -> nn.Module:
         return Players(weights)

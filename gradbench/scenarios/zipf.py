@@ -1,5 +1,6 @@
 """Word frequencies by Zipf's law: gradient descent learns rare words last (beyond the paper)."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from gradbench.scenarios.base import Target
 from gradbench.scenarios.draws import Draws
+from gradbench.scenarios.law import Law
 from gradbench.scenarios.weight_vector import WeightVector
 
 
@@ -68,6 +70,18 @@ class Zipf(WeightVector):
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return 1 - f(w) / f(0) of each example."""
         return 1 - self._weighted(outputs - labels) / self._weighted(labels)
+
+    def law(self) -> Law:
+        """Return the steps of gradient descent at 1.9 over the first frequency, and their slope."""
+        steps, more = descent_steps(self.d, rate=1.9), descent_steps(10 * self.d, rate=1.9)
+        return Law(
+            "evaluations of gradient descent to a tenth of the loss",
+            float(steps),
+            "arXiv:2505.19227",
+            axis="d",
+            exponent=math.log10(more / steps),
+            evaluations=True,
+        )
 
     def _weighted(self, errors: Tensor) -> Tensor:
         return errors.square() @ self.frequencies.to(errors)
