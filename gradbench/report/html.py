@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradbench.report import tally
+from gradbench.report import laws, tally
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
 from gradbench.report.rows import claims, news
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE, SCRIPT = "report.html", "plotly.min.js"
-MODULES = ("base", "figures", "tabs", "legend", "wanted", "matrix", "cards", "filters")
+MODULES = ("base", "figures", "tabs", "legend", "wanted", "matrix", "cards", "theory", "filters")
 """The page's own scripts, in the order in which they run."""
 
 HINT = "for report.html, with figures: pip install 'pytest-gradbench[report]'"
@@ -83,6 +83,8 @@ def page(
             news=news(list(records)),
             claims=claims(list(records)),
             ladders=ladders(records),
+            laws=list(zip(seen["laws"], laws.rows(seen["laws"]), strict=True)),
+            said_of_laws=laws.SAID,
             optimizers=seen["optimizers"],
             families=[family["name"] for family in seen["families"]],
             brief=len(records) if seen["brief"] else 0,

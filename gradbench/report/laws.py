@@ -62,7 +62,7 @@ def _law(name: tuple[str, ...], group: list[Record]) -> dict[str, Any]:
         "fitted": {
             spec: fit
             for spec, found in by_optimizer.items()
-            if first["evaluations"] and axis and (fit := _fitted(found.values(), axis))
+            if first["exponent"] is not None and (fit := _fitted(found.values(), axis))
         },
     }
 
@@ -84,15 +84,17 @@ def rows(found: list[dict[str, Any]]) -> list[list[str]]:
                 f"{shown(spec)} {' / '.join(_number(m) for m in values)}"
                 for spec, values in law["measured"].items()
             ),
-            _joined(
-                [f"law {law['exponent']:.2f}"] * (law["exponent"] is not None)
-                + [
-                    f"{shown(spec)} {fit.value:.2f} ({fit.low:.2f} to {fit.high:.2f})"
-                    for spec, fit in law["fitted"].items()
-                ]
-            ),
+            _joined(_exponents(law)),
         ]
         for law in found
+    ]
+
+
+def _exponents(law: dict[str, Any]) -> list[str]:
+    said = [] if law["exponent"] is None else [f"law {law['exponent']:.2f}"]
+    return said + [
+        f"{shown(spec)} {fit.value:z.2f} ({fit.low:z.2f} to {fit.high:z.2f})"
+        for spec, fit in law["fitted"].items()
     ]
 
 

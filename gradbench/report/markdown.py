@@ -5,7 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from gradbench.report import tally
+from gradbench.report import laws, tally
 from gradbench.report.rows import HEADERS, cells, claims, legend, news, reading, remarks, shown
 from gradbench.results.record import Record, Status, finite, or_zero
 from gradbench.results.summaries import LARGE
@@ -50,6 +50,8 @@ def page(
             _table(rows, HEADERS),
             _escape(legend(records).replace("\nsignal", "; signal")) + ".",
         ]
+    if found_laws := laws.laws(records):
+        parts += ["## Laws", _table(_escaped(laws.rows(found_laws)), laws.HEADERS), laws.SAID]
     parts += _tuning(records)
     if tracks := [row for record in records for row in _tracks(record)]:
         headers = ("case", "optimizer", "probe", "value (standard error) by gradient evaluations")

@@ -7,6 +7,8 @@ from typing import Any
 from gradbench.analysis.statistics import running_time, share_interval, wilson
 from gradbench.report.bands import band, spent
 from gradbench.report.explained import link, meaning, task
+from gradbench.report.laws import laws
+from gradbench.report.profile import profile
 from gradbench.report.rows import distinct, is_verified, ran, remarks, to_target, verdict
 from gradbench.results.record import Expectation, Outcome, Record, Status, or_zero
 from gradbench.results.summaries import LARGE
@@ -17,7 +19,8 @@ MIB = 2**20
 def view(records: list[Record]) -> dict[str, Any]:
     """Return `optimizers`, `families` and `cases` with every optimizer's results, as plain data.
 
-    `probes` has what each probe's reading means.
+    `probes` has what each probe's reading means, `profile` what each optimizer solves of each
+    mechanism, `laws` what theory predicts.
     """
     specs = list(dict.fromkeys(r.optimizer for r in records if not is_learner(r)))
     by_case: dict[str, list[Record]] = {}
@@ -34,6 +37,8 @@ def view(records: list[Record]) -> dict[str, Any]:
             {"name": family, "arrivals": arrivals([r for r in records if r.family == family])}
             for family in ([] if brief else families)
         ],
+        "profile": profile([] if brief else records),
+        "laws": [] if brief else laws(records),
         "cases": [_case(found, cell if brief else result) for found in by_case.values()],
     }
 

@@ -180,9 +180,9 @@ def over_floor(spec: str, shapes: Shapes, device: str) -> tuple[float | None, fl
     """Return a step's seconds over the memory's, and the bytes of state per parameter.
 
     The seconds are the median of nine steps after three, of fewer where they take longer than
-    `LONGEST`. The first is None where a step would take longer than that, by a step on shapes of a
-    quarter of the length. Raises ValueError where the step needs a network, and what the optimizer
-    raises.
+    `LONGEST`. The first is None where a step may take longer than that, by a step on shapes of a
+    quarter of the length: a decomposition's time grows with the cube of it. Raises ValueError
+    where the step needs a network, and what the optimizer raises.
     """
     small = StepCost(spec, [tuple(max(1, n // 4) for n in shape) for shape in shapes], device)
     if small.why_not:
@@ -192,7 +192,7 @@ def over_floor(spec: str, shapes: Shapes, device: str) -> tuple[float | None, fl
         small.refresh()
         seconds.append(small.measure())
     cost = StepCost(spec, shapes, device)
-    if seconds.pop() * cost.numbers / small.numbers > LONGEST:
+    if seconds.pop() * (cost.numbers / small.numbers) ** 1.5 > LONGEST:
         return None, small.state_bytes() / small.numbers
     seconds.clear()
     while len(seconds) < 12 and sum(seconds) < LONGEST:

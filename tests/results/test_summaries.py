@@ -68,7 +68,12 @@ def test_what_cannot_be_is_refused_at_a_glance_and_beyond(long, changes):
 
 
 def test_a_glance_keeps_what_parsing_keeps():
-    assert set(FIELDS) - set(Glance.__struct_fields__) == {"tuning", "tuning_cost", "more_trials"}
+    assert set(FIELDS) - set(Glance.__struct_fields__) == {
+        "tuning",
+        "tuning_cost",
+        "more_trials",
+        "law",
+    }
     assert set(Trial.__struct_fields__) == set(brief.TRIAL)
     assert set(Timing.__struct_fields__) == set(brief.TIMING)
 

@@ -1,5 +1,6 @@
 """The card of an optimizer: its measured properties, each with its tolerance and law."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,12 @@ from gradbench.optimizers.factory import Factory, resolve
 from gradbench.results.record import to_json
 from gradbench.text import error_line
 from gradbench.timing import step_cost
+
+LIMITS_SECONDS = 6.0
+"""Time after which only the limits without a delay and with one step are measured; all of a plain
+optimizer's need a second or two."""
+
+LATE = "not measured for lack of time"
 
 
 @dataclass(frozen=True)
@@ -69,20 +76,22 @@ def _steps(factory: Factory) -> list[Property]:
 
 
 def _limits(factory: Factory) -> list[Property]:
-    known = options_of(factory)
+    known, end = options_of(factory), time.monotonic() + LIMITS_SECONDS
     betas, plain = known.get("betas"), limits.largest_rate(factory)
     proportional = plain is not None and _is_proportional(factory)
     law = limits.momentum_law(known) if proportional else None
     shown = "" if law is None else f"{law[0]:.4g}: {law[1]}"
     found = [Property("largest stable rate x curvature", plain, shown, "0.1 %")]
     for delay in limits.DELAYS if plain is not None else ():
-        late = limits.largest_rate(factory, delay=delay)
+        in_time = delay == 1 or time.monotonic() < end
+        late = limits.largest_rate(factory, delay=delay) if in_time else LATE
         shown = f"{limits.delay_law(delay):.4g}" if law and law[0] == 2.0 else ""
         found.append(Property(f"the same, gradients {delay} late", late, shown, "0.1 %"))
     shown = ""
     if isinstance(betas, tuple) and betas:
         shown = f"{(2 + 2 * betas[0]) / (1 - betas[0]):.4g}: (2 + 2 beta) / (1 - beta)"
-    preconditioned = limits.largest_preconditioned_rate(factory)
+    in_time = time.monotonic() < end
+    preconditioned = limits.largest_preconditioned_rate(factory) if in_time else LATE
     return [*found, Property("the same, preconditioned by eps = 1", preconditioned, shown, "0.1 %")]
 
 

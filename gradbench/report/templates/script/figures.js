@@ -23,7 +23,7 @@ const visible = spec => !hidden.has(spec);
 function draw(box) {
   if (typeof Plotly === "undefined") { waiting.add(box); return; }
   const made = box.make();
-  made.traces.forEach(trace => { trace.visible = visible(trace.meta); });
+  made.traces.forEach(trace => { trace.visible = trace.meta === undefined || visible(trace.meta); });
   Plotly.react(box, made.traces, made.layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] });
   drawn.set(box, true);
 }

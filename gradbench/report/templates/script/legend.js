@@ -20,7 +20,7 @@ function refresh() {
   buttons.forEach(b => b.setAttribute("aria-pressed", visible(b.dataset.legend)));
   document.querySelectorAll("[data-optimizer]").forEach(part => { part.hidden = !visible(part.dataset.optimizer); });
   for (const box of drawn.keys()) {
-    const shown = box.data.map(trace => visible(trace.meta));
+    const shown = box.data.map(trace => trace.meta === undefined || visible(trace.meta));
     Plotly.restyle(box, { visible: shown });
   }
   remember();
