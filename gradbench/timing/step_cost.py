@@ -180,21 +180,20 @@ def over_floor(spec: str, shapes: Shapes, device: str) -> tuple[float | None, fl
     """Return a step's seconds over the memory's, and the bytes of state per parameter.
 
     The seconds are the median of nine steps after three, of fewer where they take longer than
-    `LONGEST`. The first is None where a step may take longer than that, by a step on shapes of a
-    quarter of the length: a decomposition's time grows with the cube of it. Raises ValueError
-    where the step needs a network, and what the optimizer raises.
+    `LONGEST`. The first is None where a step may take longer than that, by steps on shapes of a
+    quarter and of half the length: a decomposition's time grows with the cube of it. Raises
+    ValueError where the step needs a network, and what the optimizer raises.
     """
-    small = StepCost(spec, [tuple(max(1, n // 4) for n in shape) for shape in shapes], device)
-    if small.why_not:
-        raise ValueError(small.why_not)
-    seconds: list[float] = []
-    for _ in range(2):  # the first one makes the state
-        small.refresh()
-        seconds.append(small.measure())
-    cost = StepCost(spec, shapes, device)
-    if seconds.pop() * (cost.numbers / small.numbers) ** 1.5 > LONGEST:
-        return None, small.state_bytes() / small.numbers
-    seconds.clear()
+    cost, seconds = StepCost(spec, shapes, device), list[float]()
+    if cost.why_not:
+        raise ValueError(cost.why_not)
+    for part in (4, 2):
+        small = StepCost(spec, [tuple(max(1, n // part) for n in s) for s in shapes], device)
+        for _ in range(2):  # the first one makes the state
+            small.refresh()
+            taken = small.measure()
+        if taken * (cost.numbers / small.numbers) ** 1.5 > LONGEST:
+            return None, small.state_bytes() / small.numbers
     while len(seconds) < 12 and sum(seconds) < LONGEST:
         cost.refresh()
         seconds.append(cost.measure())

@@ -12,8 +12,8 @@ from gradbench.checks.describe.quadratics import steps
 from gradbench.optimizers.factory import Factory
 
 STEPS = 600
-"""Steps after which a growing oscillation has left its start behind; a tenth for an optimizer with
-a closure, whose step may evaluate twenty times."""
+"""Steps after which a growing oscillation has left its start behind; a fortieth for an optimizer
+with a closure, whose step may evaluate twenty times."""
 
 HALVINGS = 13
 """Bisections of the logarithm of a limit: to 0.1 % within a factor of 10,000."""
@@ -77,7 +77,7 @@ def _grows(factory: Factory, options: Mapping[str, Any], delay: int, start: floa
         late = past[max(0, len(past) - 1 - delay)]
         return (parameters[0] * late).sum()
 
-    count = STEPS // 10 if factory.requirements.closure else STEPS
+    count = STEPS // 40 if factory.requirements.closure else STEPS
     path = steps(factory, [torch.tensor([start], dtype=torch.float64)], loss, count, options)
     return _grow([abs(float(each[0][0])) for each in path])
 

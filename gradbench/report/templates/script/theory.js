@@ -7,7 +7,7 @@ function profile() {
       mode: "lines+markers", marker: { size: 9, color: styleOf(spec).colour },
       text: known.map(([c]) => `${c.solved.length} of ${c.solved.length + c.unsolved.length}` + (c.unsolved.length ? `<br>not ${c.unsolved.map(plain).join(", ")}` : "")), hovertemplate: "%{fullData.name}<br>%{y}: %{text}<extra></extra>" } }));
   }
-  const made = layout("share of the mechanism's cases that most seeds solve", "", { xaxis: { range: [-0.03, 1.03], tickformat: ".0%" }, yaxis: { autorange: "reversed", automargin: true } });
+  const made = layout("share of its cases that are solved", "", { xaxis: { range: [-0.03, 1.03], tickformat: ".0%" }, yaxis: { autorange: "reversed", automargin: true } });
   return { traces, layout: { ...made, height: 60 + 28 * names.length } };
 }
 function law(found) {
