@@ -32,6 +32,11 @@ COPIED = 2**26
 LONGEST = 5.0
 """Seconds after which no further step is taken, and that none may be expected to take."""
 
+SMALLER = ((8, 1.0), (4, 1.5), (2, 1.5))
+"""Shapes on which a step is tried first, as parts of the length, and the power of the number of
+parameters with which its time is expected to grow: a decomposition's with the cube of the length,
+from a length on that is not all overhead."""
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -180,19 +185,19 @@ def over_floor(spec: str, shapes: Shapes, device: str) -> tuple[float | None, fl
     """Return a step's seconds over the memory's, and the bytes of state per parameter.
 
     The seconds are the median of nine steps after three, of fewer where they take longer than
-    `LONGEST`. The first is None where a step may take longer than that, by steps on shapes of a
-    quarter and of half the length: a decomposition's time grows with the cube of it. Raises
-    ValueError where the step needs a network, and what the optimizer raises.
+    `LONGEST`. The first is None where a step may take longer than that, by steps on shorter
+    shapes (`SMALLER`). Raises ValueError where the step needs a network, and what the optimizer
+    raises.
     """
     cost, seconds = StepCost(spec, shapes, device), list[float]()
     if cost.why_not:
         raise ValueError(cost.why_not)
-    for part in (4, 2):
+    for part, power in SMALLER:
         small = StepCost(spec, [tuple(max(1, n // part) for n in s) for s in shapes], device)
         for _ in range(2):  # the first one makes the state
             small.refresh()
             taken = small.measure()
-        if taken * (cost.numbers / small.numbers) ** 1.5 > LONGEST:
+        if taken * (cost.numbers / small.numbers) ** power > LONGEST:
             return None, small.state_bytes() / small.numbers
     while len(seconds) < 12 and sum(seconds) < LONGEST:
         cost.refresh()
