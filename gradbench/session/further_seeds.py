@@ -1,5 +1,6 @@
 """Further seeds of cases that leave the comparison with a baseline undecided."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from gradbench.engines.worker import Answer
     from gradbench.protocol.item import Item
 
-GROWTH = 2
+GROWTH = 1.5
 """Factor on the number of seeds from one comparison to the next."""
 
 Name = tuple[str, str]
@@ -53,7 +54,8 @@ class FurtherSeeds:
     def train(self, records: Sequence[Record], old: Sequence[Record]) -> bool:
         """Multiply the seeds of these cases by `GROWTH`, up to the baseline's number.
 
-        Return whether any was trained.
+        Of a case that neither side has solved on any seed none is trained: it says nothing about
+        speed. Return whether any was trained.
         """
         from gradbench.optimizers.factory import resolve
         from gradbench.protocol.item import optimizer_of
@@ -64,10 +66,10 @@ class FurtherSeeds:
         for record in records:
             name = (record.case, record.optimizer)
             item, was = self.items.get(name), before.get(record.case)
-            if item is None or was is None:
+            if item is None or was is None or not (record.solved or was.solved):
                 continue
             have = len(self.with_trials(record).trials)
-            end = min(GROWTH * have, 1 + max(trial["seed"] for trial in was.trials))
+            end = min(math.ceil(GROWTH * have), 1 + max(trial["seed"] for trial in was.trials))
             spec = optimizer_of(item, item.case.build())
             if end <= have or spec is None:
                 continue
