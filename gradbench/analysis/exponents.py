@@ -35,17 +35,20 @@ def exponent(times: Mapping[float, Sequence[float | None]]) -> Exponent | None:
     if len(known) < 2:
         return None
     places = np.log(list(known))
-    fitted = _slope(places, [np.median(found) for found in known.values()])
     stream = np.random.Generator(np.random.Philox(0))
-    slopes = []
-    for _ in range(RESAMPLES):
-        medians = [np.median(stream.choice(found, len(found))) for found in known.values()]
-        if np.isfinite(medians).all():
-            slopes.append(_slope(places, medians))
+    medians = [
+        np.median(stream.choice(found, (RESAMPLES, len(found))), axis=1) for found in known.values()
+    ]
+    drawn = np.stack(medians, axis=1)
+    slopes = _slopes(places, drawn[np.isfinite(drawn).all(axis=1)])
+    (fitted,) = _slopes(places, np.array([[np.median(found) for found in known.values()]]))
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(slopes or [fitted], [tail, 1 - tail])
-    return Exponent(fitted, float(low), float(high))
+    low, high = np.quantile(slopes if len(slopes) else [fitted], [tail, 1 - tail])
+    return Exponent(float(fitted), float(low), float(high))
 
 
-def _slope(places: np.ndarray, medians: Sequence[float]) -> float:
-    return float(np.polyfit(places, np.log(medians), 1)[0])
+def _slopes(places: np.ndarray, medians: np.ndarray) -> np.ndarray:
+    """Return the least-squares slope of each row of medians, shape `(n, rungs)`, in logarithms."""
+    away = places - places.mean()
+    slopes: np.ndarray = np.log(medians) @ away / (away @ away)
+    return slopes

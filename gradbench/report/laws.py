@@ -48,7 +48,7 @@ def _law(name: tuple[str, ...], group: list[Record]) -> dict[str, Any]:
         "source": first["source"],
         "axis": axis,
         "exponent": first["exponent"],
-        "evaluations": first["evaluations"],
+        "in_evaluations": first["in_evaluations"],
         "rungs": [
             {"case": r.case, "at": r.setting.get(axis), "predicted": r.law["predicted"]}
             for r in rungs
@@ -57,7 +57,7 @@ def _law(name: tuple[str, ...], group: list[Record]) -> dict[str, Any]:
             spec: [to_target(found[r.case]) if r.case in found else None for r in rungs]
             for spec, found in by_optimizer.items()
         }
-        if first["evaluations"]
+        if first["in_evaluations"]
         else {},
         "fitted": {
             spec: fit

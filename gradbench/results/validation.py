@@ -174,7 +174,7 @@ def is_reading(data: object) -> bool:
 
 def _is_law(data: dict[str, Any]) -> bool:
     texts = {"quantity": str, "source": str, "axis": str}
-    return not data or _has(data, "predicted", "exponent", evaluations=bool, **texts)
+    return not data or _has(data, "predicted", "exponent", in_evaluations=bool, **texts)
 
 
 def _is_cost(data: dict[str, Any]) -> bool:

@@ -81,7 +81,7 @@ class Blocks(WeightVector):
     def law(self) -> Law:
         """Return the steps of gradient descent at its best rate, on either approach."""
         said = "evaluations of gradient descent to a millionth of the loss"
-        return Law(said, float(descent_steps()), "arXiv:2402.16788", evaluations=True)
+        return Law(said, float(descent_steps()), "arXiv:2402.16788", in_evaluations=True)
 
     def minimum(self, target: Target) -> Tensor:
         """Return w*."""

@@ -82,7 +82,7 @@ class Chain(Scenario):
     def law(self) -> Law:
         """Return that steps are exponential in k; the theorem leaves their number open."""
         said = "evaluations of gradient descent: exp(c k) for some c"
-        return Law(said, None, "arXiv:1809.08587", axis="k", evaluations=True)
+        return Law(said, None, "arXiv:1809.08587", axis="k", in_evaluations=True)
 
     def solution(self, target: Target) -> nn.Module:  # noqa: ARG002
         """Return the layers with weights 1."""

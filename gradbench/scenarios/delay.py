@@ -72,7 +72,7 @@ class Delay(WeightVector):
             "arXiv:1909.12340",
             axis="delay",
             exponent=1.0,
-            evaluations=True,
+            in_evaluations=True,
         )
 
     def _network(self, weights: Tensor) -> nn.Module:

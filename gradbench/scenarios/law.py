@@ -9,7 +9,7 @@ class Law:
 
     `quantity` is what is predicted, of whom: `predicted` is its number at this setting, None where
     the law has none. `axis` names the setting's field along which the law speaks, `exponent` the
-    power of it with which the quantity grows; empty and None where there is none. `evaluations`
+    power of it with which the quantity grows; empty and None where there is none. `in_evaluations`
     says whether the quantity is evaluations to the target, which every record measures. `source`
     is where it is proven.
     """
@@ -19,4 +19,4 @@ class Law:
     source: str
     axis: str = ""
     exponent: float | None = None
-    evaluations: bool = False
+    in_evaluations: bool = False

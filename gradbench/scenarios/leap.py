@@ -77,7 +77,7 @@ class Leap(Scenario):
             "arXiv:2302.11055",
             axis="d",
             exponent=float(max(leap - 1, 1)),
-            evaluations=True,
+            in_evaluations=True,
         )
 
     def held_out(self, target: Target, draws: Draws) -> Batch:

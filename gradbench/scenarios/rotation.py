@@ -74,7 +74,7 @@ class Rotation(WeightVector):
         if damping > 0:
             factor = growth(damping / (damping**2 + 1), damping)
             steps = float(math.ceil(math.log(0.1) / math.log(factor)))
-        return Law(said, steps, "arXiv:1908.05699", evaluations=True)
+        return Law(said, steps, "arXiv:1908.05699", in_evaluations=True)
 
     def _network(self, weights: Tensor) -> nn.Module:
         return Players(weights)

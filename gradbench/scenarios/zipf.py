@@ -80,7 +80,7 @@ class Zipf(WeightVector):
             "arXiv:2505.19227",
             axis="d",
             exponent=math.log10(more / steps),
-            evaluations=True,
+            in_evaluations=True,
         )
 
     def _weighted(self, errors: Tensor) -> Tensor:
