@@ -6,6 +6,7 @@ import math
 import pytest
 
 from gradbench.checks.conform.mistakes import options_of
+from gradbench.checks.describe import card as card_module
 from gradbench.checks.describe import limits, symmetries
 from gradbench.checks.describe.card import card
 from gradbench.cli import main
@@ -169,3 +170,11 @@ def test_the_command_says_what_an_optimizer_refuses(capsys):
     assert main(["describe", "muon", "--format=json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert {"name", "value", "law", "tolerance"} == set(found["properties"][0])
+
+
+def test_what_would_take_too_long_is_left_out_and_says_so(monkeypatch):
+    monkeypatch.setattr(card_module, "LIMITS_SECONDS", 0.0)
+    found = {each.name: each.value for each in card_module.card("sgd:lr=0.1")}
+    assert found["largest stable rate x curvature"] == pytest.approx(2, rel=0.01)
+    assert found["the same, gradients 1 late"] == pytest.approx(1, rel=0.01)
+    assert {found[f"the same, gradients {delay} late"] for delay in (2, 3, 4)} == {card_module.LATE}
