@@ -62,6 +62,10 @@ def test_trials_of_sgd_shrink_below_the_limit_and_grow_beyond(delay):
 
 
 def test_probes_see_the_present_weights_and_change_nothing():
+    network = Delay(delay=2).network(None)
+    network.weight.data.fill_(3.0)
+    assert (Delay(delay=2).probed(network)(torch.ones(1, 1)) == 3).all()
+    assert (network(torch.ones(1, 1)) == 0).all()
     plain, probed = (
         trained(4, 0.02, 100, probes=probes, probe_budget=budget)
         for probes, budget in (("none", 0), ("default", 40))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gradbench.results import weights
 from gradbench.scenarios.precision import KEPT, Precision, standstill
 from gradbench.training.runner import run
 from gradbench.training.trial import Trial
@@ -48,3 +49,11 @@ def test_the_start_is_representable_in_every_type():
         (weights,) = Precision(kept=kept).network(None).parameters()
         assert weights.dtype == getattr(torch, kept)
         assert (weights == 1.25).all()
+
+
+def test_solved_weights_of_bfloat16_are_kept_exactly_though_numpy_has_no_such_type(tmp_path):
+    values = [torch.tensor([1.0078125, -3e38, 1e-30]).bfloat16(), torch.tensor([0.1])]
+    path = tmp_path / "weights.npz"
+    path.write_bytes(weights.to_file(weights.to_text(values)))
+    for found, value in zip(weights.load(str(path)), values, strict=True):
+        assert torch.equal(found, value.float())
