@@ -2,9 +2,9 @@
 
     python benchmarks/gallery.py docs/gallery.md [RUN]
 
-Runs them (three seeds, three rates; or takes a run that is there), under an hour on two cores, and
-writes the page, with what each case tells about optimizers for the time that it takes. Needs the
-extra `zoo`.
+Runs them (three seeds, three rates; or takes a run that is there, as docs/gallery-beyond.md does
+one of `-m beyond`), about an hour on two cores, and writes the page, with what each case tells
+about optimizers for the time that it takes. Needs the extra `zoo`.
 """
 
 import math
@@ -57,21 +57,22 @@ def main(page: Path, folder: Path | None) -> None:
     specs = sorted(run.optimizers, key=lambda spec: -solved(records, spec))
     cases = list(dict.fromkeys(r.case for r in records))
     found = {(r.case, r.optimizer): r for r in records}
+    there = [name for name in FAMILIES if any(r.family == name for r in records)]
     vectors = Counter(tuple(passed(found[c, s]) for c in cases) for s in specs)
     ranked = sorted(cases, key=lambda c: -information(found, c, specs))
     page.write_text(
         "# Gallery\n\n"
-        f"{len(specs)} optimizers on the quick preset's {len(cases)} cases, by "
-        "`python benchmarks/gallery.py docs/gallery.md`. Each was given the same three rates (its "
-        "default, ten times that, a tenth) and, where the best lay on the edge, up to four more; "
-        "three seeds. The order is by seeds solved; with three seeds, differences of a few mean "
+        f"{len(specs)} optimizers on {len(cases)} cases of the quick preset, by "
+        f"`python benchmarks/gallery.py docs/{page.name}`. Each was given the same three rates "
+        "(its default, ten times that, a tenth) and, where the best lay on the edge, up to four "
+        "more; three seeds. The order is by seeds solved; with three seeds, differences of a few mean "
         "nothing. " + ran_on(run.about) + "\n\n"
         f"The cases tell {len(vectors)} outcomes apart, of which the most frequent is shared by "
         f"{vectors.most_common(1)[0][1]}; {share(edges(records))} of the sweeps ended with the "
         "best rate on their edge.\n\n"
         "## Optimizers\n\n"
         "Seeds solved, by family.\n\n"
-        + table([row(spec, records) for spec in specs], ("optimizer", "solved", *FAMILIES))
+        + table([row(spec, records, there) for spec in specs], ("optimizer", "solved", *there))
         + "\n\n## Cases\n\n"
         "A digit per optimizer, in the order above: the seeds that it solved of three (`-` where "
         "it cannot run). The information is the entropy, in bits, of passing or not (a half of "
@@ -83,7 +84,7 @@ def main(page: Path, folder: Path | None) -> None:
                 [
                     f"`{case}`",
                     "`" + "".join(digit(found[case, spec]) for spec in specs) + "`",
-                    f"{information(found, case, specs):.2f}",
+                    f"{information(found, case, specs):z.2f}",
                     f"{median(seconds(found[case, spec]) for spec in specs):.1f}",
                 ]
                 for case in ranked
@@ -105,14 +106,14 @@ def solved(records: list[Record], spec: str, family: str | None = None) -> int:
     return sum(r.solved for r in records if r.optimizer == spec and family in {None, r.family})
 
 
-def row(spec: str, records: list[Record]) -> list[str]:
+def row(spec: str, records: list[Record], families: list[str]) -> list[str]:
     """Return an optimizer's cells: seeds solved of those run, in all and by family."""
 
     def cell(family: str | None) -> str:
         seeds = sum(r.seeds for r in records if r.optimizer == spec and family in {None, r.family})
         return f"{solved(records, spec, family)}/{seeds}"
 
-    return [f"`{spec}`", cell(None), *(cell(family) for family in FAMILIES)]
+    return [f"`{spec}`", cell(None), *(cell(family) for family in families)]
 
 
 def passed(record: Record) -> bool:
