@@ -57,8 +57,8 @@ def main() -> None:
     print(
         "`python benchmarks/discrimination.py`, from [gallery.md](gallery.md) and "
         "[gallery-beyond.md](gallery-beyond.md): bits of information on which of 40 optimizers "
-        "pass, and that over the seconds of training that sweep and seeds take. The two galleries ran apart, "
-        "the second beside other work: its seconds are some half too many.\n"
+        "pass, and that over the seconds of training that sweep and seeds take. The two galleries "
+        "ran apart, the second beside other work: its seconds are some half too many.\n"
     )
     heads = ("case", "bits", "seconds", "bits a second")
     print(tabulate(rows, heads, tablefmt="pipe", floatfmt=("", ".2f", ".1f", ".2f")))
