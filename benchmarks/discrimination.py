@@ -20,8 +20,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("gallery.md", "gallery-beyond.md")
 ROW = re.compile(r"\| `([\w-]+)` +\| `([\d-]+)` +\| (-?[\d.]+) +\| ([\d.]+) +\|")
 CONTRASTS = {
-    "curves-linear-text": "shows what the remedy of section 4 gains: compare curves-conditioned-text",
-    "line-tuples-k3-endtoend": "shows what decomposition gains: compare line-tuples-k3-decomposition",
+    "curves-linear-text": "shows what conditioning gains: compare curves-conditioned-text",
+    "line-tuples-k3-endtoend": "shows what parts gain: compare line-tuples-k3-decomposition",
     "rotation-undamped": "the law says that gradient descent fails at every rate",
 }
 """Cases that all optimizers fail, and what each is kept to show."""
