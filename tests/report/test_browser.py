@@ -64,7 +64,7 @@ def opened(browser, tmp_path, about):
 
 
 ODD = Path(__file__).parents[1] / "odd_optimizers.py"
-CASES = "parity-d5 or conditioned-text or glmtron or steps-direct or sigmoid-depth4"
+CASES = "parity-d5 or conditioned-text or glmtron or steps-direct or sigmoid-depth4 or zipf"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,7 @@ def test_every_control_of_a_real_runs_page_works_without_a_word(browser, use_eve
     assert statuses == {"solved", "unsolved", "diverged", "crashed", "unsupported"}
     assert any(record["tuning"] for record in records)
     assert any(record["expectation"] == "learner" for record in records)
+    assert 'class="law"' in (real / "report.html").read_text()
     use_every_control(browser, real)
 
 

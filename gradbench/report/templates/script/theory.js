@@ -2,7 +2,7 @@
 function profile() {
   const traces = [], names = data.profile.families;
   for (const [spec, cells] of Object.entries(data.profile.results)) {
-    const known = cells.map((cell, i) => [cell, names[i]]).filter(([cell]) => cell);
+    const known = cells.map((found, i) => [found, names[i]]).filter(([found]) => found);
     traces.push(line(spec, known.map(([c]) => c.solved.length / (c.solved.length + c.unsolved.length)), known.map(([, name]) => name), { rest: {
       mode: "lines+markers", marker: { size: 9, color: styleOf(spec).colour },
       text: known.map(([c]) => `${c.solved.length} of ${c.solved.length + c.unsolved.length}` + (c.unsolved.length ? `<br>not ${c.unsolved.map(plain).join(", ")}` : "")), hovertemplate: "%{fullData.name}<br>%{y}: %{text}<extra></extra>" } }));
@@ -15,9 +15,9 @@ function law(found) {
   for (const [spec, values] of Object.entries(found.measured)) {
     const points = known.map(rung => [rung.at, Number(values[rung.i])]).filter(([, y]) => y > 0);
     if (!points.length) continue;
-    const fit = found.fitted[spec], said = fit ? `, power ${number(fit[0])} (${number(fit[1])} to ${number(fit[2])})` : "";
+    const fit = found.fitted[spec], fitted = fit ? `, power ${number(fit[0])} (${number(fit[1])} to ${number(fit[2])})` : "";
     traces.push(line(spec, points.map(p => p[0]), points.map(p => p[1]), { rest: {
-      mode: "lines+markers", marker: { size: 8, color: styleOf(spec).colour }, hovertemplate: `%{fullData.name}<br>${plain(found.axis)} = %{x}: %{y} evaluations${said}<extra></extra>` } }));
+      mode: "lines+markers", marker: { size: 8, color: styleOf(spec).colour }, hovertemplate: `%{fullData.name}<br>${plain(found.axis)} = %{x}: %{y} evaluations${fitted}<extra></extra>` } }));
   }
   const by = known.filter(rung => rung.predicted > 0);
   if (by.length) traces.push({ type: "scatter", mode: "lines+markers", name: "law", x: by.map(r => r.at), y: by.map(r => r.predicted), line: { color: ink(), width: 1.5, dash: "dot" }, marker: { symbol: "x", size: 8, color: ink() }, hovertemplate: `law<br>${plain(found.axis)} = %{x}: %{y}<extra></extra>` });
