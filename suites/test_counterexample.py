@@ -19,6 +19,7 @@ RUNGS: dict[str, tuple[dict[str, object], dict[str, int]]] = {
     "p11": ({"period": 11}, {"quick": 200, "standard": 500}),
     "p101": ({"period": 101}, {"quick": 500, "standard": 3000}),
     "p1001": ({"period": 1001}, {"standard": 5000}),
+    "p10001": ({"period": 10_001}, {"standard": 40_000}),
     "random-p101": ({"approach": "random", "period": 101}, {"standard": 5000}),
     "published": ({"period": 101, "excess": 1 / 101}, {"standard": 20_000}),
 }

@@ -14,6 +14,8 @@ from gradbench.scenarios.weight_vector import Vector, WeightVector
 APPROACHES = ("periodic", "random")
 INDEPENDENT = 100
 """Number of weights whose large gradients come at random."""
+PHASES = 1001
+"""Most weights whose large gradients come once in a period."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Counterexample(WeightVector):
     Toward an optimum of -1, a weight's gradient is C = `period` (1 + `excess`) - 1 once in `period`
     examples and -1 otherwise, `excess` on average; toward +1 all signs are turned, and each
     weight's optimum is drawn. There is a weight for each phase of the period (`periodic`), so that
-    their mean is an average over time; or 100 weights, whose large gradients come independently
-    with probability 1 / `period` (`random`). The score is the mean of weight times optimum: 0 at
-    the start, 1 at the optimum, -1 at its opposite.
+    their mean is an average over time, or for 1001 equally spaced ones of a longer period; or 100
+    weights, whose large gradients come independently with probability 1 / `period` (`random`). The
+    score is the mean of weight times optimum: 0 at the start, 1 at the optimum, -1 at its opposite.
 
     The interval is kept by lazy projection: the weights move freely, their projection counts, and
     the gradient is that of the identity. M. Zinkevich (ICML 2003) proves that gradient descent
@@ -57,8 +59,8 @@ class Counterexample(WeightVector):
 
     @property
     def size(self) -> int:
-        """A weight per phase, or 100."""
-        return self.period if self.approach == "periodic" else INDEPENDENT
+        """A weight per phase, at most 1001, or 100."""
+        return min(self.period, PHASES) if self.approach == "periodic" else INDEPENDENT
 
     @property
     def large(self) -> float:
@@ -78,7 +80,7 @@ class Counterexample(WeightVector):
         """Return the gradients at n successive times, shape `(n, size)`."""
         if self.approach == "periodic":
             times = draws.first + torch.arange(n, device=draws.device)
-            phases = torch.arange(self.size, device=draws.device)
+            phases = torch.arange(self.size, device=draws.device) * self.period // self.size
             rare = (times[:, None] + phases) % self.period == self.period - 1
         else:
             rare = draws.integers(self.period, n, self.size) == 0

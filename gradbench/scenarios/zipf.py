@@ -1,5 +1,6 @@
 """Word frequencies by Zipf's law: gradient descent learns rare words last (beyond the paper)."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -87,6 +88,7 @@ class Zipf(WeightVector):
         return errors.square() @ self.frequencies.to(errors)
 
 
+@functools.cache
 def descent_steps(d: int, share: float = 0.1, rate: float = 1.0) -> int:
     """Return the steps in which gradient descent brings the expected loss to a share of its start.
 

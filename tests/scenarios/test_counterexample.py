@@ -39,6 +39,17 @@ def test_every_weight_has_one_large_gradient_a_period_and_the_stated_mean(period
     assert torch.allclose(gradients.mean(dim=0), torch.full((period,), 0.5), atol=1e-5)
 
 
+def test_a_long_period_has_equally_spaced_phases():
+    scenario = Counterexample(period=3003)
+    _, gradients = scenario.sample({"optimum": -torch.ones(1001)}, 3003, Draws(1))
+    assert gradients.shape == (3003, 1001)
+    assert (gradients == scenario.large).nonzero()[:, 0].diff().unique().tolist() == [3]
+    _, gradients = Counterexample(period=10_001).sample(
+        {"optimum": -torch.ones(1001)}, 10_001, Draws(1)
+    )
+    assert ((gradients > 0).sum(dim=0) == 1).all()
+
+
 def test_time_goes_on_where_the_last_batch_ended():
     target = {"optimum": torch.ones(7)}
     _, whole = Counterexample(period=7).sample(target, 20, Draws(1))
