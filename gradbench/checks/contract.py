@@ -7,7 +7,6 @@ One file: the checks share the problems, the way to run an optimizer, and their 
 """
 
 import gc
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,6 +21,7 @@ from gradbench.checks.conform.mistakes import options_of
 from gradbench.checks.conform.problems import UNUSED, Problem, problems, values
 from gradbench.checks.conform.runs import Path, Run, Way, largest, path
 from gradbench.checks.errors import CheckError, NotCheckedError
+from gradbench.checks.host_waits import waits_for_no_device
 from gradbench.optimizers.factory import Factory, resolve
 from gradbench.optimizers.schedules import Schedules
 from gradbench.optimizers.stepping import call_step
@@ -325,36 +325,6 @@ def _bytes(optimizer: Optimizer) -> int:
         elif isinstance(value, list | tuple | set):
             waiting += value
     return sum(seen.values())
-
-
-def waits_for_no_device(spec: str) -> str:
-    """Count how often `step` waits for the accelerator: at best never."""
-    if not torch.accelerator.is_available():
-        raise NotCheckedError("no accelerator here")
-    device = torch.accelerator.current_accelerator()
-    module: Any = torch.get_device_module(device)
-    if not hasattr(module, "set_sync_debug_mode"):
-        raise NotCheckedError(f"{device} does not tell")
-    factory = resolve(spec)
-    with unchanged(torch.float32):
-        run = Run(
-            factory, _problem("matrices"), Way(dtype=torch.float32, device=str(device)), STEPS
-        )
-        run.step()
-        run.optimizer.zero_grad()
-        run.loss().backward()
-        before = module.get_sync_debug_mode()
-        module.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as seen:
-                warnings.simplefilter("always")
-                call_step(run.optimizer, factory.requirements, run.loss)
-        finally:
-            module.set_sync_debug_mode(before)
-    count = sum("synchroniz" in str(each.message) for each in seen)
-    if count:
-        raise NotCheckedError(f"a step waits for the device {count} times")
-    return "a step never waits"
 
 
 CONTRACT: tuple[Callable[[str], str], ...] = (

@@ -1,0 +1,99 @@
+"""How often a step would wait for an accelerator: planted waits, and torch's own on `meta`, where
+reading a value is an error and the host's tensors are real."""
+
+import pytest
+import torch
+
+from gradbench.checks.errors import NotCheckedError
+from gradbench.checks.host_waits import counted_on_the_cpu, waits_for_no_device
+from gradbench.optimizers.factory import resolve
+
+PARAMETERS = 2
+"""Of the problem on which waits are counted."""
+
+
+class Descent(torch.optim.SGD):
+    """Gradient descent that calls `also(p, state)` for each parameter."""
+
+    also = staticmethod(lambda p, state: None)
+
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                type(self).also(p, self.state[p])
+
+
+def on_host(p, state):
+    state["step"] = state.get("step", torch.tensor(0.0)) + 1
+    return state["step"].item()
+
+
+def on_device(p, state):
+    state["step"] = state.get("step", torch.zeros((), device=p.device)) + 1
+    return 0.9 ** state["step"].item()
+
+
+def fills(p, state):
+    p.grad[p.grad.isnan()] = 0.0
+
+
+WAITS = {
+    "host": (on_host, 0),
+    "device": (on_device, 1),
+    "fills": (fills, 0),
+    "replaces": (lambda p, _: p.grad.__setitem__(p.grad > 0, p.grad[p.grad > 0]), 2),
+    "chooses": (lambda p, _: torch.where(p.grad > 0, p.grad, 0), 0),
+    "branches": (lambda p, _: 1 if p.grad.norm() > 1 else 0, 1),
+    "formats": (lambda p, _: float(p.detach().sum()) + int(p.detach().sum()), 2),
+    "copies": (lambda p, _: p.grad.to("cpu").tolist(), 1),
+    "stays": (lambda p, _: p.grad.to(p.device).sum(), 0),
+    "sizes": (lambda p, _: (p.grad.nonzero(), p.numel(), p.shape, p.is_sparse), 1),
+    "decomposes": (lambda p, _: torch.linalg.eigh(p.grad.flatten()[:1, None] ** 2), 1),
+    "foreach": (lambda p, _: torch._foreach_norm([p.grad])[0].item(), 1),
+}
+
+for name, (also, _) in WAITS.items():  # classes that a spec can name
+    globals()[name] = type(name, (Descent,), {"also": staticmethod(also)})
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_each_wait_of_a_step_is_counted_with_its_place(name):
+    found = counted_on_the_cpu(resolve(f"{__file__}:{name}"))
+    assert len(found) == WAITS[name][1] * PARAMETERS
+    assert all("at test_host_waits.py:" in place for place in found)
+
+
+def fails_on_meta(name):
+    """Return whether steps on parameters without values fail for want of one."""
+    p = torch.nn.Parameter(torch.zeros(3, 4, device="meta"))
+    cls = getattr(torch.optim, name)
+    optimizer = cls([p], **({} if name == "LBFGS" else {"foreach": True}))
+
+    def closure():
+        p.grad = torch.zeros_like(p)
+        return (p * p).sum()
+
+    try:
+        for _ in range(3):
+            closure()
+            optimizer.step(closure)
+    except RuntimeError as error:
+        return "meta" in str(error)
+    return False
+
+
+TORCHS = "SGD Adam AdamW RMSprop Adagrad Adadelta NAdam Adamax RAdam ASGD Rprop LBFGS Adafactor"
+
+
+@pytest.mark.parametrize("name", TORCHS.split())
+def test_torchs_own_wait_where_they_cannot_step_without_values(name):
+    assert bool(counted_on_the_cpu(resolve(name.lower()))) is fails_on_meta(name)
+
+
+def test_the_check_says_how_often_and_where():
+    with pytest.raises(NotCheckedError, match=r"waits for an accelerator .* times, first by item"):
+        waits_for_no_device("asgd")
+    assert "never waits" in waits_for_no_device("adam")
+    with pytest.raises(NotCheckedError, match="refused: AssertionError: If capturable=True"):
+        waits_for_no_device("adam:capturable=True")
