@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -122,11 +123,11 @@ def rotation(n: int, draws: Draws) -> Tensor:
     columns (G. W. Stewart, SIAM J. Numer. Anal. 17 (1980) 403-409, with full directions). Only
     operations that IEEE 754 rounds exactly are taken one at a time, so it is the same everywhere.
     """
-    matrix = torch.eye(n, dtype=torch.float64)
-    for direction in draws.normal(n, n).double().cpu():
-        square, along = torch.zeros((), dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    matrix = np.eye(n)
+    for direction in draws.normal(n, n).double().cpu().numpy():
+        square, along = 0.0, np.zeros(n)
         for k in range(n):
-            square = square + direction[k] * direction[k]
-            along = along + direction[k] * matrix[k]
-        matrix = matrix - torch.outer(direction, along) * (2 / square)
-    return matrix
+            square += direction[k] * direction[k]
+            along += direction[k] * matrix[k]
+        matrix -= np.outer(direction, along) * (2 / square)
+    return torch.from_numpy(matrix)

@@ -51,11 +51,10 @@ def weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.devi
 
 
 def _filled(examples: Tensor) -> Tensor:
-    more = -len(examples) % LANES
-    while more:
-        part = examples[:more]
-        examples, more = torch.cat((examples, part)), more - len(part)
-    return examples
+    size = len(examples) + -len(examples) % LANES
+    if size == len(examples):
+        return examples
+    return torch.cat([examples] * -(-size // len(examples)))[:size]
 
 
 def largest(state: TrialState) -> int:
