@@ -5,12 +5,13 @@
 Three quarters of an hour on one core.
 
 Adam on every case of the quick preset, at the rate of the tables of expectations, against itself
-and against one that leaves out the first of every six steps: at least 1.2 times slower, in all
-families or in one. A simulated run draws trials from these: with the same seeds as the baseline's,
-or with others (worse than any other machine's roundings); approaches to one problem share theirs.
-It begins with a few seeds of every case; a family that is undecided is given more of its cases that
-either side solves, up to the baseline's number. Beside it: the fewest seeds of all cases at once
-with which a test of fixed size finds the slower one in 95 % of runs, whichever family has it.
+and against two that are slower, in all families or in one: its own evaluations times 1.2, and one
+that leaves out the first of every six steps, whose slowdown depends on the case. A simulated run
+draws trials from these: with the same seeds as the baseline's, or with others (worse than any other
+machine's roundings); approaches to one problem share theirs. It begins with a few seeds of every
+case; a family that is undecided is given more of its cases that either side solves, up to the
+baseline's number. Beside it: the fewest seeds of all cases at once with which a test of fixed size
+finds the slower one in 95 % of runs.
 """
 
 import math
@@ -19,6 +20,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,7 +37,7 @@ from gradbench.torch_state import one_thread
 
 POOL = 60
 RUNS = 400
-FIRST, MOST = 3, 150
+FIRST, MOST = 3, 60
 HERE = Path(__file__).parent
 
 
@@ -208,62 +210,126 @@ def fixed_seeds(drawn: Sequence[Run], groups: Groups, family: str) -> int | None
     return fewest + 2 if fewest + 2 < MOST else None
 
 
+def times_more(old: Times, known: dict[str, Case]) -> Times:
+    """Return the evaluations times `SLOWER`; beyond the budget, the target is not reached."""
+    return {
+        name: [SLOWER * t if SLOWER * t <= known[name].budget else float("inf") for t in each]
+        for name, each in old.items()
+    }
+
+
+def realised(new: Times, old: Times, known: dict[str, Case], names: Sequence[str]) -> float:
+    """Return the geometric mean of new over old evaluations of what either side solved."""
+    logs = [
+        math.log(min(a, known[name].budget) / min(b, known[name].budget))
+        for name in names
+        for a, b in zip(new[name], old[name], strict=True)
+        if min(a, b) < float("inf")
+    ]
+    return math.exp(sum(logs) / len(logs))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all simulated runs share."""
+
+    known: dict[str, Case]
+    groups: Groups
+    good: Times
+    cost: dict[str, float]
+
+    def simulated(self, new: Times, *, same: bool) -> tuple[Counter[str], float]:
+        """Return how often each verdict came in `RUNS` runs, and their mean evaluations."""
+        draw = draws(new, self.good, self.known, self.groups, same=same)
+        found = [sequential(draw(number), self.groups, self.cost) for number in range(RUNS)]
+        return Counter(said for said, _ in found), sum(spent for _, spent in found) / RUNS
+
+    def needed(self, new: Times, family: str, *, same: bool) -> int | None:
+        """Return the fewest fixed seeds, None beyond `MOST`."""
+        draw = draws(new, self.good, self.known, self.groups, same=same)
+        return fixed_seeds([draw(number) for number in range(RUNS // 4)], self.groups, family)
+
+    def only_in(self, family: str, new: Times) -> Times:
+        """Return the new times in one family and the old ones in the others."""
+        inside = set(members(self.groups[family]))
+        return {name: (new if name in inside else self.good)[name] for name in self.known}
+
+
+def whole_runs(setting: Setting, slower: dict[str, Times]) -> str:
+    """Return the table of runs that are equal or slower in all families."""
+    rows = []
+    for same in (True, False):
+        for name, new in {"identical code": setting.good, **slower}.items():
+            counts, spent = setting.simulated(new, same=same)
+            shares = [f"{counts[each] / RUNS:.1%}" for each in ("regressed", "undecided", "passed")]
+            seeds = "the baseline's" if same else "others"
+            rows.append([name, seeds, *shares, f"{spent:,.0f}"])
+    heads = ["new run", "seeds", "regressed", "undecided", "not slower", "evaluations"]
+    return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)
+
+
+def one_family(setting: Setting, slower: dict[str, Times]) -> tuple[str, dict[str, list[int]]]:
+    """Return the table of runs that are slower in one family, and the fixed seeds that find each.
+
+    Those of a family that `MOST` do not find are left out.
+    """
+    rows, need = [], {name: list[int]() for name in slower}
+    for family, problems in setting.groups.items():
+        cells = [family]
+        for name, new in slower.items():
+            counts, spent = setting.simulated(setting.only_in(family, new), same=True)
+            fixed = setting.needed(new, family, same=True)
+            need[name] += [fixed] if fixed is not None else []
+            ratio = realised(new, setting.good, setting.known, members(problems))
+            share = f"{counts['regressed'] / RUNS:.1%}"
+            cells += [f"{ratio:.2f}", share, f"{spent:,.0f}", str(fixed or f"> {MOST}")]
+        rows.append(cells)
+    heads = ["family", *("ratio", "found", "evaluations", "fixed seeds") * len(slower)]
+    return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True), need
+
+
 def main() -> None:
     """Print the page."""
     known = {case.id: case for case in cases([suites()], "quick") if case.takes_optimizer}
     rate, groups = rates(), families(known)
-    good, slow = (times(known, spec, rate) for spec in ("adam", f"{__file__}:Slower"))
+    good, skips = (times(known, spec, rate) for spec in ("adam", f"{__file__}:Slower"))
     cost = {
         name: sum(min(t, case.budget) for t in good[name]) / len(good[name])
         if good[name]
         else float(case.budget)
         for name, case in known.items()
     }
-    told = [f for f, each in groups.items() if any(good[n] != slow[n] for n in members(each))]
-    rows, said = [], []
-    for same in (True, False):
-        seeds = "the same seeds" if same else "other seeds"
-        slower = [
-            draws(slow, good, known, groups, same=same)(number) for number in range(RUNS // 4)
-        ]
-        need = {family: fixed_seeds(slower, groups, family) for family in told}
-        known_needs = [n for n in need.values() if n is not None]
-        whole = max(known_needs) * sum(cost.values())
-        few = min(known_needs)
-        said.append(
-            f"What is slower everywhere is found at once, with {seeds}, by {few} seeds of every "
-            f"case, {few * sum(cost.values()):,.0f} evaluations: the first family tells."
-        )
-        said.append(
-            f"All at once, with {seeds}: "
-            + ", ".join(f"{family} {n or f'> {MOST}'}" for family, n in need.items())
-            + f" seeds; {max(known_needs)} of every case are {whole:,.0f} evaluations."
-        )
-        runs: list[tuple[str, Draw]] = [
-            ("identical code", draws(good, good, known, groups, same=same)),
-            ("1.2 times slower", draws(slow, good, known, groups, same=same)),
-        ]
-        for family in told:
-            mixed = {n: slow[n] if n in members(groups[family]) else good[n] for n in known}
-            runs.append(
-                (f"1.2 times slower in {family}", draws(mixed, good, known, groups, same=same))
-            )
-        for name, draw in runs:
-            found = [sequential(draw(number), groups, cost) for number in range(RUNS)]
-            counts = Counter(outcome for outcome, _ in found)
-            shares = [f"{counts[each] / RUNS:.1%}" for each in ("regressed", "undecided", "passed")]
-            mean = sum(spent for _, spent in found) / RUNS
-            rows.append([name, seeds, *shares, f"{mean:,.0f}", f"{mean / whole:.0%}"])
+    told = {
+        f: each for f, each in groups.items() if any(good[n] != skips[n] for n in members(each))
+    }
+    setting = Setting(known, told, good, cost)
+    slower = {
+        "1.2 times the evaluations": times_more(good, known),
+        "every sixth step left out": skips,
+    }
+    table, need = one_family(setting, slower)
     print("# Seeds as they are wanted\n")
     print(
         f"`python benchmarks/sequential.py`: the {len(known)} cases of the quick preset, Adam; "
         f"{RUNS} runs of each kind, drawn from {POOL} trials a case; {FIRST} seeds, then more of "
-        f"undecided families, up to {MOST}. The last column is of the evaluations that fixed seeds "
-        "need.\n"
+        f"undecided families, up to {MOST}. One seed of every case is {sum(cost.values()):,.0f} "
+        "evaluations.\n"
     )
-    heads = ["new run", "seeds", "regressed", "undecided", "not slower", "evaluations", "share"]
-    print(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True))
-    print("\n" + "\n\n".join(said))
+    print(whole_runs(setting, slower))
+    kinds = ", then of ".join(slower)
+    print(
+        "\nSlower in one family, with the baseline's seeds: the ratio of its evaluations, how "
+        "often the run is found regressed, its evaluations, and the seeds of every case at once "
+        f"with which a test of fixed size finds it in 95 % of runs; first of {kinds}.\n"
+    )
+    print(table)
+    for name, found in need.items():
+        most, least = (count * sum(cost.values()) for count in (max(found), min(found)))
+        print(
+            f"\n{name.capitalize()}: fixed seeds that find it in whichever family are "
+            f"{max(found)} of every case, {most:,.0f} evaluations; if all families have it, at "
+            f"most {min(found)}, {least:,.0f}."
+        )
 
 
 if __name__ == "__main__":

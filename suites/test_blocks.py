@@ -13,7 +13,7 @@ from gradbench import Case, Expectation, Record
 pytestmark = pytest.mark.beyond
 
 MAY = Expectation.MAY
-BUDGET = {"quick": 1000, "standard": 5000}
+BUDGET = {"quick": 300, "standard": 5000}
 CURVED = "mechanism: gradient descent needs about the condition number, 7,000, of steps"
 
 

@@ -17,7 +17,7 @@ SMALL = "mechanism: each gradient is multiplied by the other weights' product, e
 
 # k: presets; expectations from benchmarks/expectations-beyond.md
 RUNGS = {5: ("quick", "standard"), 10: ("standard",), 20: ("quick", "standard")}
-BUDGET = {"quick": 500, "standard": 5000}
+BUDGET = {"quick": 400, "standard": 5000}
 
 
 def cases(preset: str) -> Iterator[Case]:

@@ -14,7 +14,7 @@ from gradbench.scenarios.weight_vector import Vector, WeightVector
 APPROACHES = ("periodic", "random")
 INDEPENDENT = 100
 """Number of weights whose large gradients come at random."""
-PHASES = 1001
+PHASES = 101
 """Most weights whose large gradients come once in a period."""
 
 
@@ -25,7 +25,7 @@ class Counterexample(WeightVector):
     Toward an optimum of -1, a weight's gradient is C = `period` (1 + `excess`) - 1 once in `period`
     examples and -1 otherwise, `excess` on average; toward +1 all signs are turned, and each
     weight's optimum is drawn. There is a weight for each phase of the period (`periodic`), so that
-    their mean is an average over time, or for 1001 equally spaced ones of a longer period; or 100
+    their mean is an average over time, or for 101 equally spaced ones of a longer period; or 100
     weights, whose large gradients come independently with probability 1 / `period` (`random`). The
     score is the mean of weight times optimum: 0 at the start, 1 at the optimum, -1 at its opposite.
 
@@ -59,7 +59,7 @@ class Counterexample(WeightVector):
 
     @property
     def size(self) -> int:
-        """A weight per phase, at most 1001, or 100."""
+        """A weight per phase, at most 101, or 100."""
         return min(self.period, PHASES) if self.approach == "periodic" else INDEPENDENT
 
     @property
