@@ -33,12 +33,12 @@ def one_thread() -> Iterator[None]:
 def trained(  # noqa: PLR0913, PLR0917  # what a trial takes
     scenario: "Scenario",
     optimizer: str,
-    lr: float,
+    lr: float | list[float],
     budget: int,
     target: float = 0.9,
     batch: int = 1,
 ) -> "list[TrialResult]":
-    """Return one result per seed."""
+    """Return one result per seed, at one rate or a rate for each."""
     from gradbench.training.runner import run
     from gradbench.training.trial import Trial
 
@@ -47,13 +47,15 @@ def trained(  # noqa: PLR0913, PLR0917  # what a trial takes
             Trial(
                 scenario=scenario,
                 optimizer=optimizer,
-                hyperparameters={"lr": lr},
+                hyperparameters={"lr": rate},
                 seed=seed,
                 budget=budget,
                 batch=batch,
                 target_score=target,
             )
-            for seed in SEEDS
+            for seed, rate in zip(
+                SEEDS, lr if isinstance(lr, list) else [lr] * len(SEEDS), strict=True
+            )
         ]
     )
 
@@ -80,6 +82,30 @@ def test_zipf_gradient_descents_exponent_is_that_of_the_closed_form() -> None:
     assert fitted(descent) == pytest.approx(law, abs=0.1)
     signs = {float(d): trained(Zipf(d=d), SIGNS, 0.1, 60) for d in sizes}
     assert fitted(signs) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("approach", ["blocks", "rotated"])
+def test_curvature_gradient_descents_evaluations_grow_with_the_condition(approach: str) -> None:
+    """The exponent over conditions of 50, 200 and 500, at the best rate for each seed's matrix."""
+    import torch
+
+    from gradbench.scenarios.blocks import Blocks, descent_steps
+    from gradbench.training.random_streams import draws
+    from gradbench.training.trial import Trial
+
+    def best_rate(scenario: Blocks, seed: int) -> float:
+        trial = Trial(scenario=scenario, optimizer="sgd", seed=seed)
+        target = scenario.draw_target(draws(trial, "target"))
+        values = torch.linalg.eigvalsh(target["curvature"].double())
+        return 2 / float(values[0] + values[-1])
+
+    found = {}
+    for condition in (50.0, 200.0, 500.0):
+        scenario = Blocks(approach, condition=condition)
+        rates = [best_rate(scenario, seed) for seed in SEEDS]
+        found[condition] = trained(scenario, "sgd", rates, 8000, target=1.0)
+    first, last = (descent_steps(Blocks(condition=c).curvatures) for c in (50, 500))
+    assert fitted(found) == pytest.approx(math.log10(last / first), abs=0.1)
 
 
 @pytest.mark.parametrize("delay", [1, 4])

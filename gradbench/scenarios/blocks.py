@@ -1,6 +1,9 @@
 """Quadratics of unequal blocks: what a rate per coordinate gains, and loses under rotation."""
 
-from dataclasses import dataclass
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,20 +16,20 @@ from gradbench.scenarios.law import Law
 from gradbench.scenarios.weight_vector import WeightVector
 
 APPROACHES = ("blocks", "rotated")
-CURVATURES = (1.0, 100.0, 5000.0)
-"""Mean curvatures of the blocks."""
-
+BLOCKS = 3
 SPREAD = 0.2
 """A block's eigenvalues lie within this relative distance of its mean."""
 
+MOST_STEPS = 10**12
 DIGITS = 6.0
 """Orders of magnitude by which the loss must fall."""
 
 
 @dataclass(frozen=True)
 class Blocks(WeightVector):
-    """Minimise a quadratic of three blocks with eigenvalues near 1, 100 and 5,000.
+    """Minimise a quadratic of three blocks with unequal eigenvalues: near 1, 100 and 5,000.
 
+    At another `condition` c they are near 1, sqrt(2 c) and c.
     f(w) = (w - w*)^T A (w - w*) / 2 with `n` weights a block, w* standard normal, from w = 0; A is
     block-diagonal, each block with random axes and eigenvalues within 20 % of its mean (`blocks`),
     or the same matrix turned by a random rotation of all weights (`rotated`). The score is
@@ -41,10 +44,12 @@ class Blocks(WeightVector):
 
     approach: str = "blocks"
     n: int = 10
+    condition: float = 5000.0
 
     name: ClassVar[str] = "blocks"
     family: ClassVar[str] = "heterogeneity"
     section: ClassVar[str] = "beyond"
+    ladder: ClassVar[tuple[str, ...]] = ("condition",)
     claim: ClassVar[str] = (
         "a rate per coordinate is worth what the blocks differ by, unless they are rotated"
     )
@@ -52,19 +57,24 @@ class Blocks(WeightVector):
     def __post_init__(self) -> None:
         if self.approach not in APPROACHES:
             raise ValueError(f"approach {self.approach!r}: choose from {', '.join(APPROACHES)}")
-        if self.n < 1:
-            raise ValueError(f"need n >= 1: {self}")
+        if self.n < 1 or not 2 <= self.condition < math.inf:
+            raise ValueError(f"need n >= 1 and condition >= 2: {self}")
 
     @property
     def size(self) -> int:
         """The weights of all blocks."""
-        return self.n * len(CURVATURES)
+        return self.n * BLOCKS
+
+    @property
+    def curvatures(self) -> tuple[float, ...]:
+        """The mean curvatures of the blocks."""
+        return (1.0, math.sqrt(2 * self.condition), self.condition)
 
     def draw_target(self, draws: Draws) -> Target:
         """Return `minimum`, w*, shape `(size,)`, and `curvature`, A, shape `(size, size)`."""
         minimum = draws.normal(self.size)
         blocks = []
-        for mean in CURVATURES:
+        for mean in self.curvatures:
             axes = rotation(self.n, draws)
             values = mean * (1 + SPREAD * (2 * draws.uniform(self.n).double() - 1))
             blocks.append(axes @ torch.diag(values) @ axes.T)
@@ -80,9 +90,17 @@ class Blocks(WeightVector):
         return torch.cat(parts).expand(n, -1)
 
     def law(self) -> Law:
-        """Return the steps of gradient descent at its best rate, on either approach."""
-        said = "evaluations of gradient descent to a millionth of the loss"
-        return Law(said, float(descent_steps()), "arXiv:2402.16788", in_evaluations=True)
+        """Return gradient descent's steps at its best rate, on either approach, and their slope."""
+        steps = descent_steps(self.curvatures)
+        more = descent_steps(replace(self, condition=10 * self.condition).curvatures)
+        return Law(
+            "evaluations of gradient descent to a millionth of the loss",
+            float(steps),
+            "arXiv:2402.16788",
+            axis="condition",
+            exponent=math.log10(more / steps),
+            in_evaluations=True,
+        )
 
     def minimum(self, target: Target) -> Tensor:
         """Return w*."""
@@ -103,17 +121,19 @@ class Blocks(WeightVector):
         return fall.clamp(-1, 1)
 
 
-def descent_steps(share: float = 1e-6) -> int:
+def descent_steps(curvatures: Sequence[float], share: float = 1e-6) -> int:
     """Return the steps in which gradient descent brings the loss to a share of its start.
 
-    At the rate 2 / (1 + 5000), for equal distances along all axes and blocks without spread: the
-    least t with sum lambda (1 - rate lambda)^(2 t) at most `share` of its start.
+    At the rate 2 / (least + greatest), for equal distances along all axes and blocks without
+    spread: the least t with sum lambda (1 - rate lambda)^(2 t) at most `share` of its start.
     """
-    rate, steps = 2 / (CURVATURES[0] + CURVATURES[-1]), 0
-    parts = [(c, (1 - rate * c) ** 2) for c in CURVATURES]
-    while sum(c * factor**steps for c, factor in parts) > share * sum(CURVATURES):
-        steps += 1
-    return steps
+    rate = 2 / (min(curvatures) + max(curvatures))
+
+    def small(steps: int) -> bool:
+        left = sum(c * (1 - rate * c) ** (2 * steps) for c in curvatures)
+        return left <= share * sum(curvatures)
+
+    return bisect_left(range(MOST_STEPS), True, key=small)  # noqa: FBT003  # the first that is
 
 
 def rotation(n: int, draws: Draws) -> Tensor:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from gradbench.scenarios.blocks import CURVATURES, Blocks, rotation
+from gradbench.scenarios import blocks as blocks_module
+from gradbench.scenarios.blocks import Blocks, rotation
 from gradbench.scenarios.chain import Chain
 from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.heavy_tails import HeavyTails, stationary_scale, student
@@ -92,15 +93,18 @@ def test_the_rotation_is_orthogonal_and_uniform_in_its_first_row():
     assert (squares.mean(dim=0) - 1 / 6).abs().max() < 4 * squares.std() / 20
 
 
-def test_both_approaches_have_the_same_eigenvalues_near_the_blocks_means():
-    plain, turned = (Blocks(approach=name) for name in ("blocks", "rotated"))
+@pytest.mark.parametrize(
+    ("condition", "means"), [(5000, (1, 100, 5000)), (50, (1, 10, 50)), (5e5, (1, 1000, 5e5))]
+)
+def test_both_approaches_have_the_same_eigenvalues_near_the_blocks_means(condition, means):
+    plain, turned = (Blocks(approach=name, condition=condition) for name in ("blocks", "rotated"))
     spectra = []
     for scenario in (plain, turned):
         curvature = scenario.draw_target(Draws(5))["curvature"].double()
         assert torch.allclose(curvature, curvature.T, rtol=1e-4, atol=1e-3)
         spectra.append(torch.linalg.eigvalsh((curvature + curvature.T) / 2))
-    assert torch.allclose(*spectra, rtol=1e-3, atol=1e-2)
-    for mean, block in zip(CURVATURES, spectra[0].split(plain.n), strict=True):
+    assert torch.allclose(*spectra, rtol=1e-3, atol=1e-5 * condition)
+    for mean, block in zip(means, spectra[0].split(plain.n), strict=True):
         assert (block / mean - 1).abs().max() < 0.21
     blocks = plain.draw_target(Draws(5))["curvature"]
     assert blocks[: plain.n, plain.n :].abs().max() == 0
@@ -119,6 +123,18 @@ def test_sgd_follows_the_closed_form_on_either():
         for spent, _, loss in result.curve:
             law = (values * (1 - 1e-4 * values) ** (2 * spent) * along**2).sum() / 2
             assert loss == pytest.approx(float(law), rel=1e-3)
+
+
+@pytest.mark.parametrize("condition", [3, 50, 500])
+def test_descents_steps_are_those_of_its_iterates(condition):
+    """The distances to the minimum, iterated in float64 from equal ones."""
+    curvatures = torch.tensor(Blocks(condition=condition).curvatures, dtype=torch.float64)
+    rate = 2 / (curvatures[0] + curvatures[-1])
+    distances, steps = torch.ones(3, dtype=torch.float64), 0
+    while (curvatures * distances.square()).sum() > 1e-6 * curvatures.sum():
+        distances = distances - rate * curvatures * distances
+        steps += 1
+    assert blocks_module.descent_steps(curvatures.tolist()) == steps
 
 
 def test_adam_solves_the_blocks_and_not_their_rotation():
