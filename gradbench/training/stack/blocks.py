@@ -18,17 +18,12 @@ Given = tuple[Tensor, Tensor, Tensor]
 """A block's inputs, labels, and each loss's weight."""
 
 
-def filled(batch: Batch) -> Batch:
-    """Return a batch padded to a multiple of `LANES` examples by repeating its first ones."""
-    inputs, labels = batch
-    return _filled(inputs), _filled(labels)
-
-
 def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
-    """Return a block's inputs, labels and loss weights, from a padded batch for each of its rows.
+    """Return a block's inputs, labels and loss weights, from a batch for each of its rows.
 
-    Only the first `size` examples of a batch have a weight above 0. Weights have the dtype and
-    device of `like`. Rows may share memory, so none of the tensors may be written to.
+    Batches of `size` examples are padded to a multiple of `LANES` by repeating them; what is added
+    has weight 0. Weights have the dtype and device of `like`. Rows may share memory, so none of the
+    tensors may be written to.
     """
     inputs = _side_by_side([x for x, _ in chosen])
     labels = _side_by_side([y for _, y in chosen])
@@ -36,10 +31,10 @@ def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
 
 
 def _side_by_side(each: Sequence[Tensor]) -> Tensor:
-    """Stack tensors; if all are the same object, return an expanded view of it."""
+    """Stack tensors and pad them; if all are the same object, return an expanded view of it."""
     if all(tensor is each[0] for tensor in each):
-        return each[0].expand(len(each), *each[0].shape)
-    return torch.stack(list(each))
+        return _filled(each[0][None]).expand(len(each), -1, *each[0].shape[1:])
+    return _filled(torch.stack(list(each)))
 
 
 @functools.lru_cache(maxsize=16)
@@ -50,11 +45,13 @@ def weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.devi
     return weights.flatten()
 
 
-def _filled(examples: Tensor) -> Tensor:
-    size = len(examples) + -len(examples) % LANES
-    if size == len(examples):
-        return examples
-    return torch.cat([examples] * -(-size // len(examples)))[:size]
+def _filled(rows: Tensor) -> Tensor:
+    """Pad each row's examples, dimension 1, to a multiple of `LANES` by repeating them."""
+    given = rows.shape[1]
+    size = given + -given % LANES
+    if size == given:
+        return rows
+    return torch.cat([rows] * -(-size // given), dim=1)[:, :size].contiguous()
 
 
 def largest(state: TrialState) -> int:

@@ -12,7 +12,7 @@ from gradbench.optimizers.factory import resolve
 from gradbench.results.record import Status
 from gradbench.scenarios.base import Batch
 from gradbench.torch_state import accelerated
-from gradbench.training.stack.blocks import Given, blocks, filled, given, largest
+from gradbench.training.stack.blocks import Given, blocks, given, largest
 from gradbench.training.stack.evaluation import Evaluation, possible
 from gradbench.training.stack.parameters import StackedParameters
 from gradbench.training.stack.passes import Pass, block_pass
@@ -131,9 +131,8 @@ class Stack:
     def _given(self, batches: dict[int, Batch]) -> Iterator[Given]:
         """Yield the inputs, labels and loss weights of each block."""
         size = len(next(iter(batches.values()))[0])
-        whole = {seed: filled(batch) for seed, batch in batches.items()}
         for part, _ in self.blocks:
-            yield given([whole[seed] for seed in self.seeds[part]], size, self.rows.values)
+            yield given([batches[seed] for seed in self.seeds[part]], size, self.rows.values)
 
     def _update(self) -> None:
         """Step the optimizers."""
