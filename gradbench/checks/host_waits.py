@@ -1,8 +1,8 @@
 """How often an optimizer's step makes the host wait for an accelerator, also where there is none.
 
-Without one it is counted on the CPU: what is made from parameters and gradients, or on a
-parameter's device, would lie on the accelerator, and to read its value is to wait. That is an
-estimate: it does not see waits inside an extension's own kernels.
+Without one it is counted on the CPU: what is made from parameters and gradients, or on a device
+that is given as an object, would lie on the accelerator, and to read its value is to wait. That is
+an estimate: it does not see waits inside an extension's own kernels.
 """
 
 import inspect
