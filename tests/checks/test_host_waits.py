@@ -1,12 +1,21 @@
 """How often a step would wait for an accelerator: planted waits, and torch's own on `meta`, where
 reading a value is an error and the host's tensors are real."""
 
+import warnings
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from gradbench.checks.errors import NotCheckedError
-from gradbench.checks.host_waits import counted_on_the_cpu, waits_for_no_device
+from gradbench.checks.host_waits import (
+    counted_on,
+    counted_on_the_cpu,
+    waits_for_no_device,
+)
 from gradbench.optimizers.factory import resolve
+
+pytestmark = pytest.mark.filterwarnings("ignore:called a synchronizing operation")
 
 PARAMETERS = 2
 """Of the problem on which waits are counted."""
@@ -51,6 +60,7 @@ WAITS = {
     "sizes": (lambda p, _: (p.grad.nonzero(), p.numel(), p.shape, p.is_sparse), 1),
     "decomposes": (lambda p, _: torch.linalg.eigh(p.grad.flatten()[:1, None] ** 2), 1),
     "foreach": (lambda p, _: torch._foreach_norm([p.grad])[0].item(), 1),
+    "warns": (lambda p, _: warnings.warn("called a synchronizing operation", stacklevel=1), 0),
 }
 
 for name, (also, _) in WAITS.items():  # classes that a spec can name
@@ -62,6 +72,19 @@ def test_each_wait_of_a_step_is_counted_with_its_place(name):
     found = counted_on_the_cpu(resolve(f"{__file__}:{name}"))
     assert len(found) == WAITS[name][1] * PARAMETERS
     assert all("at test_host_waits.py:" in place for place in found)
+
+
+def test_on_a_device_torchs_own_warnings_of_one_step_are_counted(monkeypatch):
+    modes = ["default"]
+    module = SimpleNamespace(
+        get_sync_debug_mode=lambda: modes[-1], set_sync_debug_mode=modes.append
+    )
+    monkeypatch.setattr(torch, "get_device_module", lambda _: module)
+    assert len(counted_on("cpu", resolve(f"{__file__}:warns"))) == PARAMETERS
+    assert modes == ["default", "warn", "default"]
+    module = SimpleNamespace()
+    with pytest.raises(NotCheckedError, match="cpu does not tell"):
+        counted_on("cpu", resolve("sgd"))
 
 
 def fails_on_meta(name):
