@@ -43,19 +43,27 @@ def on_device(p, state):
     return 0.9 ** state["step"].item()
 
 
-def fills(p, state):
-    p.grad[p.grad.isnan()] = 0.0
+def fills(value):
+    """Return a step that puts a value where the gradient is not a number."""
+
+    def also(p, state):
+        p.grad[p.grad.isnan()] = value(p)
+
+    return also
 
 
 WAITS = {
     "host": (on_host, 0),
     "device": (on_device, 1),
-    "fills": (fills, 0),
+    "fills": (fills(lambda _: 0.0), 0),
+    "fills_from_host": (fills(lambda _: torch.tensor(0.0)), 0),
+    "fills_from_device": (fills(lambda p: p.grad.sum()), 1),
     "replaces": (lambda p, _: p.grad.__setitem__(p.grad > 0, p.grad[p.grad > 0]), 2),
     "chooses": (lambda p, _: torch.where(p.grad > 0, p.grad, 0), 0),
     "branches": (lambda p, _: 1 if p.grad.norm() > 1 else 0, 1),
     "formats": (lambda p, _: float(p.detach().sum()) + int(p.detach().sum()), 2),
-    "copies": (lambda p, _: p.grad.to("cpu").tolist(), 1),
+    "copies": (lambda p, _: p.grad.to("cpu"), 1),
+    "copied": (lambda p, _: p.grad.cpu().tolist(), 1),
     "stays": (lambda p, _: p.grad.to(p.device).sum(), 0),
     "sizes": (lambda p, _: (p.grad.nonzero(), p.numel(), p.shape, p.is_sparse), 1),
     "decomposes": (lambda p, _: torch.linalg.eigh(p.grad.flatten()[:1, None] ** 2), 1),
