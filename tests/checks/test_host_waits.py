@@ -75,6 +75,24 @@ for name, (also, _) in WAITS.items():  # classes that a spec can name
     globals()[name] = type(name, (Descent,), {"also": staticmethod(also)})
 
 
+class OnePath(Descent):
+    """Reads a value in its loop over tensors, which an accelerator's default leaves out."""
+
+    def __init__(self, params, lr=0.1, foreach=None):
+        super().__init__(params, lr=lr, foreach=foreach)
+        self.loops = not foreach
+
+    def step(self, closure=None):
+        super().step(closure)
+        if self.loops:
+            self.param_groups[0]["params"][0].grad.sum().item()
+
+
+def test_an_optimizer_takes_the_path_that_it_takes_on_an_accelerator():
+    assert not counted_on_the_cpu(resolve(f"{__file__}:OnePath"))
+    assert len(counted_on_the_cpu(resolve(f"{__file__}:OnePath:foreach=False"))) == 1
+
+
 @pytest.mark.parametrize("name", WAITS)
 def test_each_wait_of_a_step_is_counted_with_its_place(name):
     found = counted_on_the_cpu(resolve(f"{__file__}:{name}"))
