@@ -50,6 +50,22 @@ class Poison(Null):
                 p.fill_(float("nan"))
 
 
+class FailsLate(torch.optim.Adam):
+    """Adam whose steps fail after `at` of them: with an exception, or with parameters NaN."""
+
+    def __init__(self, params, lr=0.01, at=0, *, raises=False):
+        super().__init__(params, lr)
+        self.at, self.raises, self.calls = at, raises, 0
+
+    def step(self, closure=None):
+        super().step(closure)
+        self.calls += 1
+        if self.calls > self.at and self.raises:
+            raise RuntimeError("a late step fails")
+        if self.calls > self.at:
+            Poison.step(self)
+
+
 class Vectors(Null):
     """Refuses parameters that are not matrices."""
 

@@ -44,6 +44,7 @@ class Status(Sentence):
 
 
 STATUSES = frozenset(status.value for status in Status)
+FAILED = frozenset((Status.DIVERGED, Status.CRASHED, Status.UNSUPPORTED))
 
 
 class Expectation(Sentence):
@@ -102,6 +103,11 @@ class TrialResult:
     peak_memory_bytes: int | None = None
     weights: list[Any] | None = None
     """The parameters with which the trial was solved, tensors on the CPU."""
+
+    def fail(self, status: Status, reason: str) -> None:
+        """Set how the trial failed; that it was at the target before no longer counts."""
+        self.status, self.reason = status, reason
+        self.evaluations_to_target = self.seconds_to_target = None
 
     @property
     def evaluation_seconds(self) -> float | None:
@@ -191,8 +197,15 @@ class Record:
 
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Self:
-        """Build a record from parsed JSON, leaving out fields unknown to this version."""
-        return cls(**{name: value for name, value in data.items() if name in FIELDS})
+        """Build a record from parsed JSON, leaving out fields unknown to this version.
+
+        Failed trials of older versions may say when they were at the target; this is left out.
+        """
+        record = cls(**{name: value for name, value in data.items() if name in FIELDS})
+        for trial in record.trials:
+            if trial["status"] in FAILED:
+                trial.update(evaluations_to_target=None, seconds_to_target=None)
+        return record
 
 
 def _required(entry: Field[Any]) -> bool:

@@ -142,8 +142,7 @@ class TrialState:
         result.curve.append((self.spent, score, loss))
         result.final_score = score
         if not finite:
-            result.status = Status.DIVERGED
-            result.reason = f"not finite after {self.spent} evaluations"
+            result.fail(Status.DIVERGED, f"not finite after {self.spent} evaluations")
             return score
         self.reached = self.reached + 1 if score >= self.trial.target_score else 0
         if self.reached == 1 and self.spent <= self.trial.budget:
@@ -171,9 +170,9 @@ class TrialState:
 def end_by_error(result: TrialResult, error: BaseException) -> None:
     """Set the status and the reason of a trial that an exception has ended."""
     if isinstance(error, UnsupportedError):
-        result.status, result.reason = Status.UNSUPPORTED, str(error)
+        result.fail(Status.UNSUPPORTED, str(error))
     else:
-        result.status, result.reason = Status.CRASHED, located(error)
+        result.fail(Status.CRASHED, located(error))
 
 
 def located(error: BaseException) -> str:

@@ -167,7 +167,7 @@ def replayed(claim: Claim, seed: int) -> dict[str, Any]:
         except UnsupportedError as error:
             end_by_error(result, error)
         except (OSError, EOFError, ValueError, KeyError, RuntimeError) as error:
-            result.status, result.reason = Status.CRASHED, str(error) or type(error).__name__
+            result.fail(Status.CRASHED, str(error) or type(error).__name__)
     return {
         "seed": seed,
         "status": result.status.value,

@@ -96,6 +96,20 @@ def test_what_cannot_be_is_named_by_file_line_and_field(run, real, said, capsys)
         baseline_file.load(file)
 
 
+@pytest.mark.parametrize(("status", "outcome"), [("diverged", "passed"), ("crashed", "failed")])
+def test_a_failed_trial_that_an_older_version_dated_is_read_without_the_date(
+    run, real, status, outcome
+):
+    old = changed(real, lambda one: one.update(solved=2, outcome=outcome))
+    old["trials"][0]["status"] = status
+    assert old["trials"][0]["evaluations_to_target"] is not None
+    loaded = load(run(old))
+    assert loaded.damaged == []
+    (found,) = loaded.records
+    assert found.trials[0]["status"] == status
+    assert found.trials[0]["evaluations_to_target"] is None
+
+
 def test_two_records_of_one_case_and_optimizer_are_not_averaged(run, real):
     found = load(run(real, real))
     assert len(found.records) == 1

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from gradbench.results.record import STATUSES, from_json, to_json
+from gradbench.results.validation import problem
 from gradbench.scenarios.draws import Draws
 from gradbench.scenarios.parity import Parity
 from gradbench.training import batches
@@ -152,6 +154,24 @@ def test_one_look_at_the_target_is_not_enough():
     result = run_trial(trial(budget=first))
     assert result.curve[-1][1] >= 0.9
     assert (result.status, result.evaluations_to_target) == ("unsolved", None)
+
+
+@pytest.mark.parametrize(("raises", "status"), [(False, "diverged"), (True, "crashed")])
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_fails_at_the_target_before_it_is_confirmed_was_never_there(
+    raises, status, count, odd, record
+):
+    first = run_trial(trial(budget=1000)).evaluations_to_target
+    spec = f"{odd}:FailsLate:lr=0.01,at={first},raises={raises}"
+    late = trial(optimizer=spec, budget=1000)
+    for result in run([late] * count):
+        assert result.status == status
+        assert max(row[1] for row in result.curve if row[0] <= first) >= 0.9
+        assert (result.evaluations_to_target, result.seconds_to_target) == (None, None)
+        line = record("a", times=[None])
+        line.trials, line.budget = [result.plain()], 1000
+        line.seeds, line.solved = 1, 0
+        assert problem(from_json(to_json(vars(line))), STATUSES) == ""
 
 
 def test_looks_are_a_grid_of_ratio_five_quarters_and_the_budget():
