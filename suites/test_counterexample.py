@@ -14,7 +14,7 @@ pytestmark = pytest.mark.beyond
 MAY = Expectation.MAY
 FORGETS = "mechanism: the mean square has forgotten the large gradient when the next one comes"
 
-# settings, and budgets by preset; expectations from benchmarks/expectations-beyond.md
+# settings, and budgets by preset; expectations from benchmarks/expectations-beyond*.md
 RUNGS: dict[str, tuple[dict[str, object], dict[str, int]]] = {
     "p11": ({"period": 11}, {"quick": 200, "standard": 500}),
     "p101": ({"period": 101}, {"quick": 500, "standard": 3000}),

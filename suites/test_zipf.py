@@ -16,10 +16,10 @@ pytestmark = pytest.mark.beyond
 MUST, MAY = Expectation.MUST, Expectation.MAY
 RARE = "mechanism: gradient descent takes k steps to the k-th word, and d words share the loss"
 
-# d: budget and expectation by preset, from benchmarks/expectations-beyond.md; in standard open
+# d: budget and expectation by preset, from benchmarks/expectations-beyond*.md
 RUNGS = {
-    100: {"quick": (200, MUST), "standard": (500, MAY)},
-    1000: {"standard": (500, MAY)},
+    100: {"quick": (200, MUST), "standard": (500, MUST)},
+    1000: {"standard": (500, MUST)},
     2000: {"quick": (150, MAY)},
     10_000: {"standard": (500, MAY)},
 }
