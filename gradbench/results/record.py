@@ -203,7 +203,7 @@ class Record:
         """
         record = cls(**{name: value for name, value in data.items() if name in FIELDS})
         for trial in record.trials:
-            if trial["status"] in FAILED:
+            if isinstance(trial, dict) and trial.get("status") in FAILED:
                 trial.update(evaluations_to_target=None, seconds_to_target=None)
         return record
 
