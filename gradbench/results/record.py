@@ -202,7 +202,8 @@ class Record:
         Failed trials of older versions may say when they were at the target; this is left out.
         """
         record = cls(**{name: value for name, value in data.items() if name in FIELDS})
-        for trial in record.trials:
+        trials: list[Any] = record.trials  # from a file, unchecked
+        for trial in trials:
             if isinstance(trial, dict) and trial.get("status") in FAILED:
                 trial.update(evaluations_to_target=None, seconds_to_target=None)
         return record
