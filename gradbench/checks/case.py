@@ -119,15 +119,18 @@ def prove(case: Case, preset: str, seeds: int = 10) -> Proof:
 def minimiser(scenario: Scenario, target: Target, draws: Draws) -> nn.Module | None:
     """Return the network that minimises the training loss, as found from the known solution.
 
-    By L-BFGS with a line search, in float64, on 8,192 examples: it steps only downhill, so that it
-    stays where the known solution is a minimum. None where the loss depends on no weights, has no
-    expectation, or is a game's. One example is enough where they do not differ.
+    By L-BFGS with a line search, in float64, on 8,192 examples, rounded up to whole cycles: it
+    steps only downhill, so that it stays where the known solution is a minimum. None where the loss
+    depends on no weights, has no expectation, or is a game's. One example is enough where they do
+    not differ.
     """
     if not (scenario.has_expected_loss and scenario.minimises):
         return None
     network = copy.deepcopy(scenario.solution(target)).double()
     weights = list(network.parameters())
-    drawn = scenario.sample(target, EXAMPLES if scenario.examples_differ else 1, draws)
+    cycles = -(-EXAMPLES // scenario.cycle)
+    count = cycles * scenario.cycle if scenario.examples_differ else 1
+    drawn = scenario.sample(target, count, draws)
     inputs, labels = (t.double() if t.is_floating_point() else t for t in drawn)
     with torch.enable_grad():
         if not weights or not scenario.loss(network(inputs), labels).requires_grad:

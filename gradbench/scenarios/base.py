@@ -164,6 +164,11 @@ class Scenario(ABC):
         return True
 
     @property
+    def cycle(self) -> int:
+        """How many successive examples have the expected loss as mean; 1 if drawn independently."""
+        return 1
+
+    @property
     def has_expected_loss(self) -> bool:
         """Whether the loss of an example has an expectation, which more examples would near."""
         return True

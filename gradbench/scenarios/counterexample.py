@@ -72,6 +72,11 @@ class Counterexample(WeightVector):
         """Yes: an example is a point in time."""
         return True
 
+    @property
+    def cycle(self) -> int:
+        """A period, where its large gradient comes by turns."""
+        return self.period if self.approach == "periodic" else 1
+
     def draw_target(self, draws: Draws) -> Target:
         """Return `optimum`, -1 or 1 for each weight, shape `(size,)`."""
         return {"optimum": 2.0 * draws.bits(self.size).to(draws.dtype) - 1}
