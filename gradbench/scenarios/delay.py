@@ -112,7 +112,7 @@ class Delayed(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the weights for each of n inputs, shape `(n, size)`."""
-        weights = self.weight[:, 0]
+        weights = self.weight.squeeze(1)
         if self.training and len(self.before):
             present, oldest = weights.detach(), self.before[0].clone()
             self.before.copy_(torch.cat((self.before[1:], present[None])))

@@ -91,9 +91,9 @@ class Vector(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs for each of n inputs, shape `(n, size)`, in their type."""
-        return self.output(self.weight[:, 0]).to(inputs.dtype).expand(len(inputs), -1)
+        return self.output(self.weight.squeeze(1)).to(inputs.dtype).expand(len(inputs), -1)
 
     def stacked(self, inputs: Tensor, weights: Weights, _: object) -> Tensor:
         """Return them for inputs of shape `(trials, n, 1)`."""
-        found = self.output(weights["weight"][..., 0]).to(inputs.dtype)
+        found = self.output(weights["weight"].squeeze(-1)).to(inputs.dtype)
         return found[:, None].expand(-1, inputs.shape[1], -1)

@@ -1,8 +1,9 @@
 """Division of a stack's rows into blocks, and the input tensors of a block's pass."""
 
 import functools
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise, repeat
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,23 +19,52 @@ Given = tuple[Tensor, Tensor, Tensor]
 """A block's inputs, labels, and each loss's weight."""
 
 
-def given(chosen: Sequence[Batch], size: int, like: Tensor) -> Given:
-    """Return a block's inputs, labels and loss weights, from a batch for each of its rows.
+class Padded(NamedTuple):
+    """A batch of one seed, repeated up to a multiple of `LANES` examples."""
 
-    Batches of `size` examples are padded to a multiple of `LANES` by repeating them; what is added
-    has weight 0. Weights have the dtype and device of `like`. Rows may share memory, so none of the
-    tensors may be written to.
+    inputs: Tensor
+    labels: Tensor
+    size: int
+    """The number of examples that count: the first ones."""
+
+
+def padded(whole: Batch, size: int) -> Iterator[Padded]:
+    """Yield examples in batches of `size`, a last one of fewer where some are left.
+
+    Several batches, of about `BLOCK_BYTES` together, are padded at once.
     """
-    inputs = _side_by_side([x for x, _ in chosen])
-    labels = _side_by_side([y for _, y in chosen])
-    return inputs, labels, weights(*labels.shape[:2], size, like.dtype, like.device)
+    example = sum(part[:1].nbytes for part in whole)
+    at_once = size * max(1, BLOCK_BYTES // (example * _whole_lanes(size)))
+    rest = len(whole[0]) % size
+    end = len(whole[0]) - rest
+    for start in range(0, end, at_once):
+        yield from _padded(whole, slice(start, min(start + at_once, end)), size)
+    if rest:
+        yield from _padded(whole, slice(end, None), rest)
+
+
+def _padded(whole: Batch, part: slice, size: int) -> Iterator[Padded]:
+    """Yield a part of the examples, which are whole batches."""
+    inputs, labels = (_filled(each[part].unflatten(0, (-1, size))).unbind() for each in whole)
+    return map(Padded, inputs, labels, repeat(size))
+
+
+def given(chosen: Sequence[Padded], like: Tensor) -> Given:
+    """Return a block's inputs, labels and loss weights, from a padded batch for each of its rows.
+
+    Examples that were added have weight 0. Weights have the dtype and device of `like`. Rows may
+    share memory, so none of the tensors may be written to.
+    """
+    inputs = _side_by_side([batch.inputs for batch in chosen])
+    labels = _side_by_side([batch.labels for batch in chosen])
+    return inputs, labels, weights(*labels.shape[:2], chosen[0].size, like.dtype, like.device)
 
 
 def _side_by_side(each: Sequence[Tensor]) -> Tensor:
-    """Stack tensors and pad them; if all are the same object, return an expanded view of it."""
+    """Stack tensors; if all are the same object, return an expanded view of it."""
     if all(tensor is each[0] for tensor in each):
-        return _filled(each[0][None]).expand(len(each), -1, *each[0].shape[1:])
-    return _filled(torch.stack(list(each)))
+        return each[0].expand(len(each), *each[0].shape)
+    return torch.stack(list(each))
 
 
 @functools.lru_cache(maxsize=16)
@@ -45,13 +75,18 @@ def weights(rows: int, n: int, size: int, dtype: torch.dtype, device: torch.devi
     return weights.flatten()
 
 
-def _filled(rows: Tensor) -> Tensor:
-    """Pad each row's examples, dimension 1, to a multiple of `LANES` by repeating them."""
-    given = rows.shape[1]
-    size = given + -given % LANES
-    if size == given:
-        return rows
-    return torch.cat([rows] * -(-size // given), dim=1)[:, :size].contiguous()
+def _filled(batches: Tensor) -> Tensor:
+    """Pad each batch's examples, dimension 1, to a multiple of `LANES` by repeating them."""
+    size = batches.shape[1]
+    wanted = _whole_lanes(size)
+    if wanted == size:
+        return batches
+    return torch.cat([batches] * -(-wanted // size), dim=1)[:, :wanted].contiguous()
+
+
+def _whole_lanes(size: int) -> int:
+    """Return the least multiple of `LANES` that is not below `size`."""
+    return size + -size % LANES
 
 
 def largest(state: TrialState) -> int:

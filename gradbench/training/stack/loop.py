@@ -10,9 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gradbench.optimizers.factory import resolve
 from gradbench.results.record import Status
-from gradbench.scenarios.base import Batch
 from gradbench.torch_state import accelerated
-from gradbench.training.stack.blocks import Given, blocks, given, largest
+from gradbench.training.stack.blocks import Given, Padded, blocks, given, largest, padded
 from gradbench.training.stack.evaluation import Evaluation, possible
 from gradbench.training.stack.parameters import StackedParameters
 from gradbench.training.stack.passes import Pass, block_pass
@@ -115,24 +114,23 @@ class Stack:
             for batch in self.recorded.steps(whole, self.trial.batch):
                 yield partial(self.recorded, batch)
             return
-        drawn = {seed: batches.take(at_most) for seed, batches in self.batches.items()}
-        for step in range(len(next(iter(drawn.values())))):
-            yield partial(self._pass, {seed: batches[step] for seed, batches in drawn.items()})
+        whole = [batches.take_whole(at_most) for batches in self.batches.values()]
+        for step in zip(*(padded(one, self.trial.batch) for one in whole), strict=True):
+            yield partial(self._pass, dict(zip(self.batches, step, strict=True)))
 
     def row(self, state: TrialState) -> Tensor:
         """Return a copy of a trial's row of the parameter buffer."""
         return self.rows.values[self.states.index(state)].clone()
 
-    def _pass(self, batches: dict[int, Batch]) -> None:
+    def _pass(self, batches: dict[int, Padded]) -> None:
         """Write the gradients on a batch of each seed to their buffers."""
         for (_, go), tensors in zip(self.blocks, self._given(batches), strict=True):
             go(*tensors)
 
-    def _given(self, batches: dict[int, Batch]) -> Iterator[Given]:
+    def _given(self, batches: dict[int, Padded]) -> Iterator[Given]:
         """Yield the inputs, labels and loss weights of each block."""
-        size = len(next(iter(batches.values()))[0])
         for part, _ in self.blocks:
-            yield given([batches[seed] for seed in self.seeds[part]], size, self.rows.values)
+            yield given([batches[seed] for seed in self.seeds[part]], self.rows.values)
 
     def _update(self) -> None:
         """Step the optimizers."""
