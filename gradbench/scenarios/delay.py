@@ -17,6 +17,9 @@ CURVATURES = (1.0, 10.0)
 EACH = 5
 """Number of weights of each curvature."""
 
+EVERY = tuple(curvature for curvature in CURVATURES for _ in range(EACH))
+"""The curvature of each weight."""
+
 
 @dataclass(frozen=True)
 class Delay(WeightVector):
@@ -50,7 +53,7 @@ class Delay(WeightVector):
     @property
     def size(self) -> int:
         """Ten weights."""
-        return EACH * len(CURVATURES)
+        return len(EVERY)
 
     def draw_target(self, draws: Draws) -> Target:
         """Return `minimum`, w*, shape `(10,)`."""
@@ -86,7 +89,7 @@ class Delay(WeightVector):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return f(w) of each example."""
-        curvature = outputs.new_tensor(CURVATURES).repeat_interleave(EACH)
+        curvature = outputs.new_tensor(EVERY)
         loss: Tensor = (curvature * (outputs - labels).square()).sum(dim=1) / 2
         return loss
 
@@ -103,20 +106,22 @@ class Delayed(nn.Module):
     """
 
     before: Tensor
-    """The weights of the last forward passes in training mode, oldest first, `(delay, size)`."""
+    """The weights of the last forward passes in training mode, oldest first: the last one and
+    `delay` before, shape `(delay + 1, size)`."""
 
     def __init__(self, weights: Tensor, delay: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(weights[:, None].clone())
-        self.register_buffer("before", weights.repeat(delay, 1))
+        self.register_buffer("before", weights.repeat(delay + 1, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the weights for each of n inputs, shape `(n, size)`."""
         weights = self.weight.squeeze(1)
-        if self.training and len(self.before):
-            present, oldest = weights.detach(), self.before[0].clone()
-            self.before.copy_(torch.cat((self.before[1:], present[None])))
-            weights = oldest + (weights - present)
+        if self.training:
+            present = weights.detach()
+            last = torch.cat((self.before[1:], present[None]))
+            self.before.copy_(last)
+            weights = last[0] + (weights - present)
         return weights.expand(len(inputs), -1)
 
 

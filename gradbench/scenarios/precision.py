@@ -13,9 +13,8 @@ from gradbench.scenarios.weight_vector import Vector, WeightVector
 
 KEPT = ("bfloat16", "float16", "float32")
 START = 1.25
-CURVATURES = (1.0, 100.0)
-EACH = 5
-"""Number of weights of each curvature."""
+EVERY = (1.0,) * 5 + (100.0,) * 5
+"""The curvature of each weight."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Precision(WeightVector):
     @property
     def size(self) -> int:
         """Ten weights."""
-        return EACH * len(CURVATURES)
+        return len(EVERY)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -82,7 +81,7 @@ class Precision(WeightVector):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return f(w) of each example."""
-        curvature = outputs.new_tensor(CURVATURES).repeat_interleave(EACH)
+        curvature = outputs.new_tensor(EVERY)
         loss: Tensor = (curvature * (outputs - labels).square()).sum(dim=1) / 2
         return loss
 
