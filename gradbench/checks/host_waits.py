@@ -1,20 +1,21 @@
 """How often an optimizer's step makes the host wait for an accelerator, also where there is none.
 
 Without one it is counted on the CPU: what is made from parameters and gradients, or on a device
-that is given as an object, would lie on the accelerator, and to read its value is to wait. That is
-an estimate: it does not see waits inside an extension's own kernels.
+that is given as an object, would lie on the accelerator, and to read its value is to wait, also
+where a tensor is given for a number (`p.add_(d, alpha=tensor)`, `p[index]`). That is an estimate:
+it does not see waits inside an extension's own kernels, nor in hooks of a backward pass.
 """
 
-import inspect
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gradbench.checks.conform.mistakes import options_of
@@ -22,7 +23,7 @@ from gradbench.checks.conform.problems import problems
 from gradbench.checks.conform.runs import Run, Way
 from gradbench.checks.errors import NotCheckedError
 from gradbench.optimizers.factory import Factory, resolve
-from gradbench.optimizers.stepping import call_step
+from gradbench.optimizers.stepping import step
 from gradbench.text import error_line
 from gradbench.torch_state import unchanged
 
@@ -30,13 +31,19 @@ BEFORE = 3
 """Steps before the one whose waits are counted; the first ones set up the state."""
 
 READS = frozenset(
-    "item tolist numpy cpu __bool__ __float__ __int__ __index__ __complex__ __array__ __contains__ "  # noqa: SIM905  # a list has a line each
-    "nonzero argwhere is_nonzero equal allclose masked_select unique unique_consecutive bincount "
-    "linalg_cholesky cholesky linalg_eig linalg_eigh linalg_eigvals linalg_eigvalsh linalg_inv "
-    "inverse linalg_lstsq linalg_solve linalg_svd svd linalg_svdvals".split()
+    "tolist numpy cpu __array__ __contains__ __format__ __repr__ nonzero argwhere equal allclose "  # noqa: SIM905  # a list has a line each
+    "masked_select unique unique_consecutive bincount linalg_cholesky cholesky linalg_eig "
+    "linalg_eigh linalg_eigvals linalg_eigvalsh linalg_inv inverse linalg_lstsq linalg_matrix_rank "
+    "linalg_pinv pinverse linalg_solve linalg_svd svd linalg_svdvals linspace logspace".split()
 )
-"""Functions whose result the host waits for: a number, a size that depends on values, or the
+"""Functions whose result the host waits for: numbers, a size that depends on values, or the
 verdict of a decomposition (torch's documentation notes it for each)."""
+
+NUMBER = torch.ops.aten._local_scalar_dense.default  # noqa: SLF001
+"""What torch calls to read one number, for `item`, `bool`, and where a tensor is given for one."""
+
+
+TORCH = Path(torch.__file__).parent
 
 
 class Waits(TorchFunctionMode):
@@ -48,8 +55,25 @@ class Waits(TorchFunctionMode):
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.calling = ""
+        self._numbers = _Numbers(self)
         for parameter in parameters:
             _mark(parameter)
+
+    def __enter__(self) -> Self:
+        """Begin to note calls."""
+        super().__enter__()
+        self._numbers.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop."""
+        self._numbers.__exit__(*error)
+        super().__exit__(*error)
+
+    def note(self) -> None:
+        """Note a wait in the function that is called."""
+        self.found.append(f"{self.calling} at {_place()}")
 
     def __torch_function__(
         self,
@@ -59,18 +83,39 @@ class Waits(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  # whatever the function returns
         kwargs = kwargs or {}
+        self.calling = _name(func)
         inputs = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         there = any(map(_is_marked, inputs))
         if there and _reads(func, args, kwargs):
-            self.found.append(f"{_name(func)} at {_place()}")
+            self.note()
         result = func(*args, **kwargs)
         if _moves_to_host(func, args, kwargs):
             return result.clone()  # as from another device, a tensor of its own
-        if there or isinstance(kwargs.get("device"), torch.device):
+        device = kwargs.get("device")
+        if device != "cpu" and (there or isinstance(device, torch.device)):
             for each in tree_leaves(result):
                 if isinstance(each, Tensor):
                     _mark(each)
         return result
+
+
+class _Numbers(TorchDispatchMode):
+    """Notes each read of one number from the accelerator, whoever asks for it."""
+
+    def __init__(self, waits: Waits) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401  # torch's signature
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  # whatever the function returns
+        if func is NUMBER and _is_marked(args[0]):
+            self._waits.note()
+        return func(*args, **(kwargs or {}))
 
 
 def _mark(tensor: Tensor) -> None:
@@ -87,8 +132,12 @@ def _name(func: Callable[..., Any]) -> str:
 
 def _moves_to_host(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether a call copies to the host; a device object is taken for a parameter's."""
-    moved = _name(func) == "to" and "cpu" in (*args[1:2], kwargs.get("device"))
-    return moved or _name(func) == "cpu"
+    if _name(func) != "to":
+        return _name(func) == "cpu"
+    where = [*args[1:2], kwargs.get("device"), kwargs.get("other")]
+    return "cpu" in [each for each in where if not isinstance(each, Tensor)] or any(
+        isinstance(each, Tensor) and not _is_marked(each) for each in where
+    )
 
 
 def _reads(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -100,6 +149,11 @@ def _reads(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         return masked and not (name == "__setitem__" and _fills(args[2]))
     if name == "where":
         return len(args) + len(kwargs) == 1
+    if name in ("tensor", "new_tensor", "as_tensor"):  # of a list, number by number
+        listed = [each for each in args if isinstance(each, list | tuple)]
+        return any(isinstance(each, Tensor) and _is_marked(each) for each in tree_leaves(listed))
+    if name == "linalg_matrix_norm":
+        return (args[1] if len(args) > 1 else kwargs.get("ord")) in (2, -2, "nuc")
     if name == "copy_":
         return not _is_marked(args[0])
     return name in READS or _moves_to_host(func, args, kwargs)
@@ -112,9 +166,13 @@ def _fills(value: Any) -> bool:  # noqa: ANN401  # a number or a tensor
 
 def _place() -> str:
     """Return file and line of the innermost caller that is not torch's own machinery."""
-    skipped = (__file__, inspect.getfile(TorchFunctionMode), inspect.getfile(Tensor))
-    frames = [f for f in traceback.extract_stack() if f.filename not in skipped]
+    frames = [f for f in traceback.extract_stack() if not _is_machinery(Path(f.filename))]
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+
+
+def _is_machinery(file: Path) -> bool:
+    inside = file.is_relative_to(TORCH) and file.relative_to(TORCH).parts[0] not in {"optim", "nn"}
+    return inside or file == Path(__file__)
 
 
 def counted_on_the_cpu(factory: Factory) -> list[str]:
@@ -128,32 +186,28 @@ def counted_on_the_cpu(factory: Factory) -> list[str]:
     with Waits(run.parameters.values()) as waits:
         for _ in range(BEFORE):
             run.step()
-        run.optimizer.zero_grad()
-        run.loss().backward()
         waits.found.clear()
-        call_step(run.optimizer, factory.requirements, run.loss)
+        step(run.optimizer, factory.requirements, run.loss)
     return list(waits.found)
 
 
-def counted_on(device: str, factory: Factory) -> list[str]:
-    """Return the warnings of torch about waiting in one step on an accelerator.
+def tells(device: str) -> bool:
+    """Return whether torch can warn of each wait for this device."""
+    return hasattr(torch.get_device_module(device), "set_sync_debug_mode")
 
-    Raises NotCheckedError where the device's module does not tell.
-    """
+
+def counted_on(device: str, factory: Factory) -> list[str]:
+    """Return the warnings of torch about waiting in one step on an accelerator that tells."""
     module: Any = torch.get_device_module(device)
-    if not hasattr(module, "set_sync_debug_mode"):
-        raise NotCheckedError(f"{device} does not tell")
     run = _run(factory, Way(dtype=torch.float32, device=device))
     for _ in range(BEFORE):
         run.step()
-    run.optimizer.zero_grad()
-    run.loss().backward()
     before = module.get_sync_debug_mode()
     module.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            call_step(run.optimizer, factory.requirements, run.loss)
+            step(run.optimizer, factory.requirements, run.loss)
     finally:
         module.set_sync_debug_mode(before)
     return [str(each.message) for each in seen if "synchroniz" in str(each.message)]
@@ -166,18 +220,16 @@ def _run(factory: Factory, way: Way) -> Run:
 
 def waits_for_no_device(spec: str) -> str:
     """Count how often `step` waits for the accelerator: at best never."""
-    factory, here = resolve(spec), torch.accelerator.is_available()
+    factory = resolve(spec)
+    here = torch.accelerator.is_available()  # the other call raises before torch 2.7
+    device = str(torch.accelerator.current_accelerator()) if here else "cpu"
+    told = here and tells(device)
     with unchanged(torch.float32):
         try:
-            if here:
-                found = counted_on(str(torch.accelerator.current_accelerator()), factory)
-            else:
-                found = counted_on_the_cpu(factory)
-        except NotCheckedError:
-            raise
+            found = counted_on(device, factory) if told else counted_on_the_cpu(factory)
         except Exception as error:  # noqa: BLE001  # whatever it raises, it is loud
             raise NotCheckedError(f"refused: {error_line(error)}") from None
-    how = "for the device" if here else "for an accelerator (counted on the CPU)"
+    how = "for the device" if told else "for an accelerator (counted on the CPU)"
     if found:
         raise NotCheckedError(f"a step waits {how} {len(found)} times, first by {found[0]}")
     return f"a step never waits {how}"

@@ -21,6 +21,10 @@ LAST: dict[str, tuple[str, str]] = {
         "before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())",
         "{step}; print(before, torch.get_default_dtype(), torch.get_num_threads())",
     ),
+    "runs_on_the_device": (
+        "p = torch.nn.Parameter(p.detach().to(torch.accelerator.current_accelerator()))",
+        "opt = {build}; {step}; print(p)",
+    ),
     "steps_groups_as_several_optimizers": (
         "two = {build_of}([{{'params': [p]}}, {{'params': [q]}}]{arguments})",
         "for o in (opt, two): p.grad = q.grad = torch.ones(2, 3); o.step(); print(p, q)",

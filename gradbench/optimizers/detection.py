@@ -158,8 +158,9 @@ def _stepped(
 ) -> Requirements:
     """Return the requirements of the first way of stepping that moves the toy's parameters.
 
-    Fall back to the first way that steps without an error, then to the first way. Requirements that
-    the class declares (`said`) are returned without a step.
+    Fall back to the first way that steps without an error, then to the first way. A forward closure
+    that is never followed by a backward pass is no way: what fails with gradients passes without
+    them. Requirements that the class declares (`said`) are returned without a step.
     """
     first = ways[0][0]
     if said:
@@ -171,11 +172,12 @@ def _stepped(
             after = _after(build, arguments, requirements, toy, FEW)
             if after is None:
                 continue
-            if not torch.equal(after, _flat(toy())):
+            if not torch.equal(_flat(after), _flat(toy())):
                 if way.gradients_first:  # required by the wrapped optimizer
                     return kept
                 return _with_gradients(build, arguments, kept, toy)
-            works = works or kept
+            if not requirements.forward_closure or _has_gradients(after):
+                works = works or kept
     return works or first
 
 
@@ -202,20 +204,26 @@ def _with_gradients(
     first = replace(requirements, gradients_first=True)
     plain = replace(requirements, gradients_first=False)
     without, with_them = (_after(build, arguments, way, toy, SEVERAL) for way in (plain, first))
-    if with_them is None or (without is not None and torch.equal(without, with_them)):
+    if with_them is None:
+        return plain
+    if without is not None and torch.equal(_flat(without), _flat(with_them)):
         return plain
     return first
 
 
 def _after(
     build: Build, arguments: Arguments, requirements: Requirements, toy: Toy, times: int
-) -> Tensor | None:
-    """Return the toy's parameters after `times` steps, flattened; None where a step fails."""
+) -> nn.Module | None:
+    """Return the toy after `times` steps; None where a step fails."""
     plain = replace(requirements, matrices=False)
     try:
-        return _flat(_step(build, arguments, plain, toy, times))
+        return _step(build, arguments, plain, toy, times)
     except (Exception, SystemExit):  # noqa: BLE001  # a way that fails is not the one
         return None
+
+
+def _has_gradients(network: nn.Module) -> bool:
+    return any(p.grad is not None for p in network.parameters())
 
 
 def _flat(network: nn.Module) -> Tensor:

@@ -88,6 +88,24 @@ class Fused(torch.optim.SGD):
     def step(self, closure=None):
         raise NotImplementedError
 
+class Refuses(torch.optim.SGD):
+    def step(self, closure=None):
+        loss = closure() if closure else None
+        if any(p.grad is not None for group in self.param_groups for p in group["params"]):
+            raise AssertionError("not on this device")
+        return loss
+
+class Itself(torch.optim.SGD):
+    def step(self, closure):
+        self.zero_grad()
+        with torch.enable_grad():
+            closure().backward()
+        return super().step()
+
+class Late(Itself):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=0.0)
+
 class Says(torch.optim.SGD):
     gradbench_needs = {"closure": True, "gradients_first": True}
 """
@@ -114,6 +132,9 @@ def file(tmp_path_factory):
         ("Modes", Requirements(modes=True)),
         ("Fused", Requirements(fused=True)),
         ("Says", Requirements(closure=True, gradients_first=True)),
+        ("Refuses", Requirements()),
+        ("Itself", Requirements(closure=True, forward_closure=True)),
+        ("Late", Requirements(closure=True, forward_closure=True)),
     ],
 )
 def test_needs_are_seen(file, name, requirements):
@@ -146,7 +167,17 @@ def trial(spec, **changes):
     return Trial(optimizer=spec, **(standard | changes))
 
 
-@pytest.mark.parametrize("name", ["Model", "Counted", "Groups", "Twice", "Asks", "Fused", "Modes"])
+def test_what_refuses_gradients_has_crashed_and_says_why(file):
+    """Called without gradients it would do nothing, which is not its author's loop."""
+    found = run_trial(trial(f"{file}:Refuses:lr=0.1"))
+    assert found.status == "crashed"
+    assert "not on this device" in found.reason
+
+
+SAME = ("Model", "Counted", "Groups", "Twice", "Asks", "Fused", "Modes", "Itself")
+
+
+@pytest.mark.parametrize("name", SAME)
 def test_what_needs_something_trains_as_plain_does(file, name):
     plain = run_trial(trial(f"{file}:Plain:lr=0.1"))
     needy = run_trial(trial(f"{file}:{name}:lr=0.1"))
