@@ -15,21 +15,24 @@ pytestmark = pytest.mark.beyond
 MUST, MAY = Expectation.MUST, Expectation.MAY
 SMALL = "mechanism: each gradient is multiplied by the other weights' product, exponentially small"
 
-# k: presets; expectations from benchmarks/expectations-beyond*.md
-RUNGS = {5: ("quick", "standard"), 10: ("standard",), 20: ("quick", "standard")}
-BUDGET = {"quick": 400, "standard": 5000}
+# k: budgets by preset; expectations from benchmarks/expectations-beyond*.md
+RUNGS = {
+    5: {"quick": 200, "standard": 5000},
+    10: {"standard": 5000},
+    20: {"quick": 160, "standard": 5000},
+}
 
 
 def cases(preset: str) -> Iterator[Case]:
     """Yield the ladder; the paper has no such experiment."""
-    for k, presets in RUNGS.items():
-        if preset in presets:
+    for k, budgets in RUNGS.items():
+        if preset in budgets:
             easy = (k, preset) == (5, "standard")
             yield Case(
                 id=f"chain-k{k}",
                 scenario="gradbench.scenarios.chain:Chain",
                 setting={"k": k},
-                budget=BUDGET[preset],
+                budget=budgets[preset],
                 batch=1,
                 target_score=0.99,
                 expectation=MUST if easy else MAY,

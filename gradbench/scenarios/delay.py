@@ -106,21 +106,20 @@ class Delayed(nn.Module):
     """
 
     before: Tensor
-    """The weights of the last forward passes in training mode, oldest first: the last one and
-    `delay` before, shape `(delay + 1, size)`."""
+    """The weights of the last forward passes in training mode, oldest first, `(delay, size)`."""
 
     def __init__(self, weights: Tensor, delay: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(weights[:, None].clone())
-        self.register_buffer("before", weights.repeat(delay + 1, 1))
+        self.register_buffer("before", weights.repeat(delay, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the weights for each of n inputs, shape `(n, size)`."""
         weights = self.weight.squeeze(1)
         if self.training:
             present = weights.detach()
-            last = torch.cat((self.before[1:], present[None]))
-            self.before.copy_(last)
+            last = torch.cat((self.before, present[None]))
+            self.before.copy_(last[1:])
             weights = last[0] + (weights - present)
         return weights.expand(len(inputs), -1)
 
