@@ -3,8 +3,10 @@
 The clock runs over stretches ("blocks") of forward, backward and optimizer step. Drawing data and
 evaluating are off the clock. On a CPU a block is read from `time.perf_counter`; on an accelerator
 two device events bracket it and are read at the next evaluation, so no step waits for the device.
+Where a device's events do not tell the time, the host's clock does, once the device is idle.
 """
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -69,6 +71,30 @@ class HostClock:
         return self._blocks
 
 
+class WaitingClock(HostClock):
+    """Times blocks by the host's clock, and waits for the device at both ends of a block."""
+
+    def __init__(self, device: "torch.device") -> None:
+        super().__init__()
+        self.name = f"{device.type}-synchronized"
+        self._device = device
+
+    def start(self) -> None:
+        """Begin a block once the device is idle."""
+        self._wait()
+        super().start()
+
+    def stop(self, steps: int) -> None:
+        """End the block, which held that many steps, once the device has run them."""
+        self._wait()
+        super().stop(steps)
+
+    def _wait(self) -> None:
+        import torch
+
+        torch.accelerator.synchronize(self._device)
+
+
 class EventClock:
     """Times blocks by events on the device's stream."""
 
@@ -117,8 +143,26 @@ class EventClock:
 
 
 def clock_for(device: "torch.device") -> Clock:
-    """Return the clock for a device: `HostClock` for a CPU, `EventClock` for an accelerator."""
-    return HostClock() if device.type == "cpu" else EventClock(device)
+    """Return the clock for a device: `HostClock` for a CPU, else `EventClock` where it can be."""
+    if device.type == "cpu":
+        return HostClock()
+    return EventClock(device) if events_measure_time(device) else WaitingClock(device)
+
+
+@functools.cache
+def events_measure_time(device: "torch.device") -> bool:
+    """Return whether the device's events can be waited for and tell the time between two."""
+    import torch
+
+    try:
+        begin, end = (torch.Event(device=device, enable_timing=True) for _ in range(2))
+        begin.record()
+        end.record()
+        end.synchronize()
+        begin.elapsed_time(end)
+    except Exception:  # noqa: BLE001  # each backend has errors of its own
+        return False
+    return True
 
 
 def reset_peak_memory(device: "torch.device") -> None:

@@ -1,5 +1,6 @@
 import time
 
+import pytest
 import torch
 
 from gradbench.scenarios.parity import Parity
@@ -60,7 +61,7 @@ class FakeEvent:
 
 def test_the_event_clock_waits_for_the_device_only_when_read(monkeypatch):
     monkeypatch.setattr(torch, "Event", FakeEvent)
-    timer = clock.clock_for(torch.device("meta"))
+    timer = clock.EventClock(torch.device("meta"))
     for seconds in (0.5, 0.25):
         timer.start()
         FakeEvent.now += seconds
@@ -71,6 +72,33 @@ def test_the_event_clock_waits_for_the_device_only_when_read(monkeypatch):
     assert FakeEvent.waited == 2
     assert timer.blocks() == [(0.5, 2), (0.25, 2)]
     assert timer.name == "meta-event"
+
+
+@pytest.mark.parametrize("missing", ["", "synchronize", "elapsed_time"])
+def test_a_device_whose_events_tell_no_time_is_waited_for(missing, monkeypatch):
+    """The device is busy for 20 ms after the last call of a block."""
+
+    def refuse(*_):
+        raise RuntimeError("the backend has no such thing")
+
+    event = type("Event", (FakeEvent,), {missing: refuse} if missing else {})
+    monkeypatch.setattr(torch, "Event", event)
+    waits = []
+    monkeypatch.setattr(
+        torch.accelerator, "synchronize", lambda _: waits.append(1) or time.sleep(0.02)
+    )
+    clock.events_measure_time.cache_clear()
+    timer = clock.clock_for(torch.device("meta"))
+    clock.events_measure_time.cache_clear()
+    if not missing:
+        assert timer.name == "meta-event"
+        return
+    timer.start()
+    assert len(waits) == 1
+    timer.stop(3)
+    ((seconds, steps),) = timer.blocks()
+    assert (timer.name, steps, len(waits)) == ("meta-synchronized", 3, 2)
+    assert seconds >= 0.02
 
 
 def test_a_cpu_keeps_no_peak_of_device_memory():
@@ -100,7 +128,7 @@ def test_launch_bound_is_where_the_host_takes_as_long_as_the_device(monkeypatch)
     """The host sleeps for 20 ms in each block; the device is busy for less, or for much more."""
     monkeypatch.setattr(torch, "Event", FakeEvent)
     for device_seconds, bound in ((0.02, True), (0.5, False)):
-        timer = clock.clock_for(torch.device("meta"))
+        timer = clock.EventClock(torch.device("meta"))
         timer.start()
         time.sleep(0.02)
         FakeEvent.now += device_seconds
