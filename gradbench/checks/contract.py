@@ -19,7 +19,7 @@ from gradbench.checks.conform.comparison import NothingComparedError
 from gradbench.checks.conform.forms import NotHereError, against
 from gradbench.checks.conform.mistakes import options_of
 from gradbench.checks.conform.problems import UNUSED, Problem, problems, values
-from gradbench.checks.conform.runs import Path, Run, Way, largest, path
+from gradbench.checks.conform.runs import Path, Run, Way, gap, largest, path
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.host_waits import waits_for_no_device
 from gradbench.optimizers.factory import Factory, resolve
@@ -40,6 +40,9 @@ FEW = 5
 
 ROUNDING = 1e-9
 """Largest relative difference by another order of sums, in float64."""
+
+ELSEWHERE = 1e-3
+"""Largest difference of steps in float32 on two devices, relative to a parameter's norm."""
 
 
 def _problem(name: str) -> Problem:
@@ -216,6 +219,29 @@ def loads_its_state_into_another_type(spec: str) -> str:
     return "float64 to float32 and back"
 
 
+def loads_its_state_on_another_device(spec: str) -> str:
+    """Check that it goes on by its `state_dict` on the accelerator, and then on the CPU again."""
+    if not torch.accelerator.is_available():
+        raise NotCheckedError("no accelerator here")
+    factory = resolve(spec)
+    if factory.schedules:
+        raise NotCheckedError("a schedule holds the optimizer that it was given")
+    device = str(torch.accelerator.current_accelerator())
+    moves = {STEPS // 3: device, 2 * STEPS // 3: "cpu"}
+
+    def move(run: Run) -> None:
+        if run.spent in moves:
+            run.move(moves[run.spent])
+
+    single = Way(dtype=torch.float32, rounded=torch.float32)  # some accelerators have no float64
+    plain = _path(factory, "matrices", single)
+    moved = _path(factory, "matrices", replace(single, after=move))
+    if found := gap(plain, moved, ELSEWHERE, by_norm=True):
+        where = "before it moved" if found.step <= STEPS // 3 else f"moved to {device} and back"
+        raise CheckError(f"{where}, its step {found.step} differs by {found.relative:.1e}")
+    return f"to {device} and back"
+
+
 def maximizes(spec: str) -> str:
     """Check that `maximize` on the negative loss takes the steps of minimizing the loss."""
     factory = resolve(spec)
@@ -335,6 +361,7 @@ CONTRACT: tuple[Callable[[str], str], ...] = (
     evaluates_a_closure,
     calls_hooks,
     loads_its_state_into_another_type,
+    loads_its_state_on_another_device,
     takes_its_rate_as_a_tensor,
     goes_on_after_deepcopy,
     goes_on_after_pickle,

@@ -197,7 +197,7 @@ def tells(device: str) -> bool:
 
 
 def counted_on(device: str, factory: Factory) -> list[str]:
-    """Return the warnings of torch about waiting in one step on an accelerator that tells."""
+    """Return where one step waits for an accelerator, by the warnings of torch."""
     module: Any = torch.get_device_module(device)
     run = _run(factory, Way(dtype=torch.float32, device=device))
     for _ in range(BEFORE):
@@ -210,7 +210,11 @@ def counted_on(device: str, factory: Factory) -> list[str]:
             step(run.optimizer, factory.requirements, run.loss)
     finally:
         module.set_sync_debug_mode(before)
-    return [str(each.message) for each in seen if "synchroniz" in str(each.message)]
+    return [
+        f"a read at {Path(each.filename).name}:{each.lineno}"
+        for each in seen
+        if "synchroniz" in str(each.message)
+    ]
 
 
 def _run(factory: Factory, way: Way) -> Run:

@@ -53,6 +53,10 @@ LAST: dict[str, tuple[str, str]] = {
         "{step}; w = torch.nn.Parameter(p.detach().double()); new = {build_of}([w]{arguments})",
         "new.load_state_dict(opt.state_dict()); print(new.state[w])  # float64",
     ),
+    "loads_its_state_on_another_device": (
+        "{step}; w = torch.nn.Parameter(p.detach().to(torch.accelerator.current_accelerator()))",
+        "o = {build_of}([w]{arguments}); o.load_state_dict(opt.state_dict()); print(o.state[w])",
+    ),
     "goes_on_after_deepcopy": (
         "import copy; {step}; p2, opt2 = copy.deepcopy((p, opt))",
         "for x, o in ((p, opt), (p2, opt2)): x.grad = torch.ones_like(x); o.step(); print(x)",

@@ -176,6 +176,17 @@ def test_a_check_fails_on_what_silently_breaks_it_and_holds_without(file, name):
         check(name)(f"{file}:{BREAKS[name]}")
 
 
+def test_going_on_elsewhere_fails_where_state_stays_behind(file, monkeypatch):
+    """With the CPU in the place of an accelerator."""
+    with pytest.raises(NotCheckedError, match="no accelerator here"):
+        contract.loads_its_state_on_another_device(f"{file}:Momentum")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cpu"))
+    assert "and back" in contract.loads_its_state_on_another_device(f"{file}:Momentum")
+    with pytest.raises(CheckError, match=r"moved to cpu and back, its step 2\d differs by"):
+        contract.loads_its_state_on_another_device(f"{file}:LosesCopies")
+
+
 @pytest.mark.proof
 def test_tensors_that_stay_alive_outside_of_the_state_are_counted(file):
     with pytest.raises(CheckError, match="tensors more are alive after 1000 steps"):

@@ -215,13 +215,15 @@ def test_on_a_device_torchs_own_warnings_of_one_step_are_counted(monkeypatch):
         get_sync_debug_mode=lambda: modes[-1], set_sync_debug_mode=modes.append
     )
     monkeypatch.setattr(torch, "get_device_module", lambda _: module)
-    assert len(counted_on("cpu", resolve(f"{__file__}:warns"))) == PARAMETERS
+    found = counted_on("cpu", resolve(f"{__file__}:warns"))
+    assert len(found) == PARAMETERS
+    assert all(place.startswith("a read at test_host_waits.py:") for place in found)
     assert modes == ["default", "warn", "default"]
 
 
 def test_where_the_device_does_not_tell_waits_are_counted_on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("mps"))
     monkeypatch.setattr(torch, "get_device_module", lambda _: SimpleNamespace())
     with pytest.raises(NotCheckedError, match=rf"\(counted on the CPU\) {PARAMETERS} times"):
         waits_for_no_device(f"{__file__}:device")

@@ -121,6 +121,17 @@ class Run:
         for schedule in self.schedules:
             schedule.step()
 
+    def move(self, device: str) -> None:
+        """Go on with parameters on a device and a new optimizer with the old one's state."""
+        state = self.optimizer.state_dict()
+        self.parameters = {
+            name: nn.Parameter(p.detach().to(device, copy=True))
+            for name, p in self.parameters.items()
+        }
+        self.optimizer = self.built()
+        self.optimizer.load_state_dict(state)
+        set_mode(self.optimizer, self.factory.requirements, "train")
+
     def copies(self) -> dict[str, Tensor]:
         """Return copies of all parameters, in float64."""
         return {

@@ -1,8 +1,10 @@
 """Two optimizers are the same algorithm or not, and planted mistakes are found and named."""
 
 import json
+import sys
 
 import pytest
+import torch
 
 import gradbench
 from gradbench import parametrize_with_conformance
@@ -202,6 +204,22 @@ PAIRS = [
     if form not in {"compiled", "capturable"}
 ]
 SHORT = {("adam", "foreach")}
+
+
+@pytest.mark.parametrize("name", ["adam", "radam", "asgd"])
+def test_steps_that_can_be_captured_equal_plain_ones(name, monkeypatch):
+    """With the CPU in the place of an accelerator: torch computes them there as well."""
+    with pytest.raises(NotHereError, match="captured by an accelerator"):
+        against(name, "capturable")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cpu"))
+    for module in [m for known, m in sys.modules.items() if known.startswith("torch.optim.")]:
+        if hasattr(module, "_get_capturable_supported_devices"):
+            monkeypatch.setattr(
+                module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"]
+            )
+    found = against(name, "capturable", steps=20, only=["quadratic"])
+    assert found.same, (found.first, found.diagnosis)
 
 
 @pytest.mark.parametrize(
