@@ -23,8 +23,8 @@ from gradbench.checks.options import STEPS as STEPS_TRIED
 from gradbench.checks.options import NotTriedError, live_options, uncompiled
 from gradbench.isolation.leftovers import Before
 from gradbench.isolation.process_check import ProcessCheck
-from gradbench.optimizers.detection import quiet
 from gradbench.optimizers.factory import UnsupportedError, resolve
+from gradbench.optimizers.quiet import quiet
 from gradbench.results.record import Status, TrialResult
 from gradbench.scenarios.saturation import Saturation
 from gradbench.text import error_line

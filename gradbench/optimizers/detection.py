@@ -5,11 +5,8 @@ suggest ways of building and stepping it, and the first that works and moves the
 is kept. Neither the text of an error nor the name of an optimizer decides.
 """
 
-import contextlib
 import copy
 import inspect
-import io
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradbench.optimizers.quiet import quiet
 from gradbench.optimizers.requirements import MATRICES, Build, Requirements, declared
 from gradbench.optimizers.signatures import counts_by_default_none, seen, splits
 from gradbench.optimizers.stepping import set_mode, step
@@ -122,23 +120,6 @@ def _apart() -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Discard output to stdout and stderr, including writes to file descriptors 1 and 2."""
-    kept = []
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-                for stream in (1, 2):
-                    kept.append((os.dup(stream), stream))
-                    os.dup2(nowhere.fileno(), stream)
-            yield
-        finally:
-            for copy, stream in kept:
-                os.dup2(copy, stream)
-                os.close(copy)
-
-
-@contextmanager
 def _without_compiler() -> Iterator[None]:
     """Build optimizers without torch importing its compiler, which takes seconds.
 
@@ -204,9 +185,7 @@ def _with_gradients(
     first = replace(requirements, gradients_first=True)
     plain = replace(requirements, gradients_first=False)
     without, with_them = (_after(build, arguments, way, toy, SEVERAL) for way in (plain, first))
-    if with_them is None:
-        return plain
-    if without is not None and torch.equal(_flat(without), _flat(with_them)):
+    if with_them is None or (without is not None and torch.equal(_flat(without), _flat(with_them))):
         return plain
     return first
 

@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gradbench.checks.conform.problems import LATER, Parameters, Problem
-from gradbench.optimizers.detection import quiet
 from gradbench.optimizers.factory import Factory
+from gradbench.optimizers.quiet import quiet
 from gradbench.optimizers.stepping import set_mode, step
 from gradbench.torch_state import unchanged
 

@@ -41,12 +41,13 @@ class Property:
         return "-" if self.value is None else str(self.value)
 
 
-def card(spec: str) -> list[Property]:
+def card(spec: str, *, limits_seconds: float = LIMITS_SECONDS) -> list[Property]:
     """Return the properties of an optimizer; those that it refuses say why.
 
-    Raises SpecError where the spec cannot be resolved.
+    After `limits_seconds` no further limit is measured. Raises SpecError where the spec cannot be
+    resolved.
     """
-    factory, end = resolve(spec), time.monotonic() + LIMITS_SECONDS
+    factory, end = resolve(spec), time.monotonic() + limits_seconds
     measures: dict[str, Callable[[Factory], list[Property]]] = {
         "symmetries": _symmetries,
         "steps": _steps,

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradbench.optimizers.detection import quiet
 from gradbench.optimizers.factory import Factory
+from gradbench.optimizers.quiet import quiet
 from gradbench.optimizers.stepping import set_mode, step
 from gradbench.torch_state import unchanged
 

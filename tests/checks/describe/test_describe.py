@@ -172,9 +172,9 @@ def test_the_command_says_what_an_optimizer_refuses(capsys):
     assert {"name", "value", "law", "tolerance"} == set(found["properties"][0])
 
 
-def test_what_would_take_too_long_is_left_out_and_says_so(monkeypatch):
-    monkeypatch.setattr(card_module, "LIMITS_SECONDS", 0.0)
-    found = {each.name: each.value for each in card_module.card("sgd:lr=0.1")}
+def test_what_would_take_too_long_is_left_out_and_says_so():
+    made = card_module.card("sgd:lr=0.1", limits_seconds=0.0)
+    found = {each.name: each.value for each in made}
     assert found["largest stable rate x curvature"] == pytest.approx(2, rel=0.01)
     late = [f"the same, gradients {delay} late" for delay in (1, 2, 3, 4)]
     late.append("the same, preconditioned by eps = 1")
