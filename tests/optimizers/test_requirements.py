@@ -231,7 +231,9 @@ def _sharp_by_hand():
 
 
 def test_modes_are_told_around_training_and_looks(file):
-    cls = resolve(f"{file}:Modes:lr=0.1").cls
+    factory = resolve(f"{file}:Modes:lr=0.1")
+    assert factory.requirements.modes  # found by steps on a toy, which tell modes too
+    cls = factory.cls
     cls.said.clear()
     run_trial(trial(f"{file}:Modes:lr=0.1", budget=2))
     assert cls.said == ["train", "eval", "train", "eval"]
