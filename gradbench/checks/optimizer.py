@@ -187,10 +187,10 @@ def trains_alike_beside_others(spec: str) -> str:
     """
     steps = STEPS
     for dtype in ("float64", "float32"):
-        alone, found = _both_ways(spec, steps, dtype)
-        if found[0].path != "alone":
+        if run(_trials(spec, steps, dtype))[0].path != "alone":
             steps = BESIDE
-            alone, found = _both_ways(spec, steps, dtype)
+        trials = _trials(spec, steps, dtype)
+        alone, found = run(trials, stack="off"), run(trials)
         if any(result.status is not Status.CRASHED for result in alone):
             break
     tolerance = 1e-6 if dtype == "float64" else 0.05
@@ -206,10 +206,8 @@ def trains_alike_beside_others(spec: str) -> str:
     return f"{'on a stack' if together else 'one trial at a time'}, {steps} steps in {dtype}"
 
 
-def _both_ways(spec: str, steps: int, dtype: str) -> tuple[list[TrialResult], list[TrialResult]]:
-    """Return the results of three trials, trained one at a time and as they are by default."""
-    trials = [_trial(spec, seed=seed, budget=steps, dtype=dtype) for seed in range(3)]
-    return run(trials, stack="off"), run(trials)
+def _trials(spec: str, steps: int, dtype: str) -> list[Trial]:
+    return [_trial(spec, seed=seed, budget=steps, dtype=dtype) for seed in range(3)]
 
 
 def options_matter(spec: str) -> str:

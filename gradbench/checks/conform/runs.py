@@ -46,7 +46,7 @@ class Way:
 
 
 class Run:
-    """An optimizer on a problem; `old` holds the parameters as they were before the last step."""
+    """An optimizer on a problem; `old` holds the parameters before the last step, for hooks."""
 
     def __init__(self, factory: Factory, problem: Problem, way: Way, steps: int) -> None:
         self.factory, self.problem, self.way, self.steps = factory, problem, way, steps
@@ -104,7 +104,8 @@ class Run:
             self.optimizer.add_param_group({"params": [self.parameters[self.problem.later]]})
         if self.way.halfway and self.spent == self.steps // 2:
             self.way.halfway(self)
-        self.old = self.copies()
+        if self.way.before or self.way.after:
+            self.old = self.copies()
         requirements = self.factory.requirements
         if self.way.before is None:
             step(self.optimizer, requirements, self.loss)
