@@ -177,7 +177,7 @@ def test_a_check_fails_on_what_silently_breaks_it_and_holds_without(file, name):
 
 
 def test_going_on_elsewhere_fails_where_state_stays_behind(file, monkeypatch):
-    """With the CPU in the place of an accelerator."""
+    """The CPU is used instead of an accelerator."""
     with pytest.raises(NotCheckedError, match="no accelerator here"):
         contract.loads_its_state_on_another_device(f"{file}:Momentum")
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gradbench.checks import host_waits
 from gradbench.checks.errors import NotCheckedError
 from gradbench.checks.host_waits import (
     Waits,
@@ -128,6 +129,8 @@ def test_on_a_device_torchs_own_warnings_of_one_step_are_counted(monkeypatch):
     assert len(found) == PARAMETERS
     assert all(place.startswith("a read at test_host_waits.py:") for place in found)
     assert modes == ["default", "warn", "default"]
+    monkeypatch.setattr(host_waits, "CHECKS", Path(__file__).parent)
+    assert not counted_on("cpu", resolve(f"{__file__}:warns"))  # as from a problem's own data
 
 
 def test_where_the_device_does_not_tell_waits_are_counted_on_the_cpu(monkeypatch):

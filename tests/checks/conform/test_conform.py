@@ -208,7 +208,7 @@ SHORT = {("adam", "foreach")}
 
 @pytest.mark.parametrize("name", ["adam", "radam", "asgd"])
 def test_steps_that_can_be_captured_equal_plain_ones(name, monkeypatch):
-    """With the CPU in the place of an accelerator: torch computes them there as well."""
+    """The CPU is used instead of an accelerator; torch can take capturable steps there too."""
     with pytest.raises(NotHereError, match="captured by an accelerator"):
         against(name, "capturable")
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
