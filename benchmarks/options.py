@@ -12,8 +12,8 @@ import torch
 from tabulate import tabulate
 
 from gradbench.checks.options import STEPS, live_options
-from gradbench.optimizers.detection import quiet
 from gradbench.optimizers.factory import names, resolve
+from gradbench.optimizers.quiet import quiet
 from gradbench.text import error_line
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"

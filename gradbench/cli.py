@@ -253,6 +253,19 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+def _import_torch() -> None:
+    """Import torch, and what it imports when it builds its first optimizer.
+
+    The garbage collector would spend a sixth of the time on looking at what is made, all of which
+    stays; later it does not look at that again.
+    """
+    with _without_collection():
+        import torch
+
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    gc.freeze()
+
+
 def show_comparison(a: str, b: str, style: str) -> None:
     """Print the comparison of optimizer A with B."""
     (run_a, spec_a, ours), (run_b, spec_b, theirs) = choose(a, alone=True), choose(b, alone=True)
@@ -309,6 +322,7 @@ def _print_files(files: Sequence[Path], style: str) -> None:
 
 def check(specs: Sequence[str], style: str) -> int:
     """Print the result of each check for each optimizer; return 1 where one fails, else 0."""
+    _import_torch()
     from gradbench.checks.optimizer import run_checks
     from gradbench.checks.reproduce import reproduction
     from gradbench.optimizers.factory import resolve
@@ -360,14 +374,15 @@ def _print_checks(spec: str, found: Checked, shown: dict[str, list[str]]) -> Non
 
 def conform(chosen: argparse.Namespace) -> int:
     """Print whether A is B, or A in each of the forms; return 1 where something differs, else 0."""
-    from gradbench.checks.conform import command
-    from gradbench.torch_state import one_thread
-
     forms = [form for form in chosen.against.split(",") if form]
     if (chosen.b is None) == (not forms):
         raise ValueError("give a second optimizer, or --against=FORM,... without one")
     if chosen.steps < 1:
         raise ValueError(f"--steps: at least 1, not {chosen.steps}")
+    _import_torch()
+    from gradbench.checks.conform import command
+    from gradbench.torch_state import one_thread
+
     with one_thread():
         found = command.run(chosen.a, chosen.b, forms, chosen.steps, chosen.tolerance)
     print(command.shown(found, chosen.format))
@@ -376,6 +391,7 @@ def conform(chosen: argparse.Namespace) -> int:
 
 def describe(specs: Sequence[str], style: str) -> None:
     """Print the measured properties of optimizers, side by side."""
+    _import_torch()
     from gradbench.checks.describe.card import card, text
     from gradbench.torch_state import one_thread
 

@@ -7,6 +7,7 @@ One file: the checks share the problems, the way to run an optimizer, and their 
 """
 
 import gc
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from torch.optim import Optimizer
 from gradbench.checks.conform.comparison import NothingComparedError
 from gradbench.checks.conform.forms import NotHereError, against
 from gradbench.checks.conform.mistakes import options_of
-from gradbench.checks.conform.problems import UNUSED, Problem, problems, values
+from gradbench.checks.conform.problems import UNUSED, Problem, problems
 from gradbench.checks.conform.runs import Path, Run, Way, gap, largest, path
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.host_waits import waits_for_no_device
@@ -32,8 +33,8 @@ STEPS = 60
 BRIEF = ("matrices", "groups")
 """The problems on which an optimizer is compared with itself; `gradbench conform` uses all."""
 
-LONG = 1000
-"""Steps after which memory may not have grown since the hundredth."""
+SHORT, LONG = 100, 1000
+"""Steps between which memory may not grow."""
 
 FEW = 5
 """Steps in which rounding stays rounding, also where it grows."""
@@ -305,12 +306,14 @@ def keeps_its_memory(spec: str) -> str:
     """Check that the number of tensors does not grow from step 100 to step 1,000."""
     factory = replace(resolve(spec), schedules=Schedules())  # one may end before
     long = LONG // 5 if factory.requirements.closure else LONG  # a step may evaluate twenty times
+    once = _problem("matrices")
+    again = replace(once, loss=lambda there, step: once.loss(there, step % SHORT))
     with unchanged(torch.float64):
-        run = Run(factory, _problem("matrices"), Way(), long)
+        run = Run(factory, again, Way(), long)
         counts = []
         for step in range(long):
             run.step()
-            if step in {99, long - 1}:
+            if step in {SHORT - 1, long - 1}:  # the problem has made all its tensors by the first
                 gc.collect()
                 counts.append((_bytes(run.optimizer), _tensors()))
     (before, some), (after, more) = counts
@@ -333,9 +336,9 @@ def state_over_parameters(factory: Factory) -> float:
 
 
 def _tensors() -> int:
-    """Return the number of tensors that are alive, without those that the problems keep."""
-    alive = sum(issubclass(type(each), Tensor) for each in gc.get_objects())
-    return alive - values.cache_info().currsize
+    """Return the number of tensors that are alive."""
+    alive = Counter(map(type, gc.get_objects()))
+    return sum(number for kind, number in alive.items() if issubclass(kind, Tensor))
 
 
 def _bytes(optimizer: Optimizer) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from gradbench.checks.conform.runs import plain_paths_once
 from gradbench.checks.contract import CONTRACT
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.options import STEPS as STEPS_TRIED
@@ -298,6 +299,11 @@ def run_checks(
     spec cannot be resolved.
     """
     resolve(spec)
+    with plain_paths_once():
+        return _run_checks(spec, progress)
+
+
+def _run_checks(spec: str, progress: Callable[[str], None]) -> list[tuple[str, bool | None, str]]:
     found: list[tuple[str, bool | None, str]] = []
     for number, check in enumerate(CHECKS, 1):
         name = check.__name__.replace("_", " ")

@@ -116,9 +116,13 @@ def _needed(
 ) -> str | None:
     """Return another option's setting beside which an option changes steps, empty if none does.
 
-    None where the time is over before that is known.
+    Options whose names share a word with it are tried first. None where the time is over before
+    that is known.
     """
-    for other, alternatives in others.items():
+    words = set(name.split("_"))
+    for other, alternatives in sorted(
+        others.items(), key=lambda each: words.isdisjoint(each[0].split("_"))
+    ):
         if time.monotonic() > end:
             return None
         for value in alternatives[:1] if other != name else []:

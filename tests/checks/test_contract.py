@@ -187,8 +187,8 @@ def test_going_on_elsewhere_fails_where_state_stays_behind(file, monkeypatch):
         contract.loads_its_state_on_another_device(f"{file}:LosesCopies")
 
 
-@pytest.mark.proof
 def test_tensors_that_stay_alive_outside_of_the_state_are_counted(file):
+    assert "no growth in 1000 steps" in contract.keeps_its_memory(f"{file}:Momentum")
     with pytest.raises(CheckError, match="tensors more are alive after 1000 steps"):
         contract.keeps_its_memory(f"{file}:Leaks")
 
@@ -241,6 +241,23 @@ def test_options_are_live_dead_or_need_another(tmp_path):
     assert found.dead == ["rho"]
     assert found.untried == ["name"]
     assert "level is 1" in found.raises["level"]
+
+
+def test_an_option_is_named_beside_which_another_of_its_words_works(tmp_path):
+    (tmp_path / "words.py").write_text(
+        """if True:
+        import torch
+
+        class Words(torch.optim.SGD):
+            def __init__(self, params, lr=0.1, momentum=0.0, weight_decay=0.0, decay_power=1.0):
+                if momentum or weight_decay:  # lives beside either
+                    weight_decay *= decay_power
+                    momentum *= decay_power
+                super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        """
+    )
+    found = live_options(resolve(f"{tmp_path}/words.py:Words"))
+    assert found.needs == {"decay_power": "weight_decay=0.3"}
 
 
 def test_options_of_an_optimizer_of_one_type_are_tried_in_that_type(tmp_path):

@@ -38,10 +38,11 @@ class Problem:
     later: str = ""
 
 
-def problems() -> list[Problem]:
+@functools.cache
+def problems() -> tuple[Problem, ...]:
     """Return the problems: all losses on plain shapes, then odd shapes, groups and a network."""
     plain = {"vector": (7,), **MATRICES, "kernel": (2, 3, 3, 2)}
-    return [
+    return (
         Problem("quadratic", lambda dtype: _shaped(plain, dtype), quadratic),
         Problem("different scales", lambda dtype: _shaped(plain, dtype), different_scales),
         Problem("matrices", lambda dtype: _shaped(MATRICES, dtype), quadratic),
@@ -55,7 +56,7 @@ def problems() -> list[Problem]:
             later="later",
         ),
         Problem("parity network", _network, parity),
-    ]
+    )
 
 
 @functools.lru_cache(maxsize=8192)
@@ -111,9 +112,18 @@ def sparse_in_time(parameters: Mapping[str, Tensor], step: int) -> Tensor:
 
 
 def _quadratic(name: str, p: Tensor, step: int) -> Tensor:
-    curvature = 2.75 + 2.25 * values(f"{name} curvature", *p.shape).to(p)
-    minimum = values(f"{name} minimum", *p.shape) + 0.1 * values(f"{name} {step}", *p.shape)
-    return (curvature * (p - minimum.to(p)).square()).sum() / 2
+    minimum = _minimum(name, step, *p.shape)
+    return (_curvature(name, p.dtype, *p.shape).to(p) * (p - minimum.to(p)).square()).sum() / 2
+
+
+@functools.lru_cache(maxsize=256)
+def _curvature(name: str, dtype: torch.dtype, *shape: int) -> Tensor:
+    return 2.75 + 2.25 * values(f"{name} curvature", *shape).to(dtype)
+
+
+@functools.lru_cache(maxsize=8192)
+def _minimum(name: str, step: int, *shape: int) -> Tensor:
+    return values(f"{name} minimum", *shape) + 0.1 * values(f"{name} {step}", *shape)
 
 
 def _sum(parts: "object") -> Tensor:

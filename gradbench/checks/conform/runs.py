@@ -1,7 +1,9 @@
 """Runs of an optimizer on a problem, step by step, with changes at chosen places."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from gradbench.torch_state import unchanged
 
 SECOND_RATE = 0.3
 """Learning rate of a problem's second parameter group, over that of the first."""
+
+PLAIN = {bool, int, float, str}
+"""Types of options that are told apart by their text."""
 
 Path = list[dict[str, Tensor]]
 """Copies of all parameters before the first step and after each, in float64."""
@@ -141,8 +146,32 @@ class Run:
         }
 
 
+_KNOWN: ContextVar[dict[Hashable, Path] | None] = ContextVar("known paths", default=None)
+
+
+@contextmanager
+def plain_paths_once() -> Iterator[None]:
+    """Within this, compute a path once and return it again, if its way changes options only."""
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
 def path(factory: Factory, problem: Problem, way: Way, steps: int) -> Path:
     """Return the path of an optimizer on a problem; raise what the optimizer raises."""
+    known = _KNOWN.get()
+    plain = replace(way, options={}) == Way()
+    if known is None or not plain or not {type(v) for v in way.options.values()} <= PLAIN:
+        return _path(factory, problem, way, steps)
+    key = id(factory), problem, steps, repr(sorted(way.options.items()))
+    if key not in known:
+        known[key] = _path(factory, problem, way, steps)
+    return known[key]
+
+
+def _path(factory: Factory, problem: Problem, way: Way, steps: int) -> Path:
     with unchanged(way.dtype), quiet():
         torch.manual_seed(0)
         run = Run(factory, problem, way, steps)
