@@ -36,7 +36,7 @@ COLUMNS = {
 def row(name: str) -> list[str]:
     """Return the table's row of an optimizer."""
     try:
-        found = {each.name: each for each in card(name, limits_seconds=math.inf)}
+        found = {each.name: each for each in card(name, seconds=math.inf)}
     except SpecError as error:
         return [name, f"not tried: {str(error)[:90]}"]
     refused = next((each for each in found.values() if _refused(each)), None)

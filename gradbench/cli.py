@@ -396,7 +396,9 @@ def describe(specs: Sequence[str], style: str) -> None:
     from gradbench.torch_state import one_thread
 
     with one_thread():
-        print(text(specs, [card(spec) for spec in specs], style))
+        cards = [card(spec, progress=_show_progress) for spec in specs]
+    _show_progress("")
+    print(text(specs, cards, style))
 
 
 def draw(text: str, kind: str, folder: Path) -> None:

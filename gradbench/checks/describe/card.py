@@ -1,7 +1,7 @@
 """The card of an optimizer: its measured properties, each with its tolerance and law."""
 
-import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,16 +11,16 @@ from tabulate import tabulate
 from gradbench.checks.conform.mistakes import options_of
 from gradbench.checks.contract import state_over_parameters
 from gradbench.checks.describe import limits, symmetries
+from gradbench.checks.describe.time_left import LATE, InTime, time_left
+from gradbench.checks.options import uncompiled
 from gradbench.optimizers.factory import Factory, resolve
+from gradbench.optimizers.quiet import quiet
 from gradbench.results.record import to_json
 from gradbench.text import error_line
 from gradbench.timing import step_cost
 
-LIMITS_SECONDS = 8.0
-"""Time since a card was begun after which no further limit is measured, each of which takes a slow
-optimizer six; a plain one's whole card needs some five seconds."""
-
-LATE = "not measured for lack of time"
+SECONDS = 14.0
+"""Time for a card but for its cost: what would last longer is left out."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,35 @@ class Property:
         return "-" if self.value is None else str(self.value)
 
 
-def card(spec: str, *, limits_seconds: float = LIMITS_SECONDS) -> list[Property]:
+def card(
+    spec: str,
+    *,
+    seconds: float = SECONDS,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Property]:
     """Return the properties of an optimizer; those that it refuses say why.
 
-    After `limits_seconds` no further limit is measured. Raises SpecError where the spec cannot be
+    What would last longer than `seconds` is left out. What an optimizer compiles is compiled
+    for its cost only: else it runs as it is written, which takes the same steps. `progress` is
+    called with a line that says what is measured next. Raises SpecError where the spec cannot be
     resolved.
     """
-    factory, end = resolve(spec), time.monotonic() + limits_seconds
+    factory = resolve(spec)
+    progress(f"{spec}: time of a step")
+    with uncompiled():
+        in_time = time_left(factory, seconds)
     measures: dict[str, Callable[[Factory], list[Property]]] = {
         "symmetries": _symmetries,
-        "steps": _steps,
-        "limits": lambda made: _limits(made, end),
+        "steps": lambda made: _steps(made, in_time),
+        "limits": lambda made: _limits(made, in_time),
         "cost": _cost,
     }
     found: list[Property] = []
     for name, measure in measures.items():
+        progress(f"{spec}: {name}")
         try:
-            found += measure(factory)
+            with nullcontext() if measure is _cost else uncompiled():
+                found += measure(factory)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever an optimizer raises
             found.append(Property(name, f"refused: {error_line(error)}"))
     return found
@@ -71,34 +83,36 @@ def _symmetries(factory: Factory) -> list[Property]:
     ]
 
 
-def _steps(factory: Factory) -> list[Property]:
+def _steps(factory: Factory, in_time: InTime) -> list[Property]:
     exponent = symmetries.first_step_exponent(factory)
+    limit = limits.count(factory)  # is to be in time as well
+    memory = symmetries.memory(factory, lambda steps: in_time(steps + limit))
     return [
         Property("a gradient's entry changes", symmetries.reach(factory), "", "equal bits"),
         Property("deterministic", symmetries.deterministic(factory), "", "equal bits"),
         Property("first step ~ gradient to the power", exponent, "1 proportional, 0 sign", "1e-2"),
-        Property("steps of memory", symmetries.memory(factory), "", "99 % of the way"),
+        Property("steps of memory", memory, "", "99 % of the way"),
         Property("state over parameters, bytes", state_over_parameters(factory), "", "exact"),
     ]
 
 
-def _limits(factory: Factory, end: float) -> list[Property]:
-    known = options_of(factory)
-    betas, plain = known.get("betas"), limits.largest_rate(factory)
-    proportional = plain is not None and _is_proportional(factory)
+def _limits(factory: Factory, in_time: InTime) -> list[Property]:
+    known, count = options_of(factory), limits.count(factory)
+    betas = known.get("betas")
+    plain = limits.largest_rate(factory) if in_time(count) else LATE
+    proportional = isinstance(plain, float) and _is_proportional(factory)
     law = limits.momentum_law(known) if proportional else None
     shown = "" if law is None else f"{law[0]:.4g}: {law[1]}"
     found = [Property("largest stable rate x curvature", plain, shown, "0.1 %")]
     for delay in limits.DELAYS if plain is not None else ():
-        in_time = time.monotonic() < end
-        late = limits.largest_rate(factory, delay=delay) if in_time else LATE
+        rate = limits.largest_rate(factory, delay=delay) if in_time(count) else LATE
         shown = f"{limits.delay_law(delay):.4g}" if law and law[0] == 2.0 else ""
-        found.append(Property(f"the same, gradients {delay} late", late, shown, "0.1 %"))
+        found.append(Property(f"the same, gradients {delay} late", rate, shown, "0.1 %"))
     shown = ""
     if isinstance(betas, tuple) and betas:
         shown = f"{(2 + 2 * betas[0]) / (1 - betas[0]):.4g}: (2 + 2 beta) / (1 - beta)"
-    in_time = time.monotonic() < end
-    preconditioned = limits.largest_preconditioned_rate(factory) if in_time else LATE
+    late = isinstance(known.get("eps"), float) and not in_time(count)
+    preconditioned = LATE if late else limits.largest_preconditioned_rate(factory)
     return [*found, Property("the same, preconditioned by eps = 1", preconditioned, shown, "0.1 %")]
 
 
@@ -108,8 +122,8 @@ def _is_proportional(factory: Factory) -> bool:
 
 
 def _cost(factory: Factory) -> list[Property]:
-    spec = factory.spec.text
-    ratio, state = step_cost.over_floor(spec, step_cost.matrix(), "cpu")
+    with quiet():
+        ratio, state = step_cost.over_floor(factory.spec.text, step_cost.matrix(), "cpu")
     size = "1024 x 1024, float32"
     return [
         Property(f"step's time over the memory's, {size}", ratio, "", "median of 9"),

@@ -77,9 +77,18 @@ def _grows(factory: Factory, options: Mapping[str, Any], delay: int, start: floa
         late = past[max(0, len(past) - 1 - delay)]
         return (parameters[0] * late).sum()
 
-    count = STEPS // 40 if factory.requirements.closure else STEPS
-    path = steps(factory, [torch.tensor([start], dtype=torch.float64)], loss, count, options)
+    begin = [torch.tensor([start], dtype=torch.float64)]
+    path = steps(factory, begin, loss, _length(factory), options)
     return _grow([abs(float(each[0][0])) for each in path])
+
+
+def _length(factory: Factory) -> int:
+    return STEPS // 40 if factory.requirements.closure else STEPS
+
+
+def count(factory: Factory) -> int:
+    """Return the largest number of steps that a limit takes."""
+    return (HALVINGS + 2) * _length(factory)
 
 
 def largest_preconditioned_rate(factory: Factory) -> float | None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gradbench.checks.describe.quadratics import Loss, linear, steps
+from gradbench.checks.describe.time_left import LATE, InTime
 from gradbench.optimizers.factory import Factory
 
 STEPS = 20
@@ -103,14 +104,16 @@ def reach(factory: Factory) -> str:
     return "its tensor" if beyond else "its element"
 
 
-def memory(factory: Factory) -> int | None:
+def memory(factory: Factory, in_time: InTime = lambda _: True) -> int | str | None:
     """Return after how many steps of gradient zero a gradient has moved all but 1 % of its way.
 
     None where it moves on at the end of 10,000 steps, 500 where a step may evaluate twenty times,
-    or never moved.
+    or never moved; `LATE` where the steps that would tell are not in time.
     """
     count = 100
     while count <= (LONGEST // 20 if factory.requirements.closure else LONGEST):
+        if not in_time(count):
+            return LATE
         path = steps(
             factory,
             [torch.zeros(1, dtype=torch.float64)],

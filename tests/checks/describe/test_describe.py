@@ -7,7 +7,7 @@ import pytest
 
 from gradbench.checks.conform.mistakes import options_of
 from gradbench.checks.describe import card as card_module
-from gradbench.checks.describe import limits, symmetries
+from gradbench.checks.describe import limits, symmetries, time_left
 from gradbench.checks.describe.card import card
 from gradbench.cli import main
 from gradbench.optimizers.factory import resolve
@@ -173,9 +173,34 @@ def test_the_command_says_what_an_optimizer_refuses(capsys):
 
 
 def test_what_would_take_too_long_is_left_out_and_says_so():
-    made = card_module.card("sgd:lr=0.1", limits_seconds=0.0)
+    made = card_module.card("sgd:lr=0.1", seconds=0.0)
     found = {each.name: each.value for each in made}
-    assert found["largest stable rate x curvature"] == pytest.approx(2, rel=0.01)
     late = [f"the same, gradients {delay} late" for delay in (1, 2, 3, 4)]
-    late.append("the same, preconditioned by eps = 1")
-    assert {found[name] for name in late} == {card_module.LATE}
+    late += ["largest stable rate x curvature", "steps of memory"]
+    assert {name for name, value in found.items() if value == time_left.LATE} == set(late)
+    assert found["the same, preconditioned by eps = 1"] is None  # it has no eps
+
+
+def test_steps_are_in_time_where_they_take_less_than_is_left(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time_left.time, "monotonic", lambda: now[0])
+
+    def steps(_, start, loss, count):
+        now[0] += 0.25 * count
+
+    monkeypatch.setattr(time_left, "steps", steps)
+    in_time = time_left.time_left(resolve("sgd"), 20.0)  # ten seconds are over by the two runs
+    assert (in_time(39), in_time(41)) == (True, False)
+    now[0] = 15.0
+    assert (in_time(19), in_time(21)) == (True, False)
+    monkeypatch.setattr(time_left, "steps", lambda *_: 1 / 0)
+    assert time_left.time_left(resolve("sgd"), 20.0)(10**9)
+
+
+def test_a_card_says_what_is_measured_next():
+    said = []
+    card_module.card("sgd:lr=0.1", seconds=0.0, progress=said.append)
+    assert said == [
+        f"sgd:lr=0.1: {each}"
+        for each in ("time of a step", "symmetries", "steps", "limits", "cost")
+    ]
