@@ -383,8 +383,11 @@ def conform(chosen: argparse.Namespace) -> int:
     from gradbench.checks.conform import command
     from gradbench.torch_state import one_thread
 
+    other = chosen.b or ", ".join(forms)
+    _show_progress(f"{chosen.a} and {other}: {chosen.steps} steps on each problem")
     with one_thread():
         found = command.run(chosen.a, chosen.b, forms, chosen.steps, chosen.tolerance)
+    _show_progress("")
     print(command.shown(found, chosen.format))
     return int(not all(each.same for each in found))
 

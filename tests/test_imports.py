@@ -36,7 +36,7 @@ ALLOWED = {
         *("imports", "isolation", "protocol", "results", "spec", "text", "torch_state"),
     },
     "checks": {
-        *("isolation", "optimizers", "protocol", "results", "scenarios", "text", "timing"),
+        *("isolation", "optimizers", "protocol", "results", "scenarios", "spec", "text", "timing"),
         *("torch_state", "training"),
     },
     "timing": {"analysis", "optimizers", "protocol", "results", "training"},

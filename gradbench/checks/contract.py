@@ -6,9 +6,11 @@ CheckError where a step is silently wrong, and NotCheckedError where the optimiz
 One file: the checks share the problems, the way to run an optimizer, and their exceptions.
 """
 
+import functools
 import gc
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +20,17 @@ from torch.optim import Optimizer
 
 from gradbench.checks.conform.comparison import NothingComparedError
 from gradbench.checks.conform.forms import NotHereError, against
+from gradbench.checks.conform.gaps import Gap, gap
 from gradbench.checks.conform.mistakes import options_of
-from gradbench.checks.conform.problems import UNUSED, Problem, problems
-from gradbench.checks.conform.runs import Path, Run, Way, gap, largest, path
+from gradbench.checks.conform.number_type import SINGLE, number_type
+from gradbench.checks.conform.problems import UNUSED, problem_named
+from gradbench.checks.conform.runs import Path, Run, Way, path
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.host_waits import waits_for_no_device
 from gradbench.optimizers.factory import Factory, resolve
 from gradbench.optimizers.schedules import Schedules
 from gradbench.optimizers.stepping import call_step
+from gradbench.spec import SpecError
 from gradbench.text import error_line
 from gradbench.torch_state import unchanged
 
@@ -35,6 +40,9 @@ BRIEF = ("matrices", "groups")
 
 SHORT, LONG = 100, 1000
 """Steps between which memory may not grow."""
+
+MEMORY_SECONDS = 5.0
+"""Time for these steps, from which on fewer are taken."""
 
 FEW = 5
 """Steps in which rounding stays rounding, also where it grows."""
@@ -46,18 +54,35 @@ ELSEWHERE = 1e-3
 """Largest difference of steps in float32 on two devices, relative to a parameter's norm."""
 
 
-def _problem(name: str) -> Problem:
-    return next(each for each in problems() if each.name == name)
+def _loud(check: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a check that raises NotCheckedError where the optimizer raises: that is not silent."""
+
+    @functools.wraps(check)
+    def checked(spec: str) -> str:
+        try:
+            return check(spec)
+        except (CheckError, NotCheckedError, SpecError):
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever an optimizer raises
+            raise NotCheckedError(f"refused: {error_line(error)}") from None
+
+    return checked
+
+
+def _way(factory: Factory, options: Mapping[str, Any] | None = None, **changes: Any) -> Way:  # noqa: ANN401
+    """Return a way to run an optimizer in the type of numbers that it takes."""
+    dtype = number_type(factory)
+    return Way(options or {}, dtype=dtype, rounded=dtype, **changes)
 
 
 def _path(factory: Factory, name: str, way: Way | None = None, steps: int = STEPS) -> Path:
-    """Return the path on a problem; raise NotCheckedError where the optimizer refuses it."""
-    try:
-        return path(factory, _problem(name), way or Way(), steps)
-    except (CheckError, NotCheckedError):
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever it raises, it is loud
-        raise NotCheckedError(f"refused: {error_line(error)}") from None
+    return path(factory, problem_named(name), way or _way(factory), steps)
+
+
+def _gap(one: Path, other: Path, factory: Factory) -> Gap | None:
+    """Return where two paths differ by more than another order of sums explains."""
+    single = number_type(factory) is torch.float32
+    return gap(one, other, SINGLE if single else ROUNDING, by_norm=single)
 
 
 def _same(spec: str, form: str, said: str) -> str:
@@ -75,26 +100,31 @@ def _same(spec: str, form: str, said: str) -> str:
     raise CheckError(f"{first.problem if first else ''}: {first.said() if first else ''}{why}")
 
 
+@_loud
 def steps_groups_as_several_optimizers(spec: str) -> str:
     """Check that parameters in groups of their own take the steps that they take in one."""
     return _same(spec, "groups", "one group for each parameter is one group for all")
 
 
+@_loud
 def goes_on_after_deepcopy(spec: str) -> str:
     """Check that a deep copy of parameters and optimizer goes on as they would have."""
     return _same(spec, "deepcopy", "a deep copy takes the same steps")
 
 
+@_loud
 def goes_on_after_pickle(spec: str) -> str:
     """Check that unpickled parameters and optimizer go on as they would have."""
     return _same(spec, "pickle", "what was pickled takes the same steps")
 
 
+@_loud
 def takes_its_rate_as_a_tensor(spec: str) -> str:
     """Check that the learning rate may be a tensor."""
     return _same(spec, "tensor-lr", "the same steps")
 
 
+@_loud
 def adds_a_group_later(spec: str) -> str:
     """Check that `add_param_group` works after some steps, and that its parameter is trained."""
     found = _path(resolve(spec), "groups")
@@ -103,6 +133,7 @@ def adds_a_group_later(spec: str) -> str:
     return "a parameter that is added after ten steps is trained"
 
 
+@_loud
 def accepts_odd_parameters(spec: str) -> str:
     """Check a scalar, an empty one, other memory layouts, and one without a gradient."""
     factory = resolve(spec)
@@ -117,6 +148,7 @@ def accepts_odd_parameters(spec: str) -> str:
     return "a scalar, an empty tensor, transposed, channels last, without a gradient"
 
 
+@_loud
 def zeroes_gradients_both_ways(spec: str) -> str:
     """Check that gradients set to zero and to None give the same steps."""
     factory = resolve(spec)
@@ -131,18 +163,20 @@ def zeroes_gradients_both_ways(spec: str) -> str:
         if any(p.grad is not None for p in run.optimizer.param_groups[0]["params"]):
             raise CheckError("zero_grad(set_to_none=True) leaves a gradient")
 
-    _path(factory, "matrices", Way(after=zeros), steps=2)
+    _path(factory, "matrices", _way(factory, after=zeros), steps=2)
     return "to zero and to None"
 
 
+@_loud
 def evaluates_a_closure(spec: str) -> str:
     """Check that `step(closure)` calls it with gradients, also under no_grad, for its loss."""
     factory = resolve(spec)
     needs = factory.requirements
     if needs.fused or needs.create_graph:
         raise NotCheckedError("it takes no closure")
-    with unchanged(torch.float64):
-        run = Run(factory, _problem("matrices"), Way(), STEPS)
+    way = _way(factory)
+    with unchanged(way.dtype):
+        run = Run(factory, problem_named("matrices"), way, STEPS)
         called: list[bool] = []
 
         def closure() -> Tensor:
@@ -165,19 +199,22 @@ def evaluates_a_closure(spec: str) -> str:
     if not called:
         raise NotCheckedError("step(closure) does not call the closure: a loop must not rely on it")
     if not needs.closure and not called[0]:
-        raise CheckError("step(closure) calls the closure without gradients")
+        raise CheckError("under torch.no_grad(), step(closure) calls the closure without gradients")
     if not needs.closure and returned is None:
         raise CheckError("step(closure) does not return the loss")
     return f"{len(called)} times, with gradients"
 
 
+@_loud
 def calls_hooks(spec: str) -> str:
     """Check that hooks of `step` and of `state_dict` are called.
 
     A step that calls that of its base class calls them twice.
     """
-    with unchanged(torch.float64):
-        run = Run(resolve(spec), _problem("matrices"), Way(), STEPS)
+    factory = resolve(spec)
+    way = _way(factory)
+    with unchanged(way.dtype):
+        run = Run(factory, problem_named("matrices"), way, STEPS)
         seen: list[str] = []
         optimizer = run.optimizer
         optimizer.register_step_pre_hook(lambda *_: seen.append("step pre-hook"))
@@ -192,34 +229,43 @@ def calls_hooks(spec: str) -> str:
     return ", ".join(wanted)
 
 
+@_loud
 def loads_its_state_into_another_type(spec: str) -> str:
     """Check that a float64 `state_dict` loads beside float32 parameters, and back."""
     factory = resolve(spec)
     if factory.schedules:
         raise NotCheckedError("a schedule holds the optimizer that it was given")
+    if number_type(factory) is torch.float32:
+        raise NotCheckedError("it takes float32 only")
     runs = []
     for dtype in (torch.float64, torch.float32):
         with unchanged(dtype):
-            runs.append(Run(factory, _problem("matrices"), Way(dtype=dtype), STEPS))
+            runs.append(Run(factory, problem_named("matrices"), Way(dtype=dtype), STEPS))
             for _ in range(3):
                 runs[-1].step()
     wide, narrow = runs
     for here, there in ((wide, narrow), (narrow, wide)):
+        before = _types(there.optimizer)
         there.optimizer.load_state_dict(here.optimizer.state_dict())
         with unchanged(there.way.dtype):
             there.step()
-        bad = [
-            f"{key}: {value.dtype}"
-            for p, state in there.optimizer.state.items()
-            for key, value in state.items()
-            if isinstance(value, Tensor) and value.is_floating_point() and key != "step"
-            if value.shape == p.shape and value.dtype != p.dtype
-        ]
+        bad = sorted(_types(there.optimizer) - before)
         if bad:
-            raise CheckError(f"after loading into {there.way.dtype}: {', '.join(sorted(set(bad)))}")
+            raise CheckError(f"after loading into {there.way.dtype}: {', '.join(bad)}")
     return "float64 to float32 and back"
 
 
+def _types(optimizer: Optimizer) -> set[str]:
+    """Return the types of state that is of a parameter's shape, by name."""
+    return {
+        f"{key}: {value.dtype}"
+        for p, state in optimizer.state.items()
+        for key, value in state.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.shape == p.shape
+    }
+
+
+@_loud
 def loads_its_state_on_another_device(spec: str) -> str:
     """Check that it goes on by its `state_dict` on the accelerator, and then on the CPU again."""
     if not torch.accelerator.is_available():
@@ -243,18 +289,22 @@ def loads_its_state_on_another_device(spec: str) -> str:
     return f"to {device} and back"
 
 
+@_loud
 def maximizes(spec: str) -> str:
     """Check that `maximize` on the negative loss takes the steps of minimizing the loss."""
     factory = resolve(spec)
     if not isinstance(options_of(factory).get("maximize"), bool):
         raise NotCheckedError("it has no option maximize")
-    plain = _path(factory, "matrices", Way({"maximize": False}))
-    other = _path(factory, "matrices", Way({"maximize": True}))
-    if (left := largest(plain, other)) > ROUNDING:
-        raise CheckError(f"on the negative loss its steps differ by {left:.1e}")
+    plain = _path(factory, "matrices", _way(factory, {"maximize": False}))
+    other = _path(factory, "matrices", _way(factory, {"maximize": True}))
+    if found := _gap(plain, other, factory):
+        raise CheckError(
+            f"on the negative loss its step {found.step} differs by {found.relative:.1e}"
+        )
     return "on the negative loss, the same steps"
 
 
+@_loud
 def depends_on_no_global_seed(spec: str) -> str:
     """Check that torch's global seed changes no step."""
     factory = resolve(spec)
@@ -263,23 +313,27 @@ def depends_on_no_global_seed(spec: str) -> str:
     def reseed(_: Run) -> None:
         torch.manual_seed(12345)
 
-    if largest(one, _path(factory, "matrices", Way(started=reseed))) > 0:
+    if gap(one, _path(factory, "matrices", _way(factory, started=reseed)), 0.0):
         raise NotCheckedError("its steps depend on torch's global seed: it draws random numbers")
     return "two seeds, the same bits"
 
 
+@_loud
 def depends_on_no_order(spec: str) -> str:
     """Check that the order in which it is given parameters changes steps by rounding only."""
     depends_on_no_global_seed(spec)  # else there is nothing to see
-    factory, problem = resolve(spec), _problem("matrices")
+    factory, problem = resolve(spec), problem_named("matrices")
     turned = replace(problem, make=lambda dtype: dict(reversed(problem.make(dtype).items())))
     one = _path(factory, "matrices", steps=FEW)
-    other = path(factory, turned, Way(), FEW)
-    if (left := largest(one, other)) > ROUNDING:
-        raise CheckError(f"given in the opposite order, its steps differ by {left:.1e}")
+    other = path(factory, turned, _way(factory), FEW)
+    if found := _gap(one, other, factory):
+        raise CheckError(
+            f"given in the opposite order, its step {found.step} differs by {found.relative:.1e}"
+        )
     return "given in the opposite order, the same steps"
 
 
+@_loud
 def trains_complex_parameters(spec: str) -> str:
     """Check that a complex parameter steps as its real and imaginary parts would."""
     factory = resolve(spec)
@@ -302,21 +356,28 @@ def trains_complex_parameters(spec: str) -> str:
     return "five steps on a complex parameter"
 
 
+@_loud
 def keeps_its_memory(spec: str) -> str:
-    """Check that the number of tensors does not grow from step 100 to step 1,000."""
+    """Check that the number of tensors does not grow from step 100 to step 1,000.
+
+    A slow optimizer takes as many as it can in some seconds, but at least 200.
+    """
     factory = replace(resolve(spec), schedules=Schedules())  # one may end before
     long = LONG // 5 if factory.requirements.closure else LONG  # a step may evaluate twenty times
-    once = _problem("matrices")
+    once = problem_named("matrices")
     again = replace(once, loss=lambda there, step: once.loss(there, step % SHORT))
-    with unchanged(torch.float64):
-        run = Run(factory, again, Way(), long)
-        counts = []
-        for step in range(long):
+    way = _way(factory)
+    with unchanged(way.dtype):
+        run = Run(factory, again, way, long)
+        begun = time.monotonic()
+        for _ in range(SHORT):  # in which the problem makes all its tensors
             run.step()
-            if step in {SHORT - 1, long - 1}:  # the problem has made all its tensors by the first
-                gc.collect()
-                counts.append((_bytes(run.optimizer), _tensors()))
-    (before, some), (after, more) = counts
+        before, some = _held(run.optimizer)
+        in_time = int(SHORT * MEMORY_SECONDS / (time.monotonic() - begun))
+        long = max(2 * SHORT, min(long, in_time))
+        for _ in range(long - SHORT):
+            run.step()
+        after, more = _held(run.optimizer)
     if after > before:
         raise CheckError(f"its state grows from {before} to {after} bytes in {long} steps")
     if more > some + 10:
@@ -325,10 +386,17 @@ def keeps_its_memory(spec: str) -> str:
     return f"state of {before / numbers:.2g} times the parameters, no growth in {long} steps"
 
 
+def _held(optimizer: Optimizer) -> tuple[int, int]:
+    """Return the bytes of the optimizer's state and the number of tensors that are alive."""
+    gc.collect()
+    return _bytes(optimizer), _tensors()
+
+
 def state_over_parameters(factory: Factory) -> float:
     """Return the bytes of the optimizer's state after a few steps over those of its parameters."""
-    with unchanged(torch.float64):
-        run = Run(factory, _problem("matrices"), Way(), FEW)
+    way = _way(factory)
+    with unchanged(way.dtype):
+        run = Run(factory, problem_named("matrices"), way, FEW)
         for _ in range(FEW):
             run.step()
         numbers = sum(p.numel() * p.element_size() for p in run.parameters.values())

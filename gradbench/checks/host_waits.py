@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gradbench.checks.conform.mistakes import options_of
-from gradbench.checks.conform.problems import problems
+from gradbench.checks.conform.problems import problem_named
 from gradbench.checks.conform.runs import Run, Way
 from gradbench.checks.errors import NotCheckedError
 from gradbench.optimizers.factory import Factory, resolve
@@ -221,7 +221,7 @@ def counted_on(device: str, factory: Factory) -> list[str]:
 
 
 def _run(factory: Factory, way: Way) -> Run:
-    matrices = next(each for each in problems() if each.name == "matrices")
+    matrices = problem_named("matrices")
     return Run(factory, matrices, way, BEFORE + 1)
 
 

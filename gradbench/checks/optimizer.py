@@ -7,6 +7,7 @@ One file: a check is one function, and `CHECKS` lists them in the order in which
 
 import copy
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -44,6 +45,9 @@ BESIDE = 300
 
 Check = Callable[[str], str]
 """Takes a spec; returns its finding as text, raises CheckError or NotCheckedError."""
+
+Found = tuple[str, bool | None, str]
+"""A check's name, whether it passed (None: not checked), and its finding."""
 
 
 def _trial(spec: str, **changes: Any) -> Trial:  # noqa: ANN401
@@ -290,21 +294,21 @@ COMPILED = (supports_a_network, moves_parameters, lowers_a_loss)
 them as Python: the steps are the same, and each would compile for shapes of its own."""
 
 
-def run_checks(
-    spec: str, progress: Callable[[str], None] = lambda _: None
-) -> list[tuple[str, bool | None, str]]:
-    """Return every check's name, whether it passed (None: not checked), and its finding.
+def run_checks(spec: str, progress: Callable[[str], None] = lambda _: None) -> list[Found]:
+    """Return what each check found, in their order.
 
-    `progress` is called before each check with a line that names it. Raises SpecError where the
-    spec cannot be resolved.
+    Of checks that fail by one error of the optimizer the first has failed, and the others are not
+    checked. `progress` is called before each check with a line that names it. Raises SpecError
+    where the spec cannot be resolved.
     """
     resolve(spec)
     with plain_paths_once():
         return _run_checks(spec, progress)
 
 
-def _run_checks(spec: str, progress: Callable[[str], None]) -> list[tuple[str, bool | None, str]]:
-    found: list[tuple[str, bool | None, str]] = []
+def _run_checks(spec: str, progress: Callable[[str], None]) -> list[Found]:
+    found: list[Found] = []
+    errors: dict[str, str] = {}  # the first check that failed by an error of the optimizer
     for number, check in enumerate(CHECKS, 1):
         name = check.__name__.replace("_", " ")
         progress(f"{spec}: check {number} of {len(CHECKS)}: {name}")
@@ -316,12 +320,21 @@ def _run_checks(spec: str, progress: Callable[[str], None]) -> list[tuple[str, b
         except NotCheckedError as error:
             found.append((name, None, str(error)))
         except CheckError as error:
-            found.append((name, False, str(error)))
+            found.append(_failed(name, str(error), errors))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # from the optimizer itself
-            found.append((name, False, f"raised {error_line(error)}"))
+            found.append(_failed(name, f"raised {error_line(error)}", errors))
         finally:
             before.left()
     return found
+
+
+def _failed(name: str, said: str, errors: dict[str, str]) -> Found:
+    """Return a failed check; one that was not checked where an earlier one had the same error."""
+    error = re.match(r"(?:crashed: |raised )(.*?)(?: \(\S+:\d+\))?$", said)
+    if error is None:
+        return name, False, said
+    earlier = errors.setdefault(error[1], name)
+    return (name, False, said) if earlier == name else (name, None, f"the error of '{earlier}'")
 
 
 def parametrize_with_checks(specs: Sequence[str]) -> pytest.MarkDecorator:

@@ -1,5 +1,6 @@
 """One step of an optimizer on a loss, by its requirements."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -28,6 +29,16 @@ def set_mode(optimizer: Optimizer, requirements: Requirements, name: str) -> Non
         getattr(optimizer, name)()
 
 
+def backward_with_graph(loss: Tensor) -> None:
+    """Do `backward(create_graph=True)`, without torch's warning about reference cycles.
+
+    `torch.autograd.grad` does not warn, but its gradients may be views, and it calls no hooks.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")
+        loss.backward(create_graph=True)
+
+
 def step(optimizer: Optimizer, requirements: Requirements, loss: Callable[[], Tensor]) -> None:
     """Take one step on the loss that the function computes."""
 
@@ -46,7 +57,7 @@ def step(optimizer: Optimizer, requirements: Requirements, loss: Callable[[], Te
         return
     if requirements.create_graph:
         optimizer.zero_grad()
-        loss().backward(create_graph=True)
+        backward_with_graph(loss())
     elif requirements.gradients_first or not requirements.closure:
         optimizer.zero_grad()
         loss().backward()

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gradbench.optimizers.factory import UnsupportedError, resolve
 from gradbench.optimizers.requirements import Requirements
-from gradbench.optimizers.stepping import call_step
+from gradbench.optimizers.stepping import backward_with_graph, call_step
 from gradbench.results.record import TrialResult
 from gradbench.scenarios.base import Learner
 from gradbench.torch_state import seed_globals
@@ -132,7 +132,7 @@ class Training(TrialState):
         self.optimizer.zero_grad()
         loss = self.scenario.loss(self.network(inputs), labels).mean()
         if self.requirements.create_graph:
-            self._backward_with_graph(loss)
+            backward_with_graph(loss)
         else:
             loss.backward()
         self.result.gradient_evaluations += 1
@@ -140,13 +140,6 @@ class Training(TrialState):
         self.spent += 1
         if self.requirements.create_graph:  # frees the graph
             self.optimizer.zero_grad()
-
-    def _backward_with_graph(self, loss: Tensor) -> None:
-        """Do `backward(create_graph=True)` without torch's warning about reference cycles."""
-        used = [p for p in self.parameters if p.requires_grad]
-        grads = torch.autograd.grad(loss, used, create_graph=True, allow_unused=True)
-        for parameter, grad in zip(used, grads, strict=True):
-            parameter.grad = grad
 
     def _fused_step(self, inputs: Tensor, labels: Tensor) -> None:
         """Run a backward pass during which the optimizer updates the parameters."""

@@ -127,6 +127,31 @@ class RoundsItsRate(Momentum):
         rate = group["lr"]
         super().one({**group, "lr": 0.0 if torch.is_tensor(rate) else rate}, p)
 
+class Single(Momentum):  # its float32 momentum cannot be averaged with other numbers
+    def __init__(self, params, lr=0.1, maximize=False):
+        super().__init__(params, lr)
+        self.maximize = maximize
+
+    def one(self, group, p):
+        buffer = self.state[p].setdefault("momentum", torch.zeros_like(p, dtype=torch.float32))
+        buffer.lerp_(-p.grad if self.maximize else p.grad, 0.1)
+        p.sub_(group["lr"] * buffer)
+
+class InSingle(Momentum):  # its momentum is float32 whatever the parameters are
+    def one(self, group, p):
+        state = self.state[p]
+        buffer = state.get("momentum", torch.zeros_like(p)).float()
+        state["momentum"] = buffer.mul_(0.9).add_(p.grad.float())
+        p.sub_(group["lr"] * buffer)
+
+class Fails(Momentum):
+    def one(self, group, p):
+        raise ValueError("no step today")
+
+class LoadsNothing(Momentum):
+    def load_state_dict(self, state_dict):
+        raise RuntimeError("it loads nothing")
+
 class Noisy(Momentum):
     def one(self, group, p):
         super().one(group, p)
@@ -197,6 +222,42 @@ def test_random_steps_are_said_and_not_held_against_their_order(file):
     for name in ("depends_on_no_global_seed", "depends_on_no_order"):
         with pytest.raises(NotCheckedError, match="draws random numbers"):
             check(name)(f"{file}:Noisy")
+
+
+IN_SINGLE = (
+    *("adds_a_group_later", "calls_hooks", "depends_on_no_order", "evaluates_a_closure"),
+    *("goes_on_after_deepcopy", "goes_on_after_pickle", "keeps_its_memory", "maximizes"),
+    *("steps_groups_as_several_optimizers", "takes_its_rate_as_a_tensor"),
+)
+
+
+def test_what_takes_float32_only_is_checked_in_float32(file):
+    for name in IN_SINGLE:
+        assert check(name)(f"{file}:Single")
+    with pytest.raises(NotCheckedError, match="it takes float32 only"):
+        contract.loads_its_state_into_another_type(f"{file}:Single")
+
+
+def test_state_that_is_in_float32_by_design_is_no_loss(file):
+    assert "and back" in contract.loads_its_state_into_another_type(f"{file}:InSingle")
+    with pytest.raises(CheckError, match=r"after loading into torch.float32: m: torch.float64"):
+        contract.loads_its_state_into_another_type(f"{file}:RawState")
+
+
+def test_an_error_is_loud_and_stands_once(file):
+    with pytest.raises(NotCheckedError, match="refused: RuntimeError: it loads nothing"):
+        contract.loads_its_state_into_another_type(f"{file}:LoadsNothing")
+    found = {name: (holds, said) for name, holds, said in optimizer.run_checks(f"{file}:Fails")}
+    assert [name for name, (holds, _) in found.items() if holds is False] == ["supports a network"]
+    assert "ValueError: no step today" in found["supports a network"][1]
+    assert found["resumes"] == (None, "the error of 'supports a network'")
+
+
+def test_a_slow_optimizer_is_watched_for_fewer_steps(file, monkeypatch):
+    monkeypatch.setattr(contract, "MEMORY_SECONDS", 0.0)
+    assert "no growth in 200 steps" in contract.keeps_its_memory(f"{file}:Momentum")
+    with pytest.raises(CheckError, match="tensors more are alive after 200 steps"):
+        contract.keeps_its_memory(f"{file}:Leaks")
 
 
 def test_a_closure_that_is_never_called_is_said_and_does_not_fail(file):

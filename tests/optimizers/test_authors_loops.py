@@ -117,6 +117,33 @@ def adahessian(loop):
     plain(loop, optimizer, create_graph=True)
 
 
+class InPlace(torch.optim.Optimizer):
+    """Steps by a gradient over its curvature, and writes to gradients that have graphs."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+        self.accumulated = 0
+        for p in self.param_groups[0]["params"]:
+            p.register_post_accumulate_grad_hook(self.count)
+
+    def count(self, _):
+        self.accumulated += 1
+
+    def step(self, closure=None):
+        params = self.param_groups[0]["params"]
+        grads = [p.grad for p in params]
+        turned = torch.autograd.grad(grads, params, [g.sign() for g in grads], retain_graph=True)
+        for p, g, h in zip(params, grads, turned, strict=True):
+            g.detach_()  # impossible for a view
+            p.data.sub_(g / (1 + h.abs()), alpha=self.param_groups[0]["lr"])
+        assert self.accumulated % len(params) == 0
+        assert self.accumulated > 0
+
+
+def in_place(loop):
+    plain(loop, InPlace(loop.network.parameters()), create_graph=True)
+
+
 def schedulefree(loop):
     optimizer = zoo("ScheduleFreeAdamW")(loop.network.parameters(), lr=0.01)
     loop.look()  # before the first step there is nothing to leave
@@ -163,6 +190,7 @@ SPECS = {
     "adamw:lr=0.01+sam:rho=0.05": sam,
     "sgd:lr=0.1+lookahead:k=3": lookahead,
     "adahessian:lr=0.1": adahessian,
+    f"{__file__}:InPlace": in_place,
     "schedulefreeadamw:lr=0.01": schedulefree,
     "adammini:lr=0.01": adammini,
     "pytorch_optimizer:Muon:lr=0.01": muon,
@@ -181,7 +209,7 @@ SPECS = {
     ],
 )
 def test_a_trial_is_the_documented_loop_to_the_bit(spec):
-    if SPECS[spec] not in (adam, lbfgs, onecycle):
+    if SPECS[spec] not in (adam, lbfgs, onecycle, in_place):
         pytest.importorskip("heavyball" if SPECS[spec] is heavyball else "pytorch_optimizer")
     with torch.compiler.set_stance("force_eager"):  # heavyball would look for a compiler
         trial = Trial(scenario=SCENARIO, optimizer=spec, budget=BUDGET, batch=32, target_score=9.0)

@@ -4,12 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
 from gradbench.checks.conform.diagnosis import diagnosis
+from gradbench.checks.conform.gaps import gap
 from gradbench.checks.conform.mistakes import options_of
+from gradbench.checks.conform.number_type import SINGLE, number_type, said_single, single
 from gradbench.checks.conform.problems import Problem, problems
-from gradbench.checks.conform.runs import Path, Way, gap
+from gradbench.checks.conform.runs import Path, Way
 from gradbench.checks.conform.sides import Compared, Refused, Side
-from gradbench.checks.options import WAYS_OF_COMPUTING
+from gradbench.checks.options import WAYS_OF_COMPUTING, uncompiled
 from gradbench.optimizers.factory import Factory, resolve
 
 STEPS = 100
@@ -71,13 +75,21 @@ class Conformance:
 def conform(a: str, b: str, *, steps: int = STEPS, tolerance: float = TOLERANCE) -> Conformance:
     """Compare the optimizers of two specs, in float64, on equal problems with equal options.
 
-    What one spec sets is set in both, and what neither sets has A's default in both. Raises
-    SpecError for a wrong spec, and NothingComparedError where no problem could be compared.
+    Where one takes float32 only, both are run in it and compared within its rounding. What they
+    compile runs as it is written. What one spec sets is set in both, and what neither sets has A's
+    default in both. Raises SpecError for a wrong spec, and NothingComparedError where no problem
+    could be compared.
     """
     ours, theirs = resolve(a), resolve(b)
     given, notes = aligned(ours, theirs)
-    sides = Side(a, ours, Way(given)), Side(b, theirs, Way(given))
-    return replace(compare(*sides, Scope(steps, tolerance)), notes=notes)
+    way, scope = Way(given), Scope(steps, tolerance)
+    with uncompiled():
+        for factory in (ours, theirs):
+            if number_type(factory) is torch.float32:
+                way, notes = single(way), [*notes, said_single(factory)]
+                scope = Scope(steps, max(tolerance, SINGLE), by_norm=True)
+        found = compare(Side(a, ours, way), Side(b, theirs, way), scope)
+    return replace(found, notes=list(dict.fromkeys(notes)))
 
 
 def aligned(ours: Factory, theirs: Factory) -> tuple[dict[str, Any], list[str]]:

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,8 +12,10 @@ import torch
 
 from gradbench.checks.conform.comparison import STEPS, Conformance, Scope, compare
 from gradbench.checks.conform.mistakes import options_of
+from gradbench.checks.conform.number_type import SINGLE, number_type, said_single, single
 from gradbench.checks.conform.runs import Run, Way
 from gradbench.checks.conform.sides import Side
+from gradbench.checks.options import uncompiled
 from gradbench.optimizers.factory import Factory, resolve
 
 SMALL = ("quadratic", "matrices", "groups")
@@ -34,13 +37,26 @@ class Form(NamedTuple):
 def against(spec: str, form: str, *, steps: int = STEPS, only: Sequence[str] = ()) -> Conformance:
     """Compare an optimizer with itself in another form, one of `FORMS`; `only` names problems.
 
+    They are run in float64, but for forms in another type; in float32 where the optimizer takes no
+    other. What the optimizer itself compiles runs as it is written, but for the form `compiled`.
     Raises SpecError for a wrong spec, NotHereError where it has no such form or this machine cannot
     run it, and NothingComparedError where no problem could be compared.
     """
     factory = resolve(spec)
-    chosen = FORMS[form](factory)
-    sides = Side(spec, factory, chosen.plain), Side(f"{spec} ({form})", factory, chosen.way)
-    return compare(*sides, replace(chosen.scope, steps=steps, only=only or chosen.scope.only))
+    with nullcontext() if form == "compiled" else uncompiled():
+        chosen, note = _in_its_type(FORMS[form](factory), factory)
+        sides = Side(spec, factory, chosen.plain), Side(f"{spec} ({form})", factory, chosen.way)
+        found = compare(*sides, replace(chosen.scope, steps=steps, only=only or chosen.scope.only))
+    return replace(found, notes=[*found.notes, *note])
+
+
+def _in_its_type(form: Form, factory: Factory) -> tuple[Form, list[str]]:
+    """Return the form in float32 for an optimizer that takes float32 only, with a note."""
+    if form.way.dtype is not torch.float64 or number_type(factory) is torch.float64:
+        return form, []
+    plain, way = (single(each) for each in (form.plain, form.way))
+    scope = replace(form.scope, tolerance=SINGLE, by_norm=True)
+    return Form(way, plain, scope), [said_single(factory)]
 
 
 def _flag(name: str, factory: Factory) -> Form:
@@ -61,7 +77,8 @@ def _flag(name: str, factory: Factory) -> Form:
 def _tensor_rate(factory: Factory) -> Form:
     if factory.rate is None or not factory.rate_name:
         raise NotHereError(f"{factory.cls.__name__} has no learning rate to pass as a tensor")
-    return Form(Way({"lr": torch.tensor(factory.rate, dtype=torch.float64)}))
+    rate = torch.tensor(factory.rate, dtype=number_type(factory))
+    return Form(Way({"lr": rate}))
 
 
 def _compiled(_: Factory) -> Form:
@@ -110,7 +127,7 @@ FORMS: dict[str, Callable[[Factory], Form]] = {
     "state-dict": partial(_round_trip, _state_dict),
     "deepcopy": partial(_round_trip, _copied),
     "pickle": partial(_round_trip, _pickled),
-    "float32": partial(_rounded, torch.float32, 1e-4),
+    "float32": partial(_rounded, torch.float32, SINGLE),
     "bfloat16": partial(_rounded, torch.bfloat16, 0.3),
 }
 """The forms by name."""

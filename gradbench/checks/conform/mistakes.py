@@ -84,7 +84,7 @@ def _factor_in_words(factor: float) -> str:
         ):
             if abs(factor - ratio) < 1e-6 * ratio:
                 shards = f" (as if {done} over {count} shards)"
-    return f"its rate is off by a constant: its steps are {factor:.7g} times as long{shards}"
+    return f"its rate is off by a constant: its steps are {factor:.10g} times as long{shards}"
 
 
 def _decays(known: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Change]:

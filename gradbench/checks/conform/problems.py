@@ -59,6 +59,11 @@ def problems() -> tuple[Problem, ...]:
     )
 
 
+def problem_named(name: str) -> Problem:
+    """Return the problem of a name."""
+    return next(each for each in problems() if each.name == name)
+
+
 @functools.lru_cache(maxsize=8192)
 def values(name: str, *shape: int) -> Tensor:
     """Return fixed numbers in [-1, 1] that depend on a name and a place, in float64.

@@ -49,6 +49,27 @@ class Way:
     follows: bool = True
     """Whether the loss is negated for an optimizer with the option `maximize`."""
 
+    def also(self, other: "Way") -> "Way":
+        """Return this way with another's options as well, and its changes after this one's."""
+        changes: dict[str, Any] = {
+            name: _in_turn(getattr(self, name), getattr(other, name))
+            for name in ("before", "after", "halfway", "started")
+        }
+        return replace(self, options={**self.options, **other.options}, **changes)
+
+
+def _in_turn(
+    first: Callable[["Run"], None] | None, second: Callable[["Run"], None] | None
+) -> Callable[["Run"], None] | None:
+    if first is None or second is None:
+        return first or second
+
+    def both(run: "Run") -> None:
+        first(run)
+        second(run)
+
+    return both
+
 
 class Run:
     """An optimizer on a problem; `old` holds the parameters before the last step, for hooks."""
@@ -151,7 +172,7 @@ _KNOWN: ContextVar[dict[Hashable, Path] | None] = ContextVar("known paths", defa
 
 @contextmanager
 def plain_paths_once() -> Iterator[None]:
-    """Within this, compute a path once and return it again, if its way changes options only."""
+    """Within this, compute a path once and return it again, if its way calls nothing."""
     token = _KNOWN.set({})
     try:
         yield
@@ -162,10 +183,10 @@ def plain_paths_once() -> Iterator[None]:
 def path(factory: Factory, problem: Problem, way: Way, steps: int) -> Path:
     """Return the path of an optimizer on a problem; raise what the optimizer raises."""
     known = _KNOWN.get()
-    plain = replace(way, options={}) == Way()
+    plain = replace(way, options={}, dtype=torch.float64, rounded=torch.float64) == Way()
     if known is None or not plain or not {type(v) for v in way.options.values()} <= PLAIN:
         return _path(factory, problem, way, steps)
-    key = id(factory), problem, steps, repr(sorted(way.options.items()))
+    key = id(factory), problem, steps, way.dtype, way.rounded, repr(sorted(way.options.items()))
     if key not in known:
         known[key] = _path(factory, problem, way, steps)
     return known[key]
@@ -180,51 +201,3 @@ def _path(factory: Factory, problem: Problem, way: Way, steps: int) -> Path:
             run.step()
             found.append(run.copies())
         return found
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Where two paths differ first, and by how much: the norm of the difference of a parameter.
-
-    It is relative to the larger distance that the two have moved it so far, or to its larger norm.
-    """
-
-    step: int
-    parameter: str
-    relative: float
-
-
-def gap(one: Path, other: Path, tolerance: float, *, by_norm: bool = False) -> Gap | None:
-    """Return the first difference of two paths above the tolerance; None where there is none.
-
-    With `by_norm` it is relative to a parameter's norm, else to the distance that it has moved.
-    """
-    start = {name: value * (not by_norm) for name, value in one[0].items()}
-    for number, (a, b) in enumerate(zip(one, other, strict=True)):
-        largest = max(((relative(start, a, b, name), name) for name in a), default=(0.0, ""))
-        if largest[0] > tolerance:
-            return Gap(number, largest[1], largest[0])
-    return None
-
-
-def relative(
-    start: Mapping[str, Tensor], a: Mapping[str, Tensor], b: Mapping[str, Tensor], name: str
-) -> float:
-    """Return the distance of a parameter's two values over the larger way from its start."""
-    if torch.equal(a[name], b[name]):
-        return 0.0
-    finite = [bool(side[name].isfinite().all()) for side in (a, b)]
-    if not any(finite):
-        return 0.0
-    if not all(finite):
-        return float("inf")
-    moved = max(float((side[name] - start[name]).norm().item()) for side in (a, b))
-    return float((a[name] - b[name]).norm().item()) / max(moved, 1e-300)
-
-
-def largest(one: Path, other: Path) -> float:
-    """Return the largest relative difference of two paths."""
-    return max(
-        (relative(one[0], a, b, name) for a, b in zip(one, other, strict=True) for name in a),
-        default=0.0,
-    )

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gradbench.checks.conform.gaps import Gap
 from gradbench.checks.conform.problems import Problem
-from gradbench.checks.conform.runs import Gap, Path, Way, path
+from gradbench.checks.conform.runs import Path, Way, path
 from gradbench.optimizers.factory import Factory, UnsupportedError
 from gradbench.optimizers.requirements import RefusedError
 from gradbench.text import error_line

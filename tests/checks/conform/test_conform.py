@@ -188,6 +188,76 @@ def test_state_lost_at_a_round_trip_is_found(ports):
     assert found.first.first.step == 11
 
 
+ODD = """
+import torch
+
+class FirstOnly(torch.optim.SGD):
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            if p.grad is not None:
+                p.data.sub_(self.param_groups[0]["lr"] * p.grad)
+
+class RoundsItsRate(torch.optim.SGD):
+    def step(self, closure=None):
+        rate = torch.as_tensor(self.param_groups[0]["lr"])
+        for group in self.param_groups:
+            group["lr"] = float(rate.float()) if rate.dtype == torch.float64 else float(rate)
+        return super().step()
+
+class Single(torch.optim.Optimizer):
+    scale = 1.0
+
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    zeros = torch.zeros_like(p, dtype=torch.float32)
+                    p.sub_(self.scale * group["lr"] * torch.lerp(zeros, p.grad, 0.9))
+
+class Port(Single):
+    pass
+
+class Twice(Single):
+    scale = 2.0
+"""
+
+
+@pytest.fixture
+def odd(tmp_path):
+    (tmp_path / "odd_ones.py").write_text(ODD)
+    return f"{tmp_path}/odd_ones.py"
+
+
+def test_mistakes_are_tried_on_the_form_in_which_an_optimizer_is_run(odd):
+    """Run in one group, any change of nothing would explain that the others stay."""
+    found = against(f"{odd}:FirstOnly:lr=0.1", "groups", only=("matrices",))
+    assert not found.same
+    assert found.diagnosis == "B never changes tall"
+
+
+def test_a_small_difference_is_not_explained_by_nothing(odd):
+    """Rates that are off by 1e-8 make differences below what may be left of a large one."""
+    found = conform("sgd:lr=0.1", "sgd:lr=0.100000001")
+    assert found.first.first.relative < 1e-6
+    assert "1.00000001 times as long" in found.diagnosis
+    found = conform("sgd:lr=0.1", f"{odd}:RoundsItsRate:lr=0.1")  # by another factor in each group
+    assert found.first.first.relative < 1e-6
+    assert found.diagnosis == ""
+
+
+def test_what_takes_float32_only_is_compared_in_float32(odd):
+    found = conform(f"{odd}:Single", f"{odd}:Port")
+    assert found.same
+    assert any("compared in float32" in note for note in found.notes)
+    assert not any(each.trouble for each in found.compared)
+    assert not conform(f"{odd}:Single", f"{odd}:Twice").same
+    assert against(f"{odd}:Single", "deepcopy", only=("matrices",)).same
+
+
 def test_what_raises_on_both_sides_is_one_line(ports, capsys):
     with pytest.raises(NothingComparedError, match="no step today"):
         conform(f"{ports}:OtherArguments", f"{ports}:OtherArguments")
