@@ -144,6 +144,12 @@ class InSingle(Momentum):  # its momentum is float32 whatever the parameters are
         state["momentum"] = buffer.mul_(0.9).add_(p.grad.float())
         p.sub_(group["lr"] * buffer)
 
+class HiddenOnly(Momentum):
+    gradbench_needs = {"groups": "hidden"}
+
+    def one(self, group, p):
+        super().one(group if group["hidden"] else {**group, "lr": 0.1 * group["lr"]}, p)
+
 class Fails(Momentum):
     def one(self, group, p):
         raise ValueError("no step today")
@@ -258,6 +264,11 @@ def test_a_slow_optimizer_is_watched_for_fewer_steps(file, monkeypatch):
     assert "no growth in 200 steps" in contract.keeps_its_memory(f"{file}:Momentum")
     with pytest.raises(CheckError, match="tensors more are alive after 200 steps"):
         contract.keeps_its_memory(f"{file}:Leaks")
+
+
+def test_groups_that_are_made_by_the_order_are_not_held_against_it(file):
+    with pytest.raises(NotCheckedError, match="made by the order of the parameters"):
+        contract.depends_on_no_order(f"{file}:HiddenOnly")
 
 
 def test_a_closure_that_is_never_called_is_said_and_does_not_fail(file):
