@@ -199,10 +199,23 @@ class FirstOnly(torch.optim.SGD):
 
 class RoundsItsRate(torch.optim.SGD):
     def step(self, closure=None):
-        rate = torch.as_tensor(self.param_groups[0]["lr"])
         for group in self.param_groups:
-            group["lr"] = float(rate.float()) if rate.dtype == torch.float64 else float(rate)
+            group["lr"] = float(torch.tensor(group["lr"], dtype=torch.float32))
         return super().step()
+
+class OneNorm(torch.optim.Optimizer):
+    '''Divides by the norm of a group's gradients; its second option does nothing.'''
+
+    def __init__(self, params, lr=0.1, decoupled=True):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            there = [p for p in group["params"] if p.grad is not None]
+            norm = sum(float(p.grad.square().sum()) for p in there) ** 0.5
+            for p in there:
+                p.sub_(group["lr"] * p.grad / norm)
 
 class Single(torch.optim.Optimizer):
     scale = 1.0
@@ -237,6 +250,12 @@ def test_mistakes_are_tried_on_the_form_in_which_an_optimizer_is_run(odd):
     found = against(f"{odd}:FirstOnly:lr=0.1", "groups", only=("matrices",))
     assert not found.same
     assert found.diagnosis == "B never changes tall"
+
+
+def test_an_option_without_effect_explains_no_form(odd):
+    found = against(f"{odd}:OneNorm", "groups", only=("matrices",))
+    assert not found.same
+    assert found.diagnosis == ""
 
 
 def test_a_small_difference_is_not_explained_by_nothing(odd):
