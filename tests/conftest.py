@@ -3,7 +3,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
     if not config.option.markexpr:
         items[:] = [item for item in items if not any(map(item.get_closest_marker, APART))]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test whose check has no result unless it lacks an accelerator: it would be skipped."""
+    report = yield
+    where, _, why = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "")
+    raised = Path(where).name == "unittest.py" and item.path.is_relative_to(HERE)
+    if raised and "no accelerator here" not in why:
+        report.outcome, report.longrepr = "failed", f"a check has no result: {why}"
+    return report
 
 
 @pytest.fixture

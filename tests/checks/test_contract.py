@@ -128,14 +128,11 @@ class RoundsItsRate(Momentum):
         super().one({**group, "lr": 0.0 if torch.is_tensor(rate) else rate}, p)
 
 class Single(Momentum):  # its float32 momentum cannot be averaged with other numbers
-    def __init__(self, params, lr=0.1, maximize=False):
-        super().__init__(params, lr)
-        self.maximize = maximize
-
     def one(self, group, p):
-        buffer = self.state[p].setdefault("momentum", torch.zeros_like(p, dtype=torch.float32))
-        buffer.lerp_(-p.grad if self.maximize else p.grad, 0.1)
-        p.sub_(group["lr"] * buffer)
+        if p.grad is not None:
+            buffer = self.state[p].setdefault("m", torch.zeros_like(p, dtype=torch.float32))
+            buffer.lerp_(-p.grad if group["maximize"] else p.grad, 0.1)
+            p.sub_(group["lr"] * buffer)
 
 class InSingle(Momentum):  # its momentum is float32 whatever the parameters are
     def one(self, group, p):

@@ -187,7 +187,7 @@ def test_the_command_prints_a_line_per_check_and_its_exit_code(file, capsys, mon
     assert main(["check", "adam", f"{file}:Raises"]) == 1
     said = capsys.readouterr().out
     assert "FAIL" in said
-    assert "moves parameters, without gradbench:\n    import sys; sys.path.insert(0, " in said
+    assert "supports a network, without gradbench:\n    import sys; sys.path.insert(0, " in said
     assert main(["check", "adamm"]) == 4
     assert "did you mean" in capsys.readouterr().err
 
