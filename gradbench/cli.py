@@ -516,8 +516,10 @@ def _in_suites(word: str) -> str:
 def show(paths: Sequence[Path], chosen: argparse.Namespace) -> None:
     """Print the cases of these suites in a preset, and the optimizers that can be named."""
     from gradbench.architectures.factory import names as architectures
+    from gradbench.optimizers import third_party
     from gradbench.optimizers.factory import names
 
+    warn([third_party.trouble()] if third_party.trouble() else [])
     found = list(cases(paths, chosen.preset))
     if chosen.format == "json":
         named = {"optimizers": ["paper", *names()], "architectures": ["paper", *architectures()]}

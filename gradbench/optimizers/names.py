@@ -49,6 +49,8 @@ def named(spec: Spec) -> object:
         return member
     near = difflib.get_close_matches(name, names(), n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"write {SHAPE}"
+    if trouble := third_party.trouble():
+        hint = f"{hint}; {trouble}"
     raise SpecError(f"unknown optimizer {spec.name!r}; {hint} (gradbench list shows all names)")
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from gradbench import Trial, run_trial
+from gradbench.cli import main
 from gradbench.optimizers import third_party
-from gradbench.optimizers.factory import resolve
+from gradbench.optimizers.factory import names, resolve
 from gradbench.optimizers.requirements import Requirements, grouped
 from gradbench.scenarios.saturation import Saturation
 from gradbench.spec import SpecError
@@ -263,3 +264,27 @@ def test_a_bare_name_is_torchs_before_it_is_the_collections():
     assert "adamp" in third_party.names()
     with pytest.raises(SpecError, match="did you mean"):
         resolve("adampp")
+
+
+@pytest.fixture
+def broken_collection(tmp_path, monkeypatch):
+    """A collection that is installed, but imports what is not."""
+    (tmp_path / "needs_more.py").write_text("import a_module_that_nobody_has")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(third_party, "COLLECTION", "needs_more")
+    third_party._collection.cache_clear()
+    yield
+    third_party._collection.cache_clear()
+
+
+def test_a_collection_that_cannot_be_imported_takes_nothing_else_along(broken_collection, capsys):
+    why = "needs_more cannot be imported: ModuleNotFoundError: No module named 'a_module_that"
+    with pytest.raises(SpecError, match=r"unknown optimizer 'adapm'; did you mean .*adam") as error:
+        resolve("adapm")
+    assert why in str(error.value)
+    assert "adam" in names()
+    assert "adamp" not in names()
+    assert main(["list"]) == 0
+    said = capsys.readouterr()
+    assert why in said.err
+    assert "adamw" in said.out
