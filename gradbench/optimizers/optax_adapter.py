@@ -56,9 +56,9 @@ def _adapted(name: str, solver: Callable[..., Any]) -> type[Optimizer]:
 def _solver(spec: Spec) -> Callable[..., Any]:
     try:
         import optax
-    except ImportError:
+    except ImportError as error:
         raise SpecError(
-            f"{spec.text!r} needs Optax: pip install 'pytest-gradbench[optax]'"
+            f"{spec.text!r} needs Optax: pip install 'pytest-gradbench[optax]' ({error})"
         ) from None
     solver = getattr(optax, spec.name, None)
     if not callable(solver) or "learning_rate" not in inspect.signature(solver).parameters:

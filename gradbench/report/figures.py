@@ -8,7 +8,6 @@ One file: a figure is a function, and the figures share their axes and colours.
 
 import textwrap
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +70,10 @@ def write(
     Return the paths. `caption` describes the run in each caption. Raises FiguresError without
     matplotlib, and where nothing can be drawn.
     """
-    if find_spec("matplotlib") is None:
-        raise FiguresError(HINT)
-    import matplotlib as mpl
-
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise FiguresError(f"{HINT} ({error})") from None
     mpl.use("Agg")
     mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "gradbench", "axes.grid": True})
     mpl.rcParams.update({"grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False})

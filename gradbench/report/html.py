@@ -1,7 +1,7 @@
 """report.html: one or several runs as one page with one script file; it needs no network."""
 
 from collections.abc import Sequence
-from importlib.resources import as_file, files
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,16 @@ HINT = "for report.html, with figures: pip install 'pytest-gradbench[report]'"
 
 
 def available() -> bool:
-    """Return whether plotly, which draws the page's plots, is installed (the extra `report`)."""
-    return find_spec("plotly") is not None
+    """Return whether plotly's script, which draws the plots, is here (the extra `report`)."""
+    return _script() is not None
+
+
+def _script() -> Path | None:
+    """Return the script's path; plotly itself is not imported, which takes time and may fail."""
+    spec = find_spec("plotly")
+    folders = (spec.submodule_search_locations if spec is not None else None) or []
+    found = [Path(folder) / "package_data" / SCRIPT for folder in folders]
+    return next((path for path in found if path.is_file()), None)
 
 
 def write(  # noqa: PLR0913  # what a page is made of
@@ -40,17 +48,18 @@ def write(  # noqa: PLR0913  # what a page is made of
 ) -> Path:
     """Write the page and its script into a folder and return the page's path.
 
-    With `single_file` the page contains the script.
+    With `single_file` the page contains the script. Raises FileNotFoundError where plotly's is not
+    `available`.
     """
-    source = files("plotly") / "package_data" / SCRIPT
+    script, there = _script(), folder / SCRIPT
+    if script is None:
+        raise FileNotFoundError(HINT)
     if single_file:
-        plotly = source.read_text(encoding="utf-8")
+        plotly = script.read_text(encoding="utf-8")
         write_whole(folder / PAGE, page(runs, records, damaged, held, plotly))
         return folder / PAGE
-    with as_file(source) as script:
-        there = folder / SCRIPT
-        if not there.is_file() or there.stat().st_size != script.stat().st_size:
-            write_whole(there, script.read_bytes())
+    if not there.is_file() or there.stat().st_size != script.stat().st_size:
+        write_whole(there, script.read_bytes())
     write_whole(folder / PAGE, page(runs, records, damaged, held))
     return folder / PAGE
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -107,6 +108,21 @@ def test_without_the_extra_the_rest_comes_and_one_line_says_how(saved, record, m
     assert main(["report", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines() == [str(folder / "report.md"), html.HINT]
     assert not (folder / "report.html").exists()
+
+
+def test_a_plotly_that_cannot_be_imported_takes_no_report_along(
+    saved, record, monkeypatch, tmp_path, capsys
+):
+    (tmp_path / "broken" / "plotly").mkdir(parents=True)
+    (tmp_path / "broken" / "plotly" / "__init__.py").write_text("1 / 0")
+    for name in [name for name in sys.modules if name.split(".")[0] == "plotly"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path / "broken")
+    folder = saved("run", [record()])
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(folder / "report.md"), html.HINT]
+    with pytest.raises(FileNotFoundError, match="for report.html"):
+        html.write(folder, [], [])
 
 
 @pytest.mark.parametrize("said", [{}, {"device": 3, "versions": [1], "optimizers": 5}])
