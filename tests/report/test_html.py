@@ -121,7 +121,7 @@ def test_a_plotly_that_cannot_be_imported_takes_no_report_along(
     folder = saved("run", [record()])
     assert main(["report", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines() == [str(folder / "report.md"), html.HINT]
-    with pytest.raises(FileNotFoundError, match="for report.html"):
+    with pytest.raises(FileNotFoundError, match="pip install"):
         html.write(folder, [], [])
 
 
