@@ -22,7 +22,7 @@ from gradbench.checks.conform.comparison import NothingComparedError
 from gradbench.checks.conform.forms import NotHereError, against
 from gradbench.checks.conform.gaps import Gap, gap
 from gradbench.checks.conform.mistakes import options_of
-from gradbench.checks.conform.number_type import SINGLE, number_type
+from gradbench.checks.conform.number_type import SINGLE, STEPS, number_type
 from gradbench.checks.conform.problems import UNUSED, problem_named
 from gradbench.checks.conform.runs import Path, Run, Way, path
 from gradbench.checks.errors import CheckError, NotCheckedError
@@ -34,7 +34,6 @@ from gradbench.spec import SpecError
 from gradbench.text import error_line
 from gradbench.torch_state import unchanged
 
-STEPS = 60
 BRIEF = ("matrices", "groups")
 """The problems on which an optimizer is compared with itself; `gradbench conform` uses all."""
 
@@ -367,7 +366,11 @@ def keeps_its_memory(spec: str) -> str:
     factory = replace(resolve(spec), schedules=Schedules())  # one may end before
     long = LONG // 5 if factory.requirements.closure else LONG  # a step may evaluate twenty times
     once = problem_named("matrices")
-    again = replace(once, loss=lambda there, step: once.loss(there, step % SHORT))
+    again = replace(
+        once,
+        make=lambda dtype: {"wide": once.make(dtype)["wide"]},
+        loss=lambda there, step: once.loss(there, step % SHORT),
+    )
     way = _way(factory)
     with unchanged(way.dtype):
         run = Run(factory, again, way, long)

@@ -195,7 +195,8 @@ def trains_alike_beside_others(spec: str) -> str:
         if run(_trials(spec, steps, dtype))[0].path != "alone":
             steps = BESIDE
         trials = _trials(spec, steps, dtype)
-        alone, found = run(trials, stack="off"), run(trials)
+        found = run(trials)[::2]  # the first and the last of three
+        alone = run(trials[::2], stack="off")
         if any(result.status is not Status.CRASHED for result in alone):
             break
     tolerance = 1e-6 if dtype == "float64" else 0.05

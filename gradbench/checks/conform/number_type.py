@@ -8,7 +8,7 @@ from gradbench.checks.conform.problems import problem_named
 from gradbench.checks.conform.runs import Way, path
 from gradbench.optimizers.factory import Factory
 
-STEPS = 60
+STEPS = 40
 """Steps in which an optimizer is taken to use all of its kinds of update."""
 
 
