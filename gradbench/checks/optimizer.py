@@ -178,6 +178,8 @@ def resumes(spec: str) -> str:
         torch.set_rng_state(random)
         for batch in batches[HALF:]:
             again.step(*batch)
+        if not all(bool(p.isfinite().all()) for p in whole.network.parameters()):
+            raise NotCheckedError(f"it diverges: not finite after {2 * HALF} steps on one batch")
         same = all(map(torch.equal, whole.network.parameters(), again.network.parameters()))
     if not same:
         raise CheckError("it goes on otherwise than it would have: its state_dict is not whole")

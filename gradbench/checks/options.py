@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from gradbench.checks.conform.gaps import equal
 from gradbench.checks.conform.problems import Problem, problems
 from gradbench.checks.conform.runs import Path, Way, path
 from gradbench.optimizers.factory import Factory
@@ -189,7 +190,8 @@ def _moves(found: Path | str) -> bool:
 
 
 def _differ(one: Path, other: Path) -> bool:
-    return any(not torch.equal(one[-1][name], other[-1][name]) for name in one[-1])
+    """Return whether two paths differ at any step: at the last both may have diverged."""
+    return any(not equal(a[name], b[name]) for a, b in zip(one, other, strict=True) for name in a)
 
 
 def _others(parameter: inspect.Parameter) -> list[Any]:

@@ -329,6 +329,14 @@ def test_an_option_is_named_beside_which_another_of_its_words_works(tmp_path):
     assert found.needs == {"decay_power": "weight_decay=0.3"}
 
 
+def test_what_diverges_has_no_live_options_by_its_not_a_numbers():
+    """At such a rate every path ends in NaN, which equals nothing."""
+    found = live_options(resolve("sgd:lr=1000.0"))
+    assert found.needs == {"dampening": "momentum=0.3", "nesterov": "momentum=0.3"}
+    with pytest.raises(NotCheckedError, match="it diverges: not finite after 10 steps"):
+        optimizer.resumes("sgd:lr=1000.0")
+
+
 def test_options_of_an_optimizer_of_one_type_are_tried_in_that_type(tmp_path):
     (tmp_path / "single.py").write_text(
         """if True:

@@ -25,6 +25,11 @@ class Gap:
     relative: float
 
 
+def equal(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors are equal to the bit; where both hold no number, they are."""
+    return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+
+
 def gap(one: Path, other: Path, tolerance: float, *, by_norm: bool = False) -> Gap | None:
     """Return the first difference of two paths above the tolerance; None where there is none.
 

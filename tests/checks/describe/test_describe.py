@@ -172,6 +172,10 @@ def test_the_command_says_what_an_optimizer_refuses(capsys):
     assert {"name", "value", "law", "tolerance"} == set(found["properties"][0])
 
 
+def test_a_path_that_diverges_is_deterministic_all_the_same():
+    assert symmetries.deterministic(resolve("sgd:lr=1e30"))
+
+
 def test_what_would_take_too_long_is_left_out_and_says_so():
     made = card_module.card("sgd:lr=0.1", seconds=0.0)
     found = {each.name: each.value for each in made}
