@@ -8,6 +8,7 @@ import pytest
 from gradbench.results.record import PROTOCOL, Record, entries
 from gradbench.results.run_folder import RunFolder, machine
 from gradbench.session.comparisons import Comparisons
+from gradbench.session.compilation_trace import untraced
 from gradbench.session.dispatch import Dispatch
 from gradbench.session.finish import print_summary, time_again, write_reports
 from gradbench.session.options import Options
@@ -166,7 +167,8 @@ class Session:
         if (record := self.taken.get(node.name)) is not None:
             results: list[TrialResult] = []
         else:  # an item that runs again gets the result of its first run
-            record, results, trouble = self.dispatch.result(node.name, self.items[node.name])
+            with untraced():
+                record, results, trouble = self.dispatch.result(node.name, self.items[node.name])
             if trouble:
                 node.add_report_section("call", "gradbench", trouble)
         record = entries([record])[0]

@@ -49,6 +49,13 @@ Bare = raising(BaseException("no exception"))
 Ended = raising(GeneratorExit())
 Stops = raising(pytest.exit.Exception("enough"))
 
+def trace():
+    import logging
+    logging.getLogger("torch.__trace").debug("one line for a graph")
+    logging.getLogger("mine").warning("shown as ever")
+    raise ValueError("so that the item fails")
+Traces = ending(trace)
+
 forked = []
 def fork():
     if not forked:
@@ -155,3 +162,11 @@ def test_an_answer_must_be_of_its_item():
     for other in others:
         with pytest.raises(ValueError, match="its answer is of another item"):
             checked(other, answer)
+
+
+def test_torchs_trace_of_compilation_is_not_shown_for_a_failed_item(run):
+    """pytest's handler would also make torch write it: the logger has no other handler."""
+    result, _ = run("Traces", "-k", "own-d4")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines("*shown as ever*")
+    result.stdout.no_fnmatch_line("*torch.__trace*")
