@@ -40,7 +40,7 @@ BRIEF = ("matrices", "groups")
 SHORT, LONG = 100, 1000
 """Steps between which memory may not grow."""
 
-MEMORY_SECONDS = 5.0
+MEMORY_SECONDS = 3.0
 """Time for these steps, from which on fewer are taken."""
 
 FEW = 5

@@ -35,7 +35,7 @@ from gradbench.training.random_streams import isolated
 from gradbench.training.runner import run, run_trial
 from gradbench.training.trial import Trial
 
-OPTIONS_SECONDS = 15.0
+OPTIONS_SECONDS = 10.0
 """Time for trying an optimizer's options; a plain one takes a second or two."""
 
 STEPS = 60
