@@ -42,7 +42,7 @@ def diagnosis(
     for right, known, names in ((a, pairs, ("B", "A")), (b, turned, ("A", "B"))):
         ours, theirs = next(iter(known.values()))
         if still := _still(theirs) - _still(ours):
-            said = "a parameter" if still == set(theirs[0]) else " and ".join(sorted(still))
+            said = "a parameter" if still == set(theirs[0]) else ", ".join(sorted(still))
             return f"{names[0]} never changes {said}", None
         options = {**right.way.options, **more}
         for mistake in mistakes(right.factory, options, ours, theirs):
