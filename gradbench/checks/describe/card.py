@@ -85,8 +85,8 @@ def _symmetries(factory: Factory) -> list[Property]:
 
 def _steps(factory: Factory, in_time: InTime) -> list[Property]:
     exponent = symmetries.first_step_exponent(factory)
-    after = 2 * limits.count(factory)  # two limits say more than a memory of 10,000 steps
-    memory = symmetries.memory(factory, lambda steps: in_time(steps + after))
+    limit = limits.count(factory)  # is to be in time as well
+    memory = symmetries.memory(factory, lambda steps: in_time(steps + limit))
     return [
         Property("a gradient's entry changes", symmetries.reach(factory), "", "equal bits"),
         Property("deterministic", symmetries.deterministic(factory), "", "equal bits"),
