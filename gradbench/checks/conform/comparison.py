@@ -89,6 +89,8 @@ def conform(a: str, b: str, *, steps: int = STEPS, tolerance: float = TOLERANCE)
                 way, notes = single(way), [*notes, said_single(factory)]
                 scope = Scope(steps, max(tolerance, SINGLE), by_norm=True)
         found = compare(Side(a, ours, way), Side(b, theirs, way), scope)
+    if all(each.trouble for each in found.compared):
+        raise NothingComparedError(f"{a} and {b}: no problem ran: {found.compared[0].trouble}")
     return replace(found, notes=list(dict.fromkeys(notes)))
 
 

@@ -21,7 +21,7 @@ SECOND_RATE = 0.3
 """Learning rate of a problem's second parameter group, over that of the first."""
 
 PLAIN = {bool, int, float, str}
-"""Types of options that are told apart by their text."""
+"""Types of options whose `repr` names their value exactly; paths are cached by it."""
 
 Path = list[dict[str, Tensor]]
 """Copies of all parameters before the first step and after each, in float64."""

@@ -191,6 +191,15 @@ def test_state_lost_at_a_round_trip_is_found(ports):
 ODD = """
 import torch
 
+class Once(torch.optim.SGD):
+    built = []
+
+    def __init__(self, params, lr=0.1):
+        if self.built:
+            raise RuntimeError("it is built only once")
+        self.built.append(True)
+        super().__init__(params, lr=lr)
+
 class FirstOnly(torch.optim.SGD):
     def step(self, closure=None):
         for p in self.param_groups[0]["params"]:
@@ -250,6 +259,12 @@ def test_mistakes_are_tried_on_the_form_in_which_an_optimizer_is_run(odd):
     found = against(f"{odd}:FirstOnly:lr=0.1", "groups", only=("matrices",))
     assert not found.same
     assert found.diagnosis == "B never changes tall"
+
+
+def test_a_class_that_cannot_be_built_twice_is_one_line(odd, capsys):
+    assert main(["conform", "adam", f"{odd}:Once"]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no problem ran: B alone raises RuntimeError: it is built only once" in line
 
 
 def test_an_option_without_effect_explains_no_form(odd):
