@@ -101,11 +101,11 @@ class Stack:
                     one.keep()
             for take_pass in self._passes(count):
                 self.spent += 1
-                for each in filter(_trains, self.states):
-                    each.spent = each.result.gradient_evaluations = self.spent
                 take_pass()
                 if self.recorded is None or not self.recorded.inside:
                     self._update()
+        for each in filter(_trains, self.states):
+            each.spent = each.result.gradient_evaluations = self.spent
 
     def _passes(self, at_most: int) -> Iterator[Callable[[], None]]:
         """Yield the next passes, at least one: recorded ones may include the optimizers' steps."""
