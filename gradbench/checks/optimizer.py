@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from gradbench.checks.conform.runs import plain_paths_once
-from gradbench.checks.contract import CONTRACT
+from gradbench.checks.contract.every import CONTRACT
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.options import STEPS as STEPS_TRIED
 from gradbench.checks.options import NotTriedError, live_options, uncompiled

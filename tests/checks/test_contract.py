@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from gradbench.checks import contract, optimizer
+from gradbench.checks import optimizer
+from gradbench.checks.contract import calls, every, memory, parameters, same_steps, state
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.options import NotTriedError, live_options
 from gradbench.checks.reproduce import LAST, reproduction
@@ -186,7 +187,7 @@ def file(tmp_path_factory):
 
 
 def check(name):
-    return getattr(contract, name)
+    return {each.__name__: each for each in every.CONTRACT}[name]
 
 
 FEW = ("accepts_odd_parameters", "goes_on_after_deepcopy", "maximizes")
@@ -207,18 +208,19 @@ def test_a_check_fails_on_what_silently_breaks_it_and_holds_without(file, name):
 def test_going_on_elsewhere_fails_where_state_stays_behind(file, monkeypatch):
     """The CPU is used instead of an accelerator."""
     with pytest.raises(NotCheckedError, match="no accelerator here"):
-        contract.loads_its_state_on_another_device(f"{file}:Momentum")
+        state.loads_its_state_on_another_device(f"{file}:Momentum")
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cpu"))
-    assert "and back" in contract.loads_its_state_on_another_device(f"{file}:Momentum")
+    assert "and back" in state.loads_its_state_on_another_device(f"{file}:Momentum")
     with pytest.raises(CheckError, match=r"moved to cpu and back, its step 1\d differs by"):
-        contract.loads_its_state_on_another_device(f"{file}:LosesCopies")
+        state.loads_its_state_on_another_device(f"{file}:LosesCopies")
 
 
-def test_tensors_that_stay_alive_outside_of_the_state_are_counted(file):
-    assert "no growth in 1000 steps" in contract.keeps_its_memory(f"{file}:Momentum")
+def test_tensors_that_stay_alive_outside_of_the_state_are_counted(file, monkeypatch):
+    monkeypatch.setattr(memory, "SECONDS", 1000.0)
+    assert "no growth in 1000 steps" in memory.keeps_its_memory(f"{file}:Momentum")
     with pytest.raises(CheckError, match="tensors more are alive after 1000 steps"):
-        contract.keeps_its_memory(f"{file}:Leaks")
+        memory.keeps_its_memory(f"{file}:Leaks")
 
 
 def test_random_steps_are_said_and_not_held_against_their_order(file):
@@ -238,18 +240,18 @@ def test_what_takes_float32_only_is_checked_in_float32(file):
     for name in IN_SINGLE:
         assert check(name)(f"{file}:Single")
     with pytest.raises(NotCheckedError, match="it takes float32 only"):
-        contract.loads_its_state_into_another_type(f"{file}:Single")
+        state.loads_its_state_into_another_type(f"{file}:Single")
 
 
 def test_state_that_is_in_float32_by_design_is_no_loss(file):
-    assert "and back" in contract.loads_its_state_into_another_type(f"{file}:InSingle")
+    assert "and back" in state.loads_its_state_into_another_type(f"{file}:InSingle")
     with pytest.raises(CheckError, match=r"after loading into torch.float32: m: torch.float64"):
-        contract.loads_its_state_into_another_type(f"{file}:RawState")
+        state.loads_its_state_into_another_type(f"{file}:RawState")
 
 
 def test_an_error_is_loud_and_stands_once(file):
     with pytest.raises(NotCheckedError, match="refused: RuntimeError: it loads nothing"):
-        contract.loads_its_state_into_another_type(f"{file}:LoadsNothing")
+        state.loads_its_state_into_another_type(f"{file}:LoadsNothing")
     found = {name: (holds, said) for name, holds, said in optimizer.run_checks(f"{file}:Fails")}
     assert [name for name, (holds, _) in found.items() if holds is False] == ["supports a network"]
     assert "ValueError: no step today" in found["supports a network"][1]
@@ -257,32 +259,32 @@ def test_an_error_is_loud_and_stands_once(file):
 
 
 def test_a_slow_optimizer_is_watched_for_fewer_steps(file, monkeypatch):
-    monkeypatch.setattr(contract, "MEMORY_SECONDS", 0.0)
-    assert "no growth in 200 steps" in contract.keeps_its_memory(f"{file}:Momentum")
+    monkeypatch.setattr(memory, "SECONDS", 0.0)
+    assert "no growth in 200 steps" in memory.keeps_its_memory(f"{file}:Momentum")
     with pytest.raises(CheckError, match="tensors more are alive after 200 steps"):
-        contract.keeps_its_memory(f"{file}:Leaks")
+        memory.keeps_its_memory(f"{file}:Leaks")
 
 
 def test_groups_that_are_made_by_the_order_are_not_held_against_it(file):
     with pytest.raises(NotCheckedError, match="made by the order of the parameters"):
-        contract.depends_on_no_order(f"{file}:HiddenOnly")
+        same_steps.depends_on_no_order(f"{file}:HiddenOnly")
 
 
 def test_a_closure_that_is_never_called_is_said_and_does_not_fail(file):
     with pytest.raises(NotCheckedError, match="does not call the closure"):
-        contract.evaluates_a_closure(f"{file}:NoClosure")
+        calls.evaluates_a_closure(f"{file}:NoClosure")
 
 
 def test_what_refuses_loudly_does_not_fail():
     with pytest.raises(NotCheckedError, match="refused: AssertionError"):
-        contract.adds_a_group_later("lbfgs")
+        parameters.adds_a_group_later("lbfgs")
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("spec", ["adam", "rprop", "sgd:momentum=0.9", "adagrad"])
 def test_optimizers_of_torch_hold_their_contract(spec):
-    found = dict.fromkeys(contract.CONTRACT, "")
-    for each in contract.CONTRACT:
+    found = dict.fromkeys(every.CONTRACT, "")
+    for each in every.CONTRACT:
         try:
             each(spec)
         except NotCheckedError as error:

@@ -9,7 +9,7 @@ import torch
 from tabulate import tabulate
 
 from gradbench.checks.conform.mistakes import options_of
-from gradbench.checks.contract import state_over_parameters
+from gradbench.checks.contract.memory import state_over_parameters
 from gradbench.checks.describe import limits, symmetries
 from gradbench.checks.describe.time_left import LATE, InTime, time_left
 from gradbench.checks.options import uncompiled

@@ -1,0 +1,1 @@
+"""What torch's own tests hold for its optimizers, for any optimizer."""
