@@ -117,14 +117,15 @@ def untimed() -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def real_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small real run: a sweep, a learner, and optimizers that misbehave.
+    """The folder of a small real run: a sweep, a learner, and optimizers that misbehave or diverge.
 
     Made once per test session; nobody writes into it.
     """
     folder = tmp_path_factory.mktemp("real-run")
     (folder / "test_own.py").write_text((HERE / "own_suite.py").read_text())
     odd = [f"--optimizer={HERE / 'odd_optimizers.py'}:{name}" for name in ("Raises", "Vectors")]
-    words = ["test_own.py", *odd, "--optimizer=sgd:momentum=0.9", "--optimizer=adam:lr=1e-5"]
+    named = [f"--optimizer={spec}" for spec in ("sgd:momentum=0.9", "adam:lr=1e-5", "sgd:lr=1e25")]
+    words = ["test_own.py", *odd, *named]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "path", [*sys.path])

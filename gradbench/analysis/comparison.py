@@ -30,7 +30,8 @@ class Case:
     A seed is won by the side that reaches the target with fewer evaluations; unsolved is infinite.
     `ratio` is the geometric mean over the seeds that both solved, None where there are none. `p` is
     that of the sign-flip test on the logarithms of the evaluations (at least `FLOOR`), unsolved at
-    the budget; `holm` is adjusted for the number of cases.
+    the budget, and `mean_log` their mean: below 0, A is the faster one by that test. `holm` is
+    adjusted for the number of cases.
     """
 
     case: str
@@ -42,6 +43,7 @@ class Case:
     ties: int
     losses: int
     ratio: float | None
+    mean_log: float
     p: float
     holm: float
     step_time: float | None
@@ -62,7 +64,13 @@ class Family:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A against B. `ratio` is the geometric mean over families, `interval` its 95 % t interval."""
+    """A against B. `ratio` is the geometric mean over families, `interval` its 95 % t interval.
+
+    `p` is that of the sign-flip test over all problems and seeds, and `mean_log` the mean of what
+    it tests: below 0, A is the faster one by that test. `apart` names the cases of both that have
+    no seed in common. `tuned` says of each whether its rate was swept, None where its records do
+    not tell.
+    """
 
     a: str
     b: str
@@ -70,10 +78,12 @@ class Comparison:
     families: tuple[Family, ...]
     ratio: float
     interval: tuple[float, float]
+    mean_log: float
     p: float
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
-    tuned: tuple[bool, bool]
+    apart: tuple[str, ...]
+    tuned: tuple[bool | None, bool | None]
 
     def plain(self) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -97,6 +107,17 @@ def decisive(about: dict[str, Any]) -> dict[str, Any]:
     return {name: about.get(name) for name in SAME} | {"device": kind}
 
 
+def unlike(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each setting in which runs differ that must be equal in comparable runs."""
+    each = [decisive(run) for run in runs]
+    values = {name: list(dict.fromkeys(str(one[name]) for one in each)) for name in each[0]}
+    return [
+        f"These runs are not alike: {name} is {' or '.join(found)}."
+        for name, found in values.items()
+        if len(found) > 1
+    ]
+
+
 def compare(
     a: Sequence[Record],
     b: Sequence[Record],
@@ -111,32 +132,45 @@ def compare(
     is left, or where two records of one case are not of the same problem (see `check_alike`).
     """
     ours, theirs = usable(a), usable(b)
-    shared = [case for case in ours if case in theirs]
-    if not shared:
+    both = [case for case in ours if case in theirs]
+    if not both:
         raise NotComparableError("not comparable: no case was run by both")
-    for case in shared:
+    for case in both:
         check_alike(ours[case], theirs[case], "in A", "in B")
-    logs = {case: log_ratios(ours[case], theirs[case]) for case in shared}
+    logs = {case: log_ratios(ours[case], theirs[case]) for case in both}
+    shared = [case for case in both if logs[case]]
+    if not shared:
+        raise NotComparableError("not comparable: no seed of a case was run by both")
     values = [sign_flip(list(logs[case].values())) for case in shared]
     adjusted = holm(values)
     rows = tuple(
-        _row(ours[case], theirs[case], p, h, timed=timed)
+        _row(ours[case], theirs[case], logs[case], p, h, timed=timed)
         for case, p, h in zip(shared, values, adjusted, strict=True)
     )
     names_of = list(dict.fromkeys(row.family for row in rows))
     families = tuple(_family(name, rows, logs, ours) for name in names_of)
     ratio, low, high = geometric_mean([math.log(family.ratio) for family in families])
+    pairs = clusters(shared, logs, ours)
     return Comparison(
         *names,
         rows,
         families,
         ratio,
         (low, high),
-        sign_flip(clusters(shared, logs, ours)),
+        sum(pairs) / len(pairs),
+        sign_flip(pairs),
         tuple(case for case in ours if case not in theirs),
         tuple(case for case in theirs if case not in ours),
-        (any(r.tuning for r in a), any(r.tuning for r in b)),
+        tuple(case for case in both if not logs[case]),
+        (_tuned(a), _tuned(b)),
     )
+
+
+def _tuned(records: Sequence[Record]) -> bool | None:
+    """Return whether a rate was swept; None for records of a baseline, which keeps no sweeps."""
+    if any(record.tuning or record.tuning_cost for record in records):
+        return True
+    return False if any(record.timing for record in records) else None
 
 
 def usable(records: Sequence[Record]) -> dict[str, Record]:
@@ -180,11 +214,13 @@ def _log(a: float, b: float) -> float:
     return math.log(max(a, FLOOR) / max(b, FLOOR))
 
 
-def _row(a: Record, b: Record, p: float, adjusted: float, *, timed: bool) -> Case:
+def _row(  # noqa: PLR0913  # what was computed for all cases
+    a: Record, b: Record, logs: dict[int, float], p: float, adjusted: float, *, timed: bool
+) -> Case:
     ours, theirs = _times(a), _times(b)
     seeds = [seed for seed in ours if seed in theirs]
     both = [s for s in seeds if math.isfinite(ours[s]) and math.isfinite(theirs[s])]
-    logs = [_log(ours[s], theirs[s]) for s in both]
+    solved = [_log(ours[s], theirs[s]) for s in both]
     return Case(
         case=a.case,
         family=a.family,
@@ -194,7 +230,8 @@ def _row(a: Record, b: Record, p: float, adjusted: float, *, timed: bool) -> Cas
         wins=sum(ours[s] < theirs[s] for s in seeds),
         ties=sum(ours[s] == theirs[s] for s in seeds),
         losses=sum(ours[s] > theirs[s] for s in seeds),
-        ratio=math.exp(sum(logs) / len(logs)) if logs else None,
+        ratio=math.exp(sum(solved) / len(solved)) if solved else None,
+        mean_log=sum(logs.values()) / len(logs),
         p=p,
         holm=adjusted,
         step_time=_step_time(a, b) if timed else None,
@@ -235,7 +272,7 @@ def _family(
     records: dict[str, Record],
 ) -> Family:
     mine = [row for row in rows if row.family == name]
-    means = [sum(logs[row.case].values()) / max(1, len(logs[row.case])) for row in mine]
+    means = [row.mean_log for row in mine]
     return Family(
         family=name,
         cases=len(mine),

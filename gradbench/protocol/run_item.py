@@ -18,7 +18,15 @@ from gradbench.protocol.plausibility import fastest_standard, implausible
 from gradbench.protocol.sweep import Sweep, sweep
 from gradbench.protocol.trials import ProgressCallback, TrialRunner
 from gradbench.results.outcome import outcome
-from gradbench.results.record import Expectation, Outcome, Record, Status, TrialResult, or_zero
+from gradbench.results.record import (
+    Expectation,
+    Outcome,
+    Record,
+    Status,
+    TrialResult,
+    finite,
+    or_zero,
+)
 from gradbench.results.weights import to_text
 from gradbench.scenarios.base import Scenario
 from gradbench.scenarios.draws import Draws
@@ -87,7 +95,10 @@ def _record(
     notes: Sequence[str] = (),
     **more: Any,  # noqa: ANN401  # further fields of the record
 ) -> Record:
-    """Return the record of an item with these results of its evaluation seeds and this timing."""
+    """Return the record of an item with these results of its evaluation seeds and this timing.
+
+    It equals the record that is read from its file: what is not finite is None.
+    """
     expectation = _expectation(item).value
     came_to = outcome(expectation, [result.status.value for result in results])
     trials = [result.plain() for result in results]
@@ -109,7 +120,7 @@ def _record(
         "notes": [*notes, *sorted(own_notes)],
         "informativeness": [entry for result in results for entry in result.informativeness],
     }
-    return Record(**identity(item, scenario) | found | more)
+    return Record(**finite(identity(item, scenario) | found | more))
 
 
 def _times_of(

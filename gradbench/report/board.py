@@ -7,11 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from gradbench.analysis.comparison import unlike
 from gradbench.analysis.statistics import wilson
 from gradbench.report.html import environment, script, style
 from gradbench.report.markdown import ran_on
-from gradbench.report.rows import ran, remarks, shown, to_target, verdict
-from gradbench.results.record import Expectation, Record
+from gradbench.report.rows import is_verified, ran, remarks, shown, to_target, verdict
+from gradbench.results.record import Expectation, Outcome, Record
 from gradbench.results.runs import Run, joined
 from gradbench.text import write_whole
 
@@ -45,10 +46,9 @@ class Entry:
         return f"{sum(r.solved for r in own)}/{sum(r.seeds for r in own)}" if own else "-"
 
     @property
-    def share(self) -> float:
-        """The share of all seeds that are solved."""
-        own = [r for r in self.records.values() if ran(r)]
-        return sum(r.solved for r in own) / max(1, sum(r.seeds for r in own))
+    def count(self) -> int:
+        """The number of seeds solved; a share would favour who ran easy cases only."""
+        return sum(r.solved for r in self.records.values() if ran(r))
 
 
 def write(folder: Path, runs: Sequence[Run]) -> list[Path]:
@@ -60,7 +60,7 @@ def write(folder: Path, runs: Sequence[Run]) -> list[Path]:
     entries = _entries(runs)
     cases = _cases(entries)
     families = list(dict.fromkeys(record.family for record, _ in cases.values()))
-    about = list(dict.fromkeys(entry.ran_on for entry in entries))
+    about = [*dict.fromkeys(entry.ran_on for entry in entries), *unlike([r.about for r in runs])]
     pages = {"index.html": _index(entries, cases, families, about)}
     for entry in entries:
         pages[entry.page.file] = _of_optimizer(entry, cases, families)
@@ -74,7 +74,7 @@ def write(folder: Path, runs: Sequence[Run]) -> list[Path]:
 
 
 def _entries(runs: Sequence[Run]) -> list[Entry]:
-    """Return every optimizer of every run, the most seeds solved first."""
+    """Return every optimizer of every run, those that solve the most seeds first."""
     named = [(run, spec) for run in runs for spec in run.optimizers]
     specs = [spec for _, spec in named]
     found = []
@@ -91,7 +91,7 @@ def _entries(runs: Sequence[Run]) -> list[Entry]:
                 fingerprint=run.fingerprint(spec),
             )
         )
-    return sorted(found, key=lambda entry: -entry.share)
+    return sorted(found, key=lambda entry: -entry.count)
 
 
 def _cases(entries: Sequence[Entry]) -> dict[str, tuple[Record, Page]]:
@@ -126,12 +126,17 @@ def _index(
         (entry, [entry.solved(), *(entry.solved(family) for family in families)])
         for entry in entries
     ]
-    solvers = {
-        case: sum(2 * r.solved >= r.seeds > 0 for e in entries if (r := e.records.get(case)))
-        for case in cases
-    }
-    shown_cases = [(record, page, solvers[case]) for case, (record, page) in cases.items()]
+    shown_cases = [
+        (record, page, _passing(case, entries)) for case, (record, page) in cases.items()
+    ]
     return _shown("board.html", rows=rows, families=families, cases=shown_cases, about=about)
+
+
+def _passing(case: str, entries: Sequence[Entry]) -> str:
+    """Return how many optimizers pass a case, of those that ran it; news passes when verified."""
+    own = [record for entry in entries if (record := entry.records.get(case)) and ran(record)]
+    passed = sum(record.outcome == Outcome.PASSED or is_verified(record) for record in own)
+    return f"{passed}/{len(own)}" if own else "-"
 
 
 def _of_optimizer(

@@ -61,9 +61,10 @@ def _page(found: Comparison, style: str, width: int, wide: int) -> str:
             textwrap.fill(f"- {s}", wide, subsequent_indent="  ") for s in conclusions(found)
         ),
     ]
-    for side, names in (("A", found.only_a), ("B", found.only_b)):
+    others = {"only in A": found.only_a, "only in B": found.only_b}
+    for what, names in (others | {"no seed in common": found.apart}).items():
         if names:
-            parts.append(f"only in {side}: {', '.join(names)}")
+            parts.append(f"{what}: {', '.join(names)}")
     return "\n\n".join(parts)
 
 
@@ -78,52 +79,60 @@ def _count(number: int, noun: str) -> str:
 def conclusions(found: Comparison) -> list[str]:
     """Return the conclusions on single cases and on all cases, a sentence each."""
     said = []
-    if found.tuned[0] != found.tuned[1]:
+    if None not in found.tuned and found.tuned[0] != found.tuned[1]:
         tuned, given = (found.a, found.b) if found.tuned[0] else (found.b, found.a)
         said.append(f"{tuned} had its rate tuned and {given} ran as given: not a like comparison")
-    seeds = min(row.seeds for row in found.cases)
-    least = 2.0 ** (1 - seeds)
+    few, many = (limit(row.seeds for row in found.cases) for limit in (min, max))
+    least = 2.0 ** (1 - many)
     sure = [row for row in found.cases if row.holm <= LEVEL]
     if sure:
         names = ", ".join(
-            f"{row.case} ({found.a if row.wins > row.losses else found.b})" for row in sure
+            f"{row.case} ({found.a if row.mean_log < 0 else found.b})" for row in sure
         )
         said.append(f"single cases that differ, after Holm over {len(found.cases)}: {names}")
     elif least * len(found.cases) > LEVEL:
         need = math.ceil(1 + math.log2(len(found.cases) / LEVEL))
         said.append(
-            f"no single case can be told apart with {seeds} seeds: the smallest possible p is "
-            f"{least:.2g}, for each of {_count(len(found.cases), 'case')}; {need} seeds could"
+            f"no single case can be told apart with {_seeds(few, many)}: the smallest possible p "
+            f"is {least:.2g}, for each of {_count(len(found.cases), 'case')}; {need} seeds could"
         )
     else:
         said.append("no single case differs, after Holm")
-    wins, losses = sum(r.wins for r in found.cases), sum(r.losses for r in found.cases)
-    faster = found.a if wins > losses else found.b
     if found.p <= LEVEL:
+        wins, losses = sum(r.wins for r in found.cases), sum(r.losses for r in found.cases)
         said.append(
-            f"over all cases they differ (p = {found.p:.2g}, {wins} seeds to {losses}): "
-            f"{faster} needs fewer evaluations, unsolved counted at the budget"
+            f"over all cases they differ (p = {found.p:.2g}; {found.a} is first on {wins} seeds, "
+            f"{found.b} on {losses}): {found.a if found.mean_log < 0 else found.b} needs fewer "
+            "evaluations, unsolved counted at the budget"
         )
     else:
         said.append(f"over all cases no difference is shown (p = {found.p:.2g})")
     return [*said, _ratio(found)]
 
 
+def _seeds(few: int, many: int) -> str:
+    return _count(many, "seed") if few == many else f"{few} to {many} seeds"
+
+
 def _ratio(found: Comparison) -> str:
     """Return the sentence on the ratio of evaluations."""
     low, high = found.interval
     count = len(found.families)
-    cut = any(min(row.solved_a, row.solved_b) < row.seeds for row in found.cases)
-    return (
+    said = (
         f"evaluations of {found.a} over {found.b}: {found.ratio:.2g} in the geometric mean over "
         f"{'1 family' if count == 1 else f'{count} families'}"
-        + (
-            f" (95 %: {low:.2g} to {high:.2g}, {count - 1} degrees of freedom)"
-            + (
-                "; a lower bound of the difference, since unsolved trials are cut at the budget"
-                * cut
-            )
-            if count > 1
-            else ""
-        )
     )
+    if count > 1:
+        said += f" (95 %: {low:.2g} to {high:.2g}, {count - 1} degrees of freedom)"
+    return said + _cut(found)
+
+
+def _cut(found: Comparison) -> str:
+    """Return what the cut of unsolved trials at the budget means for the ratio; empty for none."""
+    cut_a = any(row.solved_a < row.seeds for row in found.cases)
+    cut_b = any(row.solved_b < row.seeds for row in found.cases)
+    if not (cut_a or cut_b):
+        return ""
+    if (found.ratio > 1 and not cut_b) or (found.ratio < 1 and not cut_a):
+        return "; a lower bound of the difference, since unsolved trials are cut at the budget"
+    return "; unsolved trials are cut at the budget, so that it may be higher or lower"

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradbench.analysis.comparison import unlike
 from gradbench.report import laws, tally
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on
@@ -83,7 +84,7 @@ def page(
         .get_template("report.html")
         .render(
             title=f"gradbench: {', '.join(names[:6])}" + (" and others" if len(names) > 6 else ""),
-            about=[ran_on(run) for run in runs],
+            about=[*map(ran_on, runs), *unlike(runs)],
             verdicts=tally.verdicts(list(records)),
             linked=not seen["brief"],
             plotly=plotly,

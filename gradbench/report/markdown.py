@@ -5,9 +5,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from gradbench.analysis.comparison import unlike
 from gradbench.report import laws, tally
 from gradbench.report.rows import HEADERS, cells, claims, legend, news, reading, remarks, shown
-from gradbench.results.record import Record, Status, finite, or_zero
+from gradbench.results.record import Record, Status, or_zero
 from gradbench.results.summaries import LARGE
 from gradbench.text import printable
 
@@ -33,7 +34,7 @@ def page(
     """
     specs = dict.fromkeys(spec for run in runs for spec in _specs(run))
     title = f"# gradbench: {', '.join(_code(spec) for spec in specs)}"
-    parts = [title, *(_escape(ran_on(run)) for run in runs)]
+    parts = [title, *(_escape(line) for line in [*map(ran_on, runs), *unlike(runs)])]
     if found := news(records):
         parts += ["## NEWS", _list(found)]
     if found := claims(records):
@@ -94,7 +95,7 @@ def ran_on(run: dict[str, Any]) -> str:
 def _sweep(record: Record) -> list[str]:
     points = sorted(record.tuning, key=lambda point: (point["lr"], point["seed"]))
     text = ", ".join(
-        f"{p['lr']:g}: {p['status'] if finite(p['score']) is None else format(p['score'], '.2f')}"
+        f"{p['lr']:g}: {p['status'] if p['score'] is None else format(p['score'], '.2f')}"
         f"{'*' if p['status'] == Status.SOLVED else ''}"
         for p in points
     )

@@ -120,8 +120,8 @@ class TrialResult:
         return sum(seconds for seconds, _ in self.blocks) / spent if self.blocks else None
 
     def plain(self) -> dict[str, Any]:
-        """Return the fields that the record's `trials` keep."""
-        data = asdict(self)
+        """Return the fields that the record's `trials` keep, as they are read from its file."""
+        data: dict[str, Any] = finite(asdict(self))
         kept_apart = (
             *("informativeness", "probe_seconds", "path", "fallback", "clock", "timed", "blocks"),
             *("peak_memory_bytes", "weights"),

@@ -1,4 +1,4 @@
-"""Reads runs of more than 10,000 records without curves, sweeps or probe tracks."""
+"""Reads runs of more than 10,000 records without curves, points of sweeps or probe tracks."""
 
 import functools
 import re
@@ -29,7 +29,9 @@ TIMING = (
 
 
 def in_brief(line: str) -> Record:
-    """Return the record of a line of JSON, without curves and sweep, with the first reading only.
+    """Return the record of a line of JSON, without curves and the points of its sweep.
+
+    Of the readings it has the first only.
 
     Fields that are left out may be unchecked. Raises ValueError, in a few words, where the line
     holds no record.
@@ -39,7 +41,7 @@ def in_brief(line: str) -> Record:
     record = parse(line)
     record.trials = [{name: t[name] for name in TRIAL if name in t} for t in record.trials]
     record.timing = {name: record.timing[name] for name in TIMING if name in record.timing}
-    record.tuning, record.tuning_cost = [], {}
+    record.tuning = []
     record.informativeness = record.informativeness[:1]
     return record
 

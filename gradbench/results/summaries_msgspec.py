@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from gradbench.results.record import SCHEMA, Record, Status
-from gradbench.results.validation import MOST, is_reading, unlikely
+from gradbench.results.validation import MOST, is_cost, is_reading, unlikely
 
 Count = Annotated[int, Meta(ge=0, le=MOST)]
 Whole = Annotated[int, Meta(ge=-MOST, le=MOST)]
@@ -42,7 +42,7 @@ class Timing(Struct, frozen=True):
 
 
 class Glance(Struct):
-    """A record without its sweep; only the first of its probe readings is decoded."""
+    """A record without the points of its sweep; only the first of its probe readings is decoded."""
 
     case: str
     family: str
@@ -59,6 +59,7 @@ class Glance(Struct):
     solved: Whole = 0
     seeds: Whole = 0
     architecture: Any = None
+    tuning_cost: dict[str, Any] = {}
     hyperparameters: dict[str, Any] = {}
     trials: list[Trial] = []
     timing: Timing = Timing()
@@ -87,6 +88,7 @@ def glance(line: str) -> Record | None:
         data["informativeness"] = [msgspec.json.decode(r) for r in found.informativeness[:1]]
     except (msgspec.MsgspecError, RecursionError):
         return None
-    if unlikely(data) or not all(map(is_reading, data["informativeness"])):
+    checked = is_cost(found.tuning_cost) and all(map(is_reading, data["informativeness"]))
+    if unlikely(data) or not checked:
         return None
     return Record(**data)

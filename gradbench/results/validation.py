@@ -47,7 +47,7 @@ def problem(data: dict[str, Any], statuses: AbstractSet[str]) -> str:
     for name, check in checks:
         if not all(map(check, data[name])):
             return f"its {name} are no {name}"
-    for name, holds in (("tuning_cost", _is_cost), ("timing", _is_timing), ("law", _is_law)):
+    for name, holds in (("tuning_cost", is_cost), ("timing", _is_timing), ("law", _is_law)):
         if not holds(data[name]):
             return f"its {name} is no {name}"
     return unlikely(data)
@@ -177,7 +177,8 @@ def _is_law(data: dict[str, Any]) -> bool:
     return not data or _has(data, "predicted", "exponent", in_evaluations=bool, **texts)
 
 
-def _is_cost(data: dict[str, Any]) -> bool:
+def is_cost(data: dict[str, Any]) -> bool:
+    """Whether data is the cost of a sweep, or empty."""
     best = data.get("best_of") or []
     return (
         _holds(data, "gradient_evaluations", "forward_evaluations", "seconds")

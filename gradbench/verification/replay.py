@@ -156,20 +156,13 @@ def different(trial: dict[str, Any], again: TrialResult) -> str:
         if trial.get(name) != now[name]:
             return f"{name}: {trial.get(name)} in the record, {now[name]} now"
     curve = [list(point) for point in trial.get("curve") or []]
-    fresh = [list(point) for point in now["curve"]]
+    fresh = now["curve"]
     for old, new in zip(curve, fresh, strict=False):
-        if not _equal(old, new):
+        if old != new:
             return f"curve: {old} in the record, {new} now"
     if curve and len(curve) != len(fresh):
         return f"curve: {len(curve)} points in the record, {len(fresh)} now"
     return ""
-
-
-def _equal(old: list[Any], new: list[Any]) -> bool:
-    """Return whether two points of a curve are equal; null in a record was no finite number."""
-    return all(
-        a == b or (a is None and not abs(b) < float("inf")) for a, b in zip(old, new, strict=True)
-    )
 
 
 def unlike(trial: dict[str, Any], again: TrialResult) -> str:
@@ -181,9 +174,13 @@ def unlike(trial: dict[str, Any], again: TrialResult) -> str:
     if old is not None and max(old, new) > EVALUATION_RATIO * min(old, new) + 1:
         return f"evaluations_to_target: {old} in the record, {new} now"
     curve = trial.get("curve") or []
-    if curve and now["curve"] and curve[0][2] is not None:
+    if curve and now["curve"]:
         first, fresh = curve[0][2], now["curve"][0][2]
-        if abs(first - fresh) > START * max(abs(first), abs(fresh)):
+        if None in {first, fresh}:
+            apart = first is not fresh
+        else:
+            apart = abs(first - fresh) > START * max(abs(first), abs(fresh))
+        if apart:
             return f"loss before the first step: {first} in the record, {fresh} now"
     return ""
 

@@ -3,12 +3,17 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from gradbench.analysis.comparison import NotComparableError, comparable, compare
+from gradbench.analysis.comparison import NotComparableError, comparable, compare, unlike
 from gradbench.analysis.statistics import geometric_mean, holm, sign_flip
 from gradbench.report.comparison import conclusions, markdown, text
+from gradbench.report.markdown import page
+from gradbench.results import baseline_file
+from gradbench.results.record import line_of
+from gradbench.results.summaries import in_brief
 
 
 def test_wins_ties_losses_and_the_ratio_where_both_solve(record):
@@ -41,9 +46,72 @@ def test_five_seeds_cannot_tell_a_case_and_pooled_they_can(record):
     assert "fast needs fewer evaluations" in said
 
 
+def test_the_side_that_is_named_is_the_one_that_the_test_favours(record):
+    """A is first on more seeds by a hair, B eight times faster on the others."""
+    a = record(times=(*[100] * 8, *[80] * 6), budget=1000)
+    b = record(times=(*[101] * 8, *[10] * 6), budget=1000)
+    found = compare([a], [b])
+    differences = [math.log(100 / 101)] * 8 + [math.log(8)] * 6
+    result = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=10**5
+    )
+    assert found.p == pytest.approx(result.pvalue, abs=1e-9)
+    assert (found.cases[0].wins, found.cases[0].losses) == (8, 6)
+    assert found.mean_log == found.cases[0].mean_log == pytest.approx(np.mean(differences))
+    said = " ".join(conclusions(found))
+    assert "case (B)" in said
+    assert "(p = 0.031; A is first on 8 seeds, B on 6): B needs fewer evaluations" in said
+
+
+def test_a_ratio_is_a_bound_only_if_the_slower_side_alone_was_cut(record):
+    def said(a, b):
+        cases = [("one", "flatness"), ("two", "other")]
+        sides = [[record(c, times=t, family=f) for c, f in cases] for t in (a, b)]
+        return conclusions(compare(*sides))[-1]
+
+    assert "lower bound" in said((90, None), (10, 20))
+    assert "lower bound" in said((10, 20), (90, None))
+    assert "may be higher or lower" in said((10, None), (90, 95))
+    assert "may be higher or lower" in said((90, None), (10, None))
+    assert "cut" not in said((10, 20), (20, 30))
+
+
+def test_cases_without_a_common_seed_are_named_and_left_out(record):
+    other = record("apart")
+    other.trials = [trial | {"seed": trial["seed"] + 100} for trial in other.trials]
+    found = compare(
+        [record("x", times=range(10, 22)), record("y"), record("apart")],
+        [record("x", times=range(10, 22)), record("y"), other],
+    )
+    assert [row.case for row in found.cases] == ["x", "y"]
+    assert found.apart == ("apart",)
+    assert "no seed in common: apart" in text(found)
+    said = conclusions(
+        compare([record("x", times=(1, 2)), record("y")], [record("x", times=(3, 4)), record("y")])
+    )[0]
+    assert said == (
+        "no single case can be told apart with 2 to 5 seeds: the smallest possible p is 0.062, "
+        "for each of 2 cases; 7 seeds could"
+    )
+    with pytest.raises(NotComparableError, match="no seed of a case was run by both"):
+        compare([record("apart")], [other])
+
+
+def test_whether_a_rate_was_swept_is_not_guessed_where_records_do_not_tell(record, tmp_path):
+    """A baseline keeps no sweeps, a large run is read without their points."""
+    baseline_file.write(tmp_path / "b.json", {}, [record()])
+    kept = baseline_file.load(tmp_path / "b.json").records
+    assert compare([record()], kept).tuned == (True, None)
+    swept = record(tuning_cost={"gradient_evaluations": 3})
+    assert compare([record()], [in_brief(line_of(swept))]).tuned == (True, True)
+    assert not any("tuned" in line for line in conclusions(compare([record()], kept)))
+
+
 def test_a_tuned_optimizer_against_an_untuned_one_is_said(record):
     tuned = record()
-    said = conclusions(compare([tuned], [record(tuning=[])], names=("one", "other")))
+    said = conclusions(
+        compare([tuned], [record(tuning=[], tuning_cost={})], names=("one", "other"))
+    )
     assert said[0] == "one had its rate tuned and other ran as given: not a like comparison"
     assert "tuned" not in conclusions(compare([tuned], [tuned]))[0]
 
@@ -110,6 +178,17 @@ def test_runs_that_are_not_alike_do_not_compare(record):
             comparable(about, about | {name: 0})
     with pytest.raises(NotComparableError, match="no case was run by both"):
         compare([record("x")], [record("y")])
+
+
+def test_what_runs_differ_in_is_said_where_they_are_shown_together(about):
+    assert unlike([about, dict(about)]) == []
+    other = about | {"dtype": "bfloat16", "tuning": 0}
+    assert unlike([about, other]) == [
+        "These runs are not alike: tuning is 5 or 0.",
+        "These runs are not alike: dtype is float32 or bfloat16.",
+    ]
+    for line in unlike([about, other]):
+        assert line in page([about, other], [])
 
 
 def test_step_times_compare_only_on_one_clock_and_device_and_alone(record):

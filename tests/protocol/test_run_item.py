@@ -9,7 +9,7 @@ from gradbench.protocol import discovery, trials
 from gradbench.protocol.case import Case
 from gradbench.protocol.item import Item
 from gradbench.protocol.run_item import retimed, run_item
-from gradbench.results.record import Expectation
+from gradbench.results.record import Expectation, line_of, parse
 from gradbench.scenarios.parity import Parity
 from gradbench.training import runner
 from gradbench.training.runner import TIMED, time_trial
@@ -40,6 +40,14 @@ def test_a_stacks_step_time_is_that_of_a_trial_alone():
     cost = record.tuning_cost
     assert cost["seconds"] == pytest.approx(step * cost["gradient_evaluations"])
     assert record.timing["first_step_seconds"] == timed[0].blocks[0][0]
+
+
+def test_a_record_equals_what_is_read_from_its_file():
+    """Also where scores and losses are not finite, which JSON has no words for."""
+    record, _ = run_item(item("sgd:lr=1e25"))
+    assert record.statuses == ["diverged", "diverged"]
+    assert record.trials[0]["final_score"] is None
+    assert parse(line_of(record)) == record
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "es", "sgd"])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gradbench.cli import main
-from gradbench.results.runs import VERIFIED, load
+from gradbench.report import board
+from gradbench.results.runs import VERIFIED, Run, load
 
 HOSTILE = "<img src=x onerror=alert(1)>/../.py:Évil" + "x" * 60  # alike in a readable file name
 
@@ -47,6 +48,24 @@ def test_every_optimizer_and_case_has_a_page_with_the_runs_numbers(verified, tmp
         for target in re.findall(r'href="([^"]+)"', text):
             assert (path.parent / target).resolve() in {each.resolve() for each in found}
         assert not re.search(r'(?:src|href)="(?:https?:|//)', text)
+
+
+def test_optimizers_that_pass_are_of_those_that_ran_the_case(record, about, tmp_path):
+    """A must solved on three of five seeds has failed; who runs easy cases only is not first."""
+    ours = [
+        record("must", times=(10, 20, 30, None, None), expectation="must", outcome="failed"),
+        record("easy", optimizer="a"),
+    ]
+    theirs = [record("easy", optimizer="b")]
+    runs = [
+        Run(tmp_path / name, about | {"optimizers": [name]}, records, [])
+        for name, records in (("b", theirs), ("a", ours))
+    ]
+    index = board.write(tmp_path / "site", runs)[0].read_text()
+    assert "<td>must</td><td>0/1</td>" in index
+    assert index.count("<td>2/2</td>") == 1
+    names = re.findall(r'<a href="optimizers/[^"]+">(\w)</a>', index)
+    assert names == ["a", "b"]
 
 
 def test_a_run_that_is_not_verified_is_left_out_unless_asked_for(

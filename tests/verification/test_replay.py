@@ -45,6 +45,7 @@ def test_every_trial_of_a_real_run_is_equal_to_the_bit(copied, suite, capsys):
     assert found["same_machine"] is True
     assert len(found["found"]) == found["trials"]
     assert {each["verdict"] for each in found["found"]} == {"equal"}
+    assert "diverged" in {t["status"] for r in load(folder).records for t in r.trials}
 
 
 def _curve(records):
