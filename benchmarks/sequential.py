@@ -27,7 +27,7 @@ import torch
 from tabulate import tabulate
 
 from gradbench import Trial, run
-from gradbench.analysis.baseline import LEVEL, SLOWER
+from gradbench.analysis.baseline import LEVEL, SLOWER, counted
 from gradbench.analysis.sequential import anytime_p
 from gradbench.analysis.statistics import sign_flip
 from gradbench.protocol.case import Case
@@ -130,7 +130,14 @@ def draws(new: Times, old: Times, known: dict[str, Case], groups: Groups, *, sam
                     for i, j in zip(ours, theirs, strict=True)
                 ]
                 found[name] = [
-                    (math.log(min(a, most) / min(b, most)), min(a, b) < float("inf"))
+                    (
+                        counted(
+                            math.log(min(a, most) / min(b, most)),
+                            new=a < float("inf"),
+                            old=b < float("inf"),
+                        ),
+                        min(a, b) < float("inf"),
+                    )
                     for a, b in both
                 ]
         return found

@@ -30,6 +30,11 @@ BROKEN = (Status.CRASHED, Status.UNSUPPORTED)
 SLOWER = 1.2
 """Factor on the evaluations to the target that counts as a regression worth finding."""
 
+LOST = 2 * math.log(SLOWER)
+"""Least logarithm at which a seed counts that one side only solved. Of the other, budget over
+evaluations is but a bound, near 1 where the target was reached shortly before the budget's end. So
+a seed that was lost speaks against `not slower` as much as an equal one speaks for it."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -98,8 +103,7 @@ def change(
     means = {case: sum(v.values()) / max(1, len(v)) for case, v in logs.items()}
     mean = sum(means.values()) / max(1, len(means))
     worse = sorted(((c, math.exp(m)) for c, m in means.items() if m > 0), key=lambda pair: -pair[1])
-    told = {case: _solved(ours[case]) | _solved(theirs[case]) for case in shared}
-    known = {case: {s: v for s, v in logs[case].items() if s in told[case]} for case in shared}
+    known = {case: _known(ours[case], theirs[case], logs[case]) for case in shared}
     pairs = clusters(shared, known, ours)
     slower = math.log(SLOWER)
     beyond = {case: {s: slower - v for s, v in known[case].items()} for case in shared}
@@ -117,8 +121,24 @@ def change(
     )
 
 
+def counted(log_ratio: float, *, new: bool, old: bool) -> float:
+    """Return the logarithm at which a seed counts, by whether new and old solved it."""
+    if new == old:
+        return log_ratio
+    return max(log_ratio, LOST) if old else min(log_ratio, -LOST)
+
+
+def _known(new: Record, old: Record, logs: dict[int, float]) -> dict[int, float]:
+    """Return the logarithms of the seeds that either side solved; the others say nothing."""
+    ours, theirs = _solved(new), _solved(old)
+    return {
+        seed: counted(value, new=seed in ours, old=seed in theirs)
+        for seed, value in logs.items()
+        if seed in ours | theirs
+    }
+
+
 def _solved(record: Record) -> set[int]:
-    """Return the seeds that were solved; what neither side solved says nothing about speed."""
     return {t["seed"] for t in record.trials if t["evaluations_to_target"] is not None}
 
 

@@ -150,12 +150,15 @@ def commits_between(repository: Path, good: str, bad: str) -> list[str]:
 def changed(commits: Sequence[str], run: Callable[..., Tried]) -> Search:
     """Find the first commit with the last one's numbers: the last change before it.
 
-    The first of `commits` is taken to differ and is only run if all others turn out equal.
-    Raises BisectError where it does not differ, or the last commit cannot be run.
+    The first of `commits` is taken to differ and is only run if all others turn out equal. Commits
+    are tried on a few cases that moved; the one that is found is run on all, and if others still
+    differ there, the search goes on after it. Raises BisectError where the first commit does not
+    differ, or the last one cannot be run.
     """
     last = _last(commits, run)
     cases: list[str] = []
     seen: list[str] = []
+    start = 0
 
     def is_after(commit: str) -> bool | None:
         nonlocal cases, seen
@@ -168,10 +171,16 @@ def changed(commits: Sequence[str], run: Callable[..., Tried]) -> Search:
             cases = cases or cheapest([each.case for each in different], last)
         return not different
 
-    low, high = _halve(commits, is_after)
-    if high == 0:
-        raise BisectError(f"{commits[0][:12]} has the numbers of {commits[-1][:12]}: no change")
-    return Search(list(commits[low + 1 : high + 1]), seen)
+    while True:
+        low, high = (start + place for place in _halve(commits[start:], is_after))
+        if high == 0:
+            raise BisectError(f"{commits[0][:12]} has the numbers of {commits[-1][:12]}: no change")
+        known_whole = high == len(commits) - 1 or not cases
+        left = [] if known_whole else moved(last, run(commits[high]) or [])
+        if not left:
+            return Search(list(commits[low + 1 : high + 1]), seen)
+        start, seen = high + 1, lines(left)
+        cases = cheapest([each.case for each in left], last)
 
 
 def slower(commits: Sequence[str], run: Callable[..., Tried]) -> Search:

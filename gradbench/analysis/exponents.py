@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradbench.analysis.statistics import FEWEST
+
 RESAMPLES = 400
 LEVEL = 0.95
 
 
 class Exponent(NamedTuple):
-    """A fitted exponent and its interval."""
+    """A fitted exponent and its interval, which is infinite where there are too few seeds."""
 
     value: float
     low: float
@@ -24,7 +26,8 @@ def exponent(times: Mapping[float, Sequence[float | None]]) -> Exponent | None:
     `times` maps a rung's place on its axis to the evaluations of its seeds, None where one was not
     solved. The interval is of 95 %, over resampled seeds of each rung (percentiles); in it the
     medians are of seeds alone, so rungs that are wrongly measured or a law that bends do not widen
-    it. None where fewer than two rungs are left.
+    it. A resampled median that is not solved makes an end infinite, as all do with fewer than
+    `FEWEST` seeds. None where fewer than two rungs are left.
     """
     known = {
         at: np.array([math.inf if t is None else max(t, 1) for t in found])
@@ -40,11 +43,22 @@ def exponent(times: Mapping[float, Sequence[float | None]]) -> Exponent | None:
         np.median(stream.choice(found, (RESAMPLES, len(found))), axis=1) for found in known.values()
     ]
     drawn = np.stack(medians, axis=1)
-    slopes = _slopes(places, drawn[np.isfinite(drawn).all(axis=1)])
     (fitted,) = _slopes(places, np.array([[np.median(found) for found in known.values()]]))
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(slopes if len(slopes) else [fitted], [tail, 1 - tail])
-    return Exponent(float(fitted), float(low), float(high))
+    if min(map(len, known.values())) < FEWEST:
+        return Exponent(float(fitted), -math.inf, math.inf)
+    low, high = np.sort(_least(places, drawn)), np.sort(-_least(-places, drawn))
+    end = int((1 - LEVEL) / 2 * RESAMPLES)
+    return Exponent(float(fitted), float(low[end]), float(high[-1 - end]))
+
+
+def _least(places: np.ndarray, medians: np.ndarray) -> np.ndarray:
+    """Return the least slope of each row, whatever the medians are that are not finite."""
+    away = places - places.mean()
+    infinite = ~np.isfinite(medians)
+    falls = (infinite & (away < 0)).any(axis=1)
+    rises = (infinite & (away > 0)).any(axis=1)
+    known = np.where(infinite, 1.0, medians)
+    return np.where(falls, -np.inf, np.where(rises, np.inf, _slopes(places, known)))
 
 
 def _slopes(places: np.ndarray, medians: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ Numbers = list[tuple[object, ...]]
 class Moved:
     """A case with other numbers: seeds solved, median evaluations to target, rate; old and new.
 
-    `before` and `after` count the seeds that both have. The median is infinite (`>budget`) where
-    half of the seeds or more are unsolved.
+    `before` and `after` count the seeds that both have. The median is that of
+    `censored_median`: infinite (`>budget`) where more than half of the seeds are unsolved.
     """
 
     case: str

@@ -18,7 +18,9 @@ def band(trials: list[dict[str, Any]]) -> dict[str, list[float | None]] | None:
     if not curves:
         return None
     x = np.unique(np.concatenate([x for x, _ in curves]))
-    scores = np.stack([y[np.searchsorted(xs, x, side="right") - 1] for xs, y in curves])
+    # before its first score, a trial is at that one
+    places = [np.searchsorted(xs, x, side="right") - 1 for xs, _ in curves]
+    scores = np.stack([y[np.maximum(at, 0)] for at, (_, y) in zip(places, curves, strict=True)])
     return {
         "x": x.tolist(),
         "mid": _rounded(np.median(scores, axis=0)),

@@ -1,5 +1,6 @@
 """What theory predicts of a run's cases beside what was measured, for the report."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -93,9 +94,14 @@ def rows(found: list[dict[str, Any]]) -> list[list[str]]:
 def _exponents(law: dict[str, Any]) -> list[str]:
     said = [] if law["exponent"] is None else [f"law {law['exponent']:.2f}"]
     return said + [
-        f"{shown(spec)} {fit.value:z.2f} ({fit.low:z.2f} to {fit.high:z.2f})"
-        for spec, fit in law["fitted"].items()
+        f"{shown(spec)} {fit.value:z.2f} ({_interval(fit)})" for spec, fit in law["fitted"].items()
     ]
+
+
+def _interval(fit: Exponent) -> str:
+    if math.isinf(fit.low) and math.isinf(fit.high):
+        return "too few seeds for an interval"
+    return f"{fit.low:z.2f} to {fit.high:z.2f}"
 
 
 def _place(law: dict[str, Any], rung: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from gradbench.report.rows import is_verified, shown
+from gradbench.report.rows import is_verified, ran, shown
 from gradbench.results.record import Expectation, Outcome, Record
 
 HEADERS = ("optimizer", "family", "must", "may", "never", "seeds solved")
@@ -34,8 +34,10 @@ def rows(records: list[Record]) -> list[list[str]]:
         if record.expectation == Expectation.LEARNER:
             continue
         found = counts.setdefault((record.optimizer, record.family), Counter())
+        if not ran(record):
+            continue
         found[record.expectation] += 1
-        if record.outcome in {Outcome.PASSED, Outcome.NEWS}:
+        if record.outcome == Outcome.PASSED or is_verified(record):
             found[f"{record.expectation} solved"] += 1
         found["solved"] += record.solved
         found["seeds"] += record.seeds

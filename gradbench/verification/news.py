@@ -1,6 +1,7 @@
 """Verifies records that solved a `never`: trains them again and scores them on new data."""
 
 import json
+import math
 import pickle
 import secrets
 import subprocess
@@ -105,11 +106,12 @@ def _judged(record: Record, seeds: dict[str, list[int]], found: dict[str, Any]) 
     """
     said, holds = [], True
     whose = {"its": "seeds of the run", "new": "new seeds"}
-    low = min(found["scores"].values(), default=None)
-    if low is None or len(found["scores"]) < record.solved:
+    scores = list(found["scores"].values())
+    if not scores or len(scores) < record.solved:
         said.append("not every solved trial's final weights were kept")
         holds = False
     else:
+        low = min(scores, key=lambda score: -math.inf if math.isnan(score) else score)
         holds = low >= ENOUGH * record.target_score
         said.append(f"its weights score {low:.3g} on data that the trials did not have")
     for kind, chosen in seeds.items():

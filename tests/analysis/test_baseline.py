@@ -67,6 +67,45 @@ def test_one_case_that_got_worse_is_named_first(record):
     assert found.worse[0][0] == "c4"
 
 
+def test_a_lost_seed_never_speaks_for_not_slower(record):
+    """Solved shortly before the budget's end, then not at all: the ratio cut there is near 1."""
+    stream = np.random.default_rng(0)
+    for seeds in (2, 4, 8, 12, 20):
+        times = [int(t) for t in stream.uniform(900, 1000, seeds)]
+        old, lost = (
+            record("c", times=times, budget=1000),
+            record("c", times=[None] * seeds, budget=1000),
+        )
+        found = baseline.change("flatness", "a", [lost], [old], families=8)
+        assert found.p_slower == 1.0
+        assert found.ratio < 1.2
+        assert found.regressed == (seeds >= 12)
+        assert not baseline.change("flatness", "a", [old], [lost], families=8).regressed
+
+
+@pytest.mark.parametrize("slower", [1.2, 1.5])
+def test_what_is_slower_is_rarely_called_not_slower_however_near_the_budget_is(record, slower):
+    """200 families at the very factor and beyond it, of times that the budget cuts."""
+    stream = np.random.default_rng(1)
+
+    def times(factor):
+        drawn = factor * 900 * np.exp(0.1 * stream.standard_normal(20))
+        return [None if t > 1000 else int(t) for t in drawn]
+
+    found = [
+        baseline.change(
+            "flatness",
+            "a",
+            [record("c", times=times(slower), budget=1000)],
+            [record("c", times=times(1.0), budget=1000)],
+            families=4,
+        )
+        for _ in range(200)
+    ]
+    wrong = sum(each.p_slower <= baseline.LEVEL for each in found) / len(found)
+    assert wrong <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / len(found))
+
+
 @pytest.mark.proof
 def test_false_alarms_of_a_whole_run_are_at_most_one_in_twenty(record):
     """Four families of unchanged behaviour, seeds of their own: 400 runs."""
@@ -219,6 +258,15 @@ def test_the_gate_changed_fails_what_no_statistic_would_and_shows_before_and_aft
     bare = pytester.runpytest_inprocess("--optimizer=adam", "--gb-gate=changed")
     assert bare.ret == 4
     bare.stderr.fnmatch_lines(["ERROR: --gb-gate=changed: say which with --gb-baseline=FILE"])
+
+
+def test_what_diverges_alike_has_not_changed(pytester, lab):
+    """A score that is not a number is null in a file, and equals nothing in memory."""
+    of = {"spec": "sgd:lr=1e25"}
+    lab("--gb-update-baseline", **of)
+    again = lab("--gb-gate=changed", **of)
+    assert again.ret == 0
+    again.stdout.fnmatch_lines(["  against the baseline: sgd:lr=1e25 equal on 3 cases"])
 
 
 def test_changed_asks_the_statistics_where_the_baseline_is_of_another_machine(

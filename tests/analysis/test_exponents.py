@@ -26,6 +26,18 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     assert 0.88 <= inside / 200 < 1
 
 
+def test_a_rung_that_resamples_leave_unsolved_opens_the_end_that_it_could_move():
+    times = {1.0: [10] * 5, 10.0: [100] * 5, 100.0: [1000, 1000, 1000, None, None]}
+    assert exponent(times) == pytest.approx((1, 1, np.inf))
+    turned = {1 / at: found for at, found in times.items()}
+    assert exponent(turned) == pytest.approx((-1, -np.inf, -1))
+
+
+def test_few_seeds_have_no_interval():
+    times = {at: [50 * at] * 3 for at in (1.0, 10.0)}
+    assert exponent(times) == pytest.approx((1, -np.inf, np.inf))
+
+
 def test_rungs_that_most_seeds_do_not_solve_are_left_out():
     times = {1.0: [10, 10, 10], 10.0: [100, 100, None], 100.0: [50, None, None]}
     assert exponent(times).value == pytest.approx(1)

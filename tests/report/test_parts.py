@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gradbench.analysis.statistics import running_time, share_interval
+from gradbench.report import tally
 from gradbench.report.bands import band, spent
 from gradbench.report.frontier import ladders
 from gradbench.report.rows import distinct, remarks
@@ -81,6 +82,13 @@ def test_a_band_is_the_seeds_with_their_last_score_held():
     assert found["high"] == [0.2, 1.0, 1.0]
 
 
+def test_before_its_first_known_score_a_trial_is_at_that_one():
+    found = band(
+        [trial([[0, 0.0, 1], [10, 0.1, 1]]), trial([[0, None, 1], [10, 0.3, 1], [20, 0.8, 1]])]
+    )
+    assert found["high"] == [0.3, 0.3, 0.8]
+
+
 def test_a_diverged_trial_does_not_keep_what_it_had():
     curve = [[0, 0.0, 1], [10, 0.9, 1], [20, None, None]]
     found = band([trial(curve, "diverged", spent=20)])
@@ -131,6 +139,23 @@ def test_two_files_of_one_name_are_told_apart():
     assert distinct(["./lab/opt.py:Mine", "adam"])["./lab/opt.py:Mine"] == "opt.py:Mine"
 
 
+def test_the_sum_of_many_counts_what_ran_and_what_was_verified(record):
+    rows = tally.rows(
+        [
+            record("one", expectation="must"),
+            record("two", expectation="must", times=(10, None), outcome="failed"),
+            record("three", expectation="must", times=(), outcome="skipped"),
+            record("four", expectation="never", outcome="news"),
+            record("five", expectation="never", outcome="news", verification={"verified": True}),
+            record("six", family="other", expectation="must", times=(), outcome="skipped"),
+        ]
+    )
+    assert rows == [
+        ["a", "flatness", "1/2", "-", "1/2", "16/17"],
+        ["a", "other", "-", "-", "-", "-"],
+    ]
+
+
 def test_the_running_time_is_that_of_restarts():
     """A geometric number of failures before a success, by the law of total expectation."""
     value, low, high = running_time([100, 50, 100, 70], [False, True, False, True])
@@ -139,7 +164,8 @@ def test_the_running_time_is_that_of_restarts():
     assert low < value < high
     assert running_time([100, 100], [False, False]) is None
     assert running_time([100, 10], [False, True])[2] == math.inf
-    assert running_time([10, 10], [True, True]) == (10, 10, 10)
+    assert running_time([10] * 4, [True] * 4) == (10, 10, 10)
+    assert running_time([10, 10, 10], [True] * 3) == (10, 0, math.inf)  # too few for an interval
     assert running_time([5, 0, 0], [True, False, False])[2] == math.inf  # never 0 / 0
 
 

@@ -4,7 +4,7 @@ function numbers(item) {
   table.append(node("thead", {}, node("tr", {}, ...head.map(text => node("th", { scope: "col" }, text)))));
   for (const [spec, r] of Object.entries(item.results)) {
     const ms = v => v === null || v === undefined ? "-" : number(1000 * v);
-    const ert = r.ert ? `${number(r.ert[0])} (${number(r.ert[1])} to ${r.ert[2] === null ? "∞" : number(r.ert[2])})` : "-";
+    const ert = r.ert ? r.ert[1] === 0 && r.ert[2] === null ? number(r.ert[0]) : `${number(r.ert[0])} (${number(r.ert[1])} to ${r.ert[2] === null ? "∞" : number(r.ert[2])})` : "-";
     const solved = r.ran ? `${r.solved}/${r.seeds} (${percent(r.interval)})` : "unsupported";
     const cells = [solved, r.median, ert, r.step.median === null ? "-" : `${ms(r.step.median)} (${ms(r.step.q1)}-${ms(r.step.q3)})`, r.memory === null ? "-" : r.memory, r.rate === null || r.rate === undefined ? "-" : r.rate, r.cost !== null && r.cost !== undefined ? `${number(r.cost)}; ${r.best.map(value => number(value)).join(", ")}` : "-"];
     table.append(node("tr", { "data-optimizer": spec || null }, node("th", { scope: "row" }, styleOf(spec).name), ...cells.map(c => node("td", {}, String(c)))));

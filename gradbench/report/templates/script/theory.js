@@ -15,7 +15,7 @@ function law(found) {
   for (const [spec, values] of Object.entries(found.measured)) {
     const points = known.map(rung => [rung.at, Number(values[rung.i])]).filter(([, y]) => y > 0);
     if (!points.length) continue;
-    const fit = found.fitted[spec], fitted = fit ? `, power ${number(fit[0])} (${number(fit[1])} to ${number(fit[2])})` : "";
+    const fit = found.fitted[spec], fitted = fit ? `, power ${number(fit[0])} (${fit[1] === null ? "-∞" : number(fit[1])} to ${fit[2] === null ? "∞" : number(fit[2])})` : "";
     traces.push(line(spec, points.map(p => p[0]), points.map(p => p[1]), { rest: {
       mode: "lines+markers", marker: { size: 8, color: styleOf(spec).colour }, hovertemplate: `%{fullData.name}<br>${plain(found.axis)} = %{x}: %{y} evaluations${fitted}<extra></extra>` } }));
   }
