@@ -174,13 +174,15 @@ def _steps(way: Requirements) -> Iterator[Requirements]:
         yield replace(each, closure=True)
         yield replace(each, closure=True, gradients_first=True)
         yield replace(each, closure=True, forward_closure=True)
+        yield replace(each, closure=True, loss_value=True)
+        yield replace(each, closure=True, loss_value=True, forward_closure=True)
 
 
 def _with_gradients(
     build: Build, arguments: Arguments, requirements: Requirements, toy: Toy
 ) -> Requirements:
     """Return the requirements, with `gradients_first` set where it changes the parameters."""
-    if not requirements.closure or requirements.forward_closure:
+    if not requirements.closure or requirements.forward_closure or requirements.loss_value:
         return requirements
     first = replace(requirements, gradients_first=True)
     plain = replace(requirements, gradients_first=False)

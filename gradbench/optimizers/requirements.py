@@ -28,6 +28,9 @@ class Requirements:
     """`step` must be given a closure that re-evaluates the loss on the step's batch."""
     closure_name: str = ""
     """The keyword by which `step` takes the closure, where it does not take it by position."""
+    loss_value: bool = False
+    """`step` is given the value that the closure returns, a loss with its gradients, and not the
+    closure: `step(loss)`."""
     forward_closure: bool = False
     """The closure only returns the loss: the optimizer runs the backward pass."""
     gradients_first: bool = False

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +15,15 @@ from gradbench.optimizers.requirements import Requirements
 def call_step(
     optimizer: Optimizer, requirements: Requirements, closure: Callable[[], object]
 ) -> None:
-    """Call `step`, with the closure where one is needed, by position or by its keyword."""
+    """Call `step`, with the closure or its loss where needed, by position or by its keyword."""
     if not requirements.closure:
         optimizer.step()
-    elif requirements.closure_name:
-        optimizer.step(**{requirements.closure_name: closure})  # type: ignore[arg-type]  # as below
+        return
+    given: Any = closure() if requirements.loss_value else closure
+    if requirements.closure_name:
+        optimizer.step(**{requirements.closure_name: given})
     else:
-        optimizer.step(closure)  # type: ignore[arg-type]  # torch types it as -> float
+        optimizer.step(given)
 
 
 def set_mode(optimizer: Optimizer, requirements: Requirements, name: str) -> None:

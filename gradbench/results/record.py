@@ -113,11 +113,11 @@ class TrialResult:
     def evaluation_seconds(self) -> float | None:
         """Mean seconds of training per gradient evaluation; per forward evaluation without any.
 
-        A step may take several evaluations. None where no step was taken.
+        A step may take several evaluations. None where none was taken.
         """
         spent = self.gradient_evaluations
         spent = self.forward_evaluations if spent == 0 else spent
-        return sum(seconds for seconds, _ in self.blocks) / spent if self.blocks else None
+        return sum(seconds for seconds, _ in self.blocks) / spent if spent > 0 else None
 
     def plain(self) -> dict[str, Any]:
         """Return the fields that the record's `trials` keep, as they are read from its file."""

@@ -186,8 +186,11 @@ class Curves(Scenario):
     def weight_score(self, weights: Sequence[Tensor]) -> float:
         """Return 1 minus the distance to the optimum over that of zero; no weights count as zero.
 
-        The distance is the filter's Euclidean one, for `linear` the spectral one.
+        The distance is the filter's Euclidean one, for `linear` the spectral one. Weights that are
+        not finite score NaN.
         """
+        if not all(bool(weight.isfinite().all()) for weight in weights):
+            return math.nan
         if self.approach == "linear":
             wanted = inverse(self.n)
             weight = weights[0].double() if weights else torch.zeros_like(wanted)

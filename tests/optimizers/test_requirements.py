@@ -11,9 +11,14 @@ from gradbench.cli import main
 from gradbench.optimizers import third_party
 from gradbench.optimizers.factory import names, resolve
 from gradbench.optimizers.requirements import Requirements, grouped
+from gradbench.results.record import Status, TrialResult
+from gradbench.scenarios.parity import Parity
 from gradbench.scenarios.saturation import Saturation
 from gradbench.spec import SpecError
+from gradbench.training.batches import Batches
+from gradbench.training.loop import Training
 from gradbench.training.random_streams import isolated
+from gradbench.training.state import TrialState
 
 BASE = """
 import torch
@@ -107,6 +112,26 @@ class Late(Itself):
     def __init__(self, params, lr=0.1):
         super().__init__(params, lr=0.0)
 
+class Polyak(torch.optim.SGD):
+    "Its rate is the loss over the gradient's square."
+    @torch.no_grad()
+    def step(self, loss):
+        every = [p for group in self.param_groups for p in group["params"]]
+        rate = float(loss) / sum(float(p.grad.square().sum()) for p in every)
+        for p in every:
+            p.sub_(p.grad, alpha=min(rate, 0.5))
+
+class PolyakByName(Polyak):
+    def step(self, *, current_loss):
+        if any(p.grad is None for group in self.param_groups for p in group["params"]):
+            return
+        super().step(current_loss)
+
+class FromLoss(torch.optim.SGD):
+    def step(self, loss):
+        loss.backward()
+        super().step()
+
 class Says(torch.optim.SGD):
     gradbench_needs = {"closure": True, "gradients_first": True}
 """
@@ -135,6 +160,12 @@ def file(tmp_path_factory):
         ("Says", Requirements(closure=True, gradients_first=True)),
         ("Refuses", Requirements()),
         ("Itself", Requirements(closure=True, forward_closure=True)),
+        ("Polyak", Requirements(closure=True, loss_value=True)),
+        (
+            "PolyakByName",
+            Requirements(closure=True, closure_name="current_loss", loss_value=True),
+        ),
+        ("FromLoss", Requirements(closure=True, loss_value=True, forward_closure=True)),
         ("Late", Requirements(closure=True, forward_closure=True)),
     ],
 )
@@ -142,6 +173,29 @@ def test_needs_are_seen(file, name, requirements):
     state = torch.random.get_rng_state()
     assert resolve(f"{file}:{name}").requirements == requirements
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["Polyak", "PolyakByName", "FromLoss"])
+def test_a_step_that_takes_the_loss_trains_as_its_authors_loop(file, name):
+    """A trial's parameters after ten steps, and those of a loop that gives `step` the loss."""
+    spec = f"{file}:{name}"
+    problem = {"scenario": Parity(d=5, weight=2), "budget": 10, "batch": 16}
+    trial = Trial(optimizer=spec, hyperparameters={"lr": 0.1}, **problem)
+    training = Training(trial, TrialResult(0, Status.UNSOLVED))
+    apart = TrialState(trial, TrialResult(0, Status.UNSOLVED))
+    optimizer = resolve(spec).cls(apart.network.parameters(), lr=0.1)
+    for inputs, labels in Batches(trial, apart.target).take(10):
+        optimizer.zero_grad()
+        loss = trial.scenario.loss(apart.network(inputs), labels).mean()
+        if name == "FromLoss":
+            optimizer.step(loss)
+            continue
+        loss.backward()
+        optimizer.step(current_loss=loss) if name == "PolyakByName" else optimizer.step(loss)
+    training.advance(10)
+    assert training.result.gradient_evaluations == 10
+    for mine, theirs in zip(training.parameters, apart.parameters, strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def states():

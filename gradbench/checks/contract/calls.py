@@ -18,7 +18,7 @@ def evaluates_a_closure(spec: str) -> str:
     """Check that `step(closure)` calls it with gradients, also under no_grad, for its loss."""
     factory = resolve(spec)
     needs = factory.requirements
-    if needs.fused or needs.create_graph:
+    if needs.fused or needs.create_graph or needs.loss_value:
         raise NotCheckedError("it takes no closure")
     way = way_of(factory)
     with unchanged(way.dtype):
