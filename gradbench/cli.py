@@ -19,7 +19,8 @@ import pytest
 from tabulate import tabulate
 
 from gradbench._version import __version__
-from gradbench.analysis.comparison import comparable, compare
+from gradbench.analysis.alike import comparable
+from gradbench.analysis.comparison import compare
 from gradbench.analysis.history import histories, runs
 from gradbench.protocol.case import Case
 from gradbench.protocol.discovery import cases, suites
@@ -467,7 +468,8 @@ def board(chosen: argparse.Namespace) -> None:
 
 def bisect(chosen: argparse.Namespace) -> None:
     """Print the commit at which an optimizer's numbers changed."""
-    from gradbench.analysis.bisect import Trials, changed, commits_between, git, slower
+    from gradbench.analysis.bisect import changed, slower
+    from gradbench.analysis.commits import Trials, commits_between, git
 
     here = Path()
     commits = commits_between(here, chosen.good, chosen.bad)

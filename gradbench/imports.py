@@ -42,6 +42,22 @@ def imported(spec: Spec, source: str, fits: Callable[[object], bool]) -> object:
     return getattr(module, spec.name)
 
 
+def search_path() -> list[str]:
+    """Return the import path without entries that are no text, such as paths: they find nothing."""
+    entries: list[object] = [*sys.path]
+    return [entry for entry in entries if isinstance(entry, str)]
+
+
+def import_sources(spec: Spec) -> None:
+    """Import the modules and files that a spec and those added to it name.
+
+    Raises whatever importing them raises.
+    """
+    for each in (spec, *spec.added):
+        if each.source is not None:
+            imported(each, each.source, callable)
+
+
 def _as_module(spec: Spec, source: str, error: BaseException) -> str:
     """Return a hint to name the module, for a file of a package with relative imports."""
     path = Path(source).expanduser().resolve()
@@ -79,8 +95,6 @@ def _from_file(source: str) -> ModuleType:
     path = Path(source).expanduser().resolve()
     if not path.is_file():
         raise FileNotFoundError(source)
-    if str(path.parent) not in sys.path:  # its neighbours can be imported, as when it is run
-        _add(str(path.parent))
     name = f"{path.stem}@{path.parent}"  # no importable name, so it hides no other module
     text = path.read_bytes()
     known = sys.modules.get(name)
@@ -91,6 +105,7 @@ def _from_file(source: str) -> ModuleType:
         raise ImportError(f"not a Python file: {source}")
     module = importlib.util.module_from_spec(module_spec)
     setattr(module, CONTENT, text)
+    _make_neighbours_importable(path.parent)
     sys.modules[name] = module
     try:
         exec(module_spec.loader.source_to_code(text, path), vars(module))  # noqa: S102
@@ -98,3 +113,30 @@ def _from_file(source: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _make_neighbours_importable(folder: Path) -> None:
+    """Put a file's folder first on the import path, and forget neighbours of other files.
+
+    Two versions of an optimizer lie in two folders, whose helpers have the same names: each file
+    gets those beside it. One that is only imported within a function is that of the last file.
+    """
+    if str(folder) not in sys.path:
+        _add(str(folder))
+    elif str(folder) in ADDED:
+        sys.path.remove(str(folder))
+        sys.path.insert(0, str(folder))
+    others = {Path(each) for each in ADDED} - {folder}
+    for name in list(sys.modules):
+        top = name.partition(".")[0]
+        origin = getattr(sys.modules.get(top), "__file__", None)
+        if origin is None or "@" in top or not _has(folder, top):
+            continue
+        home = Path(origin).parent
+        if (home.parent if Path(origin).stem == "__init__" else home) in others:
+            del sys.modules[name]
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Return whether a folder holds a module or a package of that name."""
+    return (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()

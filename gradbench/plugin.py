@@ -58,7 +58,8 @@ def _session(config: pytest.Config) -> "Session":
         config.pluginmanager.register(plugin, f"gradbench.{name}")
     if not session.options.optimizers:
         return session
-    if hasattr(config, "workerinput") or config.getoption("numprocesses", None):
+    spread = config.getoption("dist", "no") != "no" or config.getoption("tx", None)
+    if hasattr(config, "workerinput") or config.getoption("numprocesses", None) or spread:
         raise pytest.UsageError("gradbench runs its cases in one pytest process: leave out -n")
     if config.pluginmanager.hasplugin("benchmark"):
         # An item that was interrupted or never took a second step has no step time to show.

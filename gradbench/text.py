@@ -61,10 +61,17 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or its type where there is none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (_message(error).splitlines() or [type(error).__name__])[0]
 
 
 def error_line(error: BaseException) -> str:
     """Return an exception's type and the first 300 characters of its message's first line."""
-    message = printable(first_line(error)[:300]) if str(error) else ""
+    message = printable(first_line(error)[:300]) if _message(error) else ""
     return f"{type(error).__name__}: {message}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as trouble:  # noqa: BLE001  # an exception may fail to say what it is
+        return f"its message raises {type(trouble).__name__}"

@@ -41,12 +41,21 @@ ALLOWED = {
     },
     "timing": {"analysis", "optimizers", "protocol", "results", "training"},
     "verification": {
-        *("optimizers", "protocol", "results", "spec", "text", "torch_state", "training"),
+        *(
+            "imports",
+            "optimizers",
+            "protocol",
+            "results",
+            "spec",
+            "text",
+            "torch_state",
+            "training",
+        ),
     },
     "": {"_version", "checks", "protocol", "results", "scenarios", "training"},  # lazily
     "session": {
-        *("analysis", "architectures", "engines", "optimizers", "protocol", "report", "results"),
-        *("spec", "text", "timing", "torch_state", "verification"),
+        *("analysis", "architectures", "engines", "isolation", "optimizers", "protocol", "report"),
+        *("results", "spec", "text", "timing", "torch_state", "verification"),
     },
     "cli": {
         *("_version", "analysis", "architectures", "checks", "optimizers", "protocol", "report"),

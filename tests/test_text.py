@@ -7,7 +7,7 @@ import pytest
 
 from gradbench.report.markdown import page
 from gradbench.report.terminal import table
-from gradbench.text import printable, write_whole
+from gradbench.text import error_line, printable, write_whole
 
 EVIL = "a\x1b]0;owned\x07\x9b31m<img src=x onerror=alert(1)>|`\u202e\n"
 
@@ -32,6 +32,15 @@ def test_markdown_has_no_tag_and_no_control_character(evil):
     text = page([about], [record], [EVIL])
     assert "<img" not in re.sub("`[^`]*`", "", text)  # code is shown as it is
     assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def test_an_exception_that_cannot_say_what_it_is_is_named():
+    class BrokenError(ValueError):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    assert error_line(BrokenError()) == "BrokenError: its message raises RuntimeError"
+    assert error_line(ValueError()) == "ValueError: "
 
 
 def test_a_table_has_no_control_character(evil):

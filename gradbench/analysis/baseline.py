@@ -13,14 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradbench.analysis.comparison import (
-    NotComparableError,
-    check_alike,
-    clusters,
-    decisive,
-    log_ratios,
-    usable,
-)
+from gradbench.analysis.alike import NotComparableError, check_alike, decisive
+from gradbench.analysis.comparison import clusters, log_ratios, usable
 from gradbench.analysis.sequential import anytime_p
 from gradbench.results.baseline_file import Baseline
 from gradbench.results.record import Record, Status

@@ -5,22 +5,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gradbench.analysis.alike import NotComparableError, check_alike
 from gradbench.analysis.statistics import geometric_mean, holm, sign_flip
-from gradbench.results.record import Record, Status, differing
-
-SAME = ("protocol", "preset", "tuning", "dtype")
-"""Settings that must be equal in comparable runs, besides the type of device; the sizes of the
-cases follow from the preset."""
+from gradbench.results.record import Record, Status
 
 LEVEL = 0.05
 
 FLOOR = 1
 """Fewest evaluations that enter a ratio: a trial that starts at the target takes none, and 0 has no
 logarithm."""
-
-
-class NotComparableError(ValueError):
-    """Two runs cannot be compared; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -90,34 +83,6 @@ class Comparison:
         return asdict(self)
 
 
-def comparable(a: dict[str, Any], b: dict[str, Any]) -> None:
-    """Raise NotComparableError where two runs differ in a setting of `decisive`."""
-    ours, theirs = decisive(a), decisive(b)
-    for name, value in ours.items():
-        if value != theirs[name]:
-            raise NotComparableError(
-                f"not comparable: {name} is {value} in A and {theirs[name]} in B; run both alike"
-            )
-
-
-def decisive(about: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run that must be equal in a comparable run."""
-    device = about.get("device")
-    kind = device.get("type") if isinstance(device, dict) else None
-    return {name: about.get(name) for name in SAME} | {"device": kind}
-
-
-def unlike(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a line for each setting in which runs differ that must be equal in comparable runs."""
-    each = [decisive(run) for run in runs]
-    values = {name: list(dict.fromkeys(str(one[name]) for one in each)) for name in each[0]}
-    return [
-        f"These runs are not alike: {name} is {' or '.join(found)}."
-        for name, found in values.items()
-        if len(found) > 1
-    ]
-
-
 def compare(
     a: Sequence[Record],
     b: Sequence[Record],
@@ -132,15 +97,8 @@ def compare(
     is left, or where two records of one case are not of the same problem (see `check_alike`).
     """
     ours, theirs = usable(a), usable(b)
-    both = [case for case in ours if case in theirs]
-    if not both:
-        raise NotComparableError("not comparable: no case was run by both")
-    for case in both:
-        check_alike(ours[case], theirs[case], "in A", "in B")
-    logs = {case: log_ratios(ours[case], theirs[case]) for case in both}
-    shared = [case for case in both if logs[case]]
-    if not shared:
-        raise NotComparableError("not comparable: no seed of a case was run by both")
+    logs = _paired(ours, theirs)
+    shared = [case for case, each in logs.items() if each]
     values = [sign_flip(list(logs[case].values())) for case in shared]
     adjusted = holm(values)
     rows = tuple(
@@ -161,9 +119,22 @@ def compare(
         sign_flip(pairs),
         tuple(case for case in ours if case not in theirs),
         tuple(case for case in theirs if case not in ours),
-        tuple(case for case in both if not logs[case]),
+        tuple(case for case, each in logs.items() if not each),
         (_tuned(a), _tuned(b)),
     )
+
+
+def _paired(ours: dict[str, Record], theirs: dict[str, Record]) -> dict[str, dict[int, float]]:
+    """Return `log_ratios` of the cases that both have; raise NotComparableError for none."""
+    both = [case for case in ours if case in theirs]
+    if not both:
+        raise NotComparableError("not comparable: no case was run by both")
+    for case in both:
+        check_alike(ours[case], theirs[case], "in A", "in B")
+    logs = {case: log_ratios(ours[case], theirs[case]) for case in both}
+    if not any(logs.values()):
+        raise NotComparableError("not comparable: no seed of a case was run by both")
+    return logs
 
 
 def _tuned(records: Sequence[Record]) -> bool | None:
@@ -182,15 +153,6 @@ def usable(records: Sequence[Record]) -> dict[str, Record]:
         and record.trials
         and Status.UNSUPPORTED not in record.statuses
     }
-
-
-def check_alike(a: Record, b: Record, where_a: str, where_b: str) -> None:
-    """Raise NotComparableError where two records of one case are not of the same problem."""
-    if name := differing(a, b):
-        raise NotComparableError(
-            f"not comparable: {name} of {a.case} is {getattr(a, name)} {where_a} and "
-            f"{getattr(b, name)} {where_b}"
-        )
 
 
 def _times(record: Record) -> dict[int, float]:

@@ -1,7 +1,8 @@
 """Engines, executors with a `submit` method that run items, and the choice of one."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -65,11 +66,11 @@ def choose(  # noqa: PLR0913  # all that decides where items run
     *,
     timeout: float | None = None,
     progress: Callable[[int, str], None] = lambda _, __: None,
-    strangers: int = 0,
+    owners: AbstractSet[str] = frozenset(),
 ) -> Chosen:
     """Return the engine of the option for a number of items on a device.
 
-    `strangers` is the number of owners that need processes of their own (see `owner`).
+    `owners` are those of the items that take an optimizer (see `owner`).
 
     Raises ValueError or ImportError, in one line, where the engine cannot be used, or where there
     is a `timeout` and the engine cannot end a worker.
@@ -90,7 +91,7 @@ def choose(  # noqa: PLR0913  # all that decides where items run
         return Chosen(executor, wanted, count, shared=shared)
     if name not in {"auto", "inline", "processes"}:
         return Chosen(custom(wanted), wanted, lambda: None, shared=True)
-    places = _places(wanted, items, device, strangers, timeout)
+    places = _places(wanted, items, device, owners, timeout)
     if not places:
         return Chosen(Inline(progress), "inline", lambda: 1, shared=False)
     from gradbench.engines.processes import Processes
@@ -101,20 +102,15 @@ def choose(  # noqa: PLR0913  # all that decides where items run
 
 
 def _places(
-    wanted: str, items: int, device: str, strangers: int, timeout: float | None
+    wanted: str, items: int, device: str, owners: AbstractSet[str], timeout: float | None
 ) -> list[str]:
     """Return the device of each process; empty where items run in this one."""
-    places = workers(wanted, items, device, strangers)
+    places = workers(wanted, items, device, owners)
     if places or timeout is None:
         return places
     if wanted == "inline":
         raise ValueError("--gb-timeout: inline cannot end a worker; processes and slurm can")
     return [device]
-
-
-def strangers(entries: Iterable[Any]) -> int:
-    """Return the number of owners that need processes of their own (see `owner`)."""
-    return len({owner(each) for each in entries} - {""})
 
 
 def owner(item: Any, *_: object) -> str:  # noqa: ANN401  # an item, or who attempts it
@@ -157,16 +153,18 @@ ITEMS_EACH = 4
 
 
 ALONE_EACH = 32
-"""Minimum number of items per owner for a separate process: its start then takes below 5 %."""
+"""Minimum number of items of a single owner for a process: its start then takes below 5 %."""
 
 
-def workers(engine: str, items: int, device: str, strangers: int = 0) -> list[str]:
+def workers(
+    engine: str, items: int, device: str, owners: AbstractSet[str] = frozenset()
+) -> list[str]:
     """Return the device of each process; empty where the items run in this one.
 
     `processes:N` starts N. `processes` starts one for each core on a CPU, or one for each device
     of an accelerator. `auto` starts as many, but at most one for every four items. It starts a
-    single process only where `strangers` owners need processes of their own, and only where there
-    are at least 32 items for each of them.
+    single process where there are several owners, since importing one optimizer may change what
+    others do, or where one that is not torch's has at least 32 items.
     """
     kind = torch.device(device)
     name, _, count = engine.partition(":")
@@ -182,7 +180,8 @@ def workers(engine: str, items: int, device: str, strangers: int = 0) -> list[st
     found = int(count or found)
     if name == "auto":
         found = min(found, items // ITEMS_EACH)
-        if found < 2 and (strangers == 0 or items < ALONE_EACH * strangers):
+        stranger = owners - {""} and items >= ALONE_EACH
+        if found < 2 and len(owners) < 2 and not stranger:
             return []
         found = max(found, 1)
     return [devices[index % len(devices)] for index in range(found)]

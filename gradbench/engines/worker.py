@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradbench.imports import ADDED, import_sources, search_path
 from gradbench.protocol.item import Item
 from gradbench.results.record import Record, TrialResult
+from gradbench.spec import parse
 
 if TYPE_CHECKING:
     from gradbench.isolation.process_check import ProcessCheck
@@ -70,15 +72,19 @@ class ControllerState:
         """Return the state of this process."""
         from gradbench.isolation.settings import carried
 
-        return cls(tuple(sys.path), str(Path.cwd()), carried(), shared)
+        return cls(tuple(search_path()), str(Path.cwd()), carried(), shared)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Apply the controller's path, working directory and settings; restore them after."""
+        """Apply the controller's path, working directory and settings; restore them after.
+
+        Folders of the files that were imported meanwhile stay on the path, as the files may import
+        their neighbours later.
+        """
         from gradbench.isolation.settings import applied
         from gradbench.torch_state import one_thread
 
-        path, folder = list(sys.path), Path.cwd()
+        path, folder, known = list(sys.path), Path.cwd(), set(ADDED)
         sys.path[:] = [*self.path, *(entry for entry in path if entry not in self.path)]
         with contextlib.suppress(OSError):  # a machine without that folder
             os.chdir(self.folder)
@@ -86,7 +92,7 @@ class ControllerState:
             with applied(self.settings), one_thread():
                 yield
         finally:
-            sys.path[:] = path
+            sys.path[:] = [*(ADDED - known - {self.folder, *path}), *path]
             os.chdir(folder)
 
 
@@ -123,6 +129,7 @@ def run_in_worker(
         context = context or WorkerContext()
         item = replace(item, device=context.device or item.device)
         began, process = time.perf_counter(), os.getpid()
+        _import_optimizer(item)
         process_state = _check_process(context)
         try:
             record, results = run_item(item, context.progress)
@@ -140,6 +147,16 @@ def run_in_worker(
                 LEAVE(1)
         record.notes += _notes_on(process_state, context)
         return record, results, trouble
+
+
+def _import_optimizer(item: Item) -> None:
+    """Import what the item's specs name, before this process is compared with itself.
+
+    What the import changes is not put back: it is done once, and later items need it as well.
+    """
+    for text in (item.optimizer, item.architecture):
+        with contextlib.suppress(Exception, SystemExit):  # it is raised again where it is used
+            import_sources(parse(text or "none"))
 
 
 def warm_up() -> None:

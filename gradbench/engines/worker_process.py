@@ -18,6 +18,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
+from gradbench.imports import search_path
+
 BOOT = (
     "import sys; sys.path[:] = {path!r}; "
     "from gradbench.engines.worker_process import serve; serve({pipe}, {alive}, {device!r})"
@@ -34,9 +36,10 @@ class Worker:
 
     def __init__(self, device: str) -> None:
         ours, theirs = socket.socketpair()
+        self._alive: int | None
         ends, self._alive = os.pipe()  # closed by the system when this process is gone
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        boot = BOOT.format(path=sys.path, pipe=theirs.fileno(), alive=ends, device=device)
+        boot = BOOT.format(path=search_path(), pipe=theirs.fileno(), alive=ends, device=device)
         optimized = [f"-{'O' * sys.flags.optimize}"] if sys.flags.optimize > 0 else []
         try:
             self.process = subprocess.Popen(  # noqa: S603
@@ -82,8 +85,10 @@ class Worker:
         said = "" if self.ready else self._last_line()
         with contextlib.suppress(OSError):
             self.pipe.close()
-            os.close(self._alive)
             self._output.close()
+        if self._alive is not None:  # closed once: its number may be another file's by now
+            alive, self._alive = self._alive, None
+            os.close(alive)
         return f"exit code {code}{said}"
 
     def _last_line(self) -> str:

@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -22,10 +23,13 @@ from typing import Any
 import torch
 from torch.nn.modules import module as modules
 
-from gradbench.isolation.settings import CARRIED, OWN
+from gradbench.isolation.settings import every, put_back
 
 LIBRARIES = ("torch.", "concurrent.", "multiprocessing.", "tqdm.", "asyncio.", "distributed.")
 """Prefixes of modules with library threads, which do not affect training."""
+
+KNOWN_CHILDREN = ("multiprocessing", "torch")
+"""Words in the command lines of child processes that end by themselves."""
 
 Namespace = ModuleType | type
 
@@ -34,16 +38,17 @@ class Before:
     """Snapshot of the process's state; `left` compares with it later and restores it."""
 
     def __init__(self) -> None:
-        self.settings = {name: each.get() for name, each in (OWN | CARRIED).items()}
+        self.settings = every()
         self.names = [(space, dict(vars(space))) for space in _namespaces()]
         self.hooks = [(name, table, dict(table)) for name, table in _hooks()]
         self.modes = _modes()
         self.threads = set(threading.enumerate())
         self.children = set(multiprocessing.active_children())
+        self.processes = set(_processes())
 
     def left(self) -> tuple[list[str], list[str]]:
         """Restore the state; return the names of restored changes, and of those that remain."""
-        back, stuck = self._settings()
+        back, stuck = put_back(self.settings)
         back += self._patches()
         for name, table, was in self.hooks:
             if dict(table) != was:
@@ -56,19 +61,12 @@ class Before:
             if not type(child).__module__.startswith(LIBRARIES[0]):
                 child.kill()
                 back.append(f"a process: {child.name}")
-        stuck += [f"a thread: {t.name}" for t in _threads() if t not in self.threads]
-        return back, stuck
-
-    def _settings(self) -> tuple[list[str], list[str]]:
-        back: list[str] = []
-        stuck: list[str] = []
-        for name, setting in (OWN | CARRIED).items():
-            if setting.get() == self.settings[name]:
-                continue
-            if setting.put is not None:
-                with contextlib.suppress(Exception):
-                    setting.put(self.settings[name])
-            (back if setting.get() == self.settings[name] else stuck).append(name)
+        for number, name in _processes().items():
+            if number not in self.processes:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(number, signal.SIGKILL)
+                    back.append(f"a process: {name}")
+        stuck += [f"a thread: {t.name}" for t in running_threads() if t not in self.threads]
         return back, stuck
 
     def _patches(self) -> list[str]:
@@ -93,6 +91,7 @@ def _namespaces() -> Iterator[Namespace]:
     yield from (torch, torch.nn, torch.nn.functional, torch.optim, torch.autograd, torch.linalg)
     yield from (builtins, math, os, random, time, modules)
     yield from (torch.Tensor, torch.nn.Module, torch.nn.Parameter, torch.Generator)
+    yield from (m for n, m in list(sys.modules.items()) if n.startswith("torch.optim."))
     yield from {v for v in vars(torch.optim).values() if isinstance(v, type)}
     yield from {v for v in vars(torch.nn).values() if isinstance(v, type)}
     ours = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == "gradbench"]
@@ -151,7 +150,26 @@ def _modes() -> tuple[int, int]:
     return functions, operations
 
 
-def _threads() -> list[threading.Thread]:
+def _processes() -> dict[int, str]:
+    """Return the names of this process's children by number, where the system tells.
+
+    Without those of `multiprocessing` and of torch's compiler, which know how to end them.
+    """
+    found = {}
+    for file in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for number in map(int, file.read_text().split()):
+                with contextlib.suppress(OSError):
+                    words = Path(f"/proc/{number}/cmdline").read_text().split("\0")
+                    # one that has ended has no command line
+                    if words[0] and not any(
+                        known in word for word in words for known in KNOWN_CHILDREN
+                    ):
+                        found[number] = Path(words[0]).name
+    return found
+
+
+def running_threads() -> list[threading.Thread]:
     """Return the running threads that do not belong to one of `LIBRARIES`."""
     found = []
     for thread in threading.enumerate():

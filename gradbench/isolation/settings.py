@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -105,6 +106,18 @@ def _set_import_path(value: list[str]) -> None:
     sys.path[:] = value + kept
 
 
+def _signal_handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _set_signal_handlers(value: Mapping[int, Any]) -> None:
+    """Set the handlers that differ and are Python's; raises ValueError but in the main thread."""
+    now = _signal_handlers()
+    for number, handler in value.items():
+        if handler is not None and now[number] != handler:
+            signal.signal(number, handler)
+
+
 COMPILER = "TORCHINDUCTOR"
 VENDORED = str(Path("setuptools", "_vendor"))
 COMPILER_DEPTH = 2000
@@ -139,6 +152,7 @@ OWN: dict[str, Setting] = {
     "recursion limit": Setting(
         lambda: max(sys.getrecursionlimit(), COMPILER_DEPTH), sys.setrecursionlimit
     ),
+    "signal handlers": Setting(_signal_handlers, _set_signal_handlers),
     "trace function": Setting(sys.gettrace, sys.settrace),
     "profile function": Setting(sys.getprofile, sys.setprofile),
     "output streams": Setting(
@@ -147,6 +161,23 @@ OWN: dict[str, Setting] = {
     ),
 }
 """Further settings that an item may leave changed in its process."""
+
+
+def every() -> dict[str, Any]:
+    """Return the settings of this process."""
+    return {name: each.get() for name, each in (OWN | CARRIED).items()}
+
+
+def put_back(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Restore settings; return the names of those that were restored, and of those that remain."""
+    back: list[str] = []
+    stuck: list[str] = []
+    for name, value in values.items():
+        setting = (OWN | CARRIED)[name]
+        if setting.get() != value:
+            _put(setting, value)
+            (back if setting.get() == value else stuck).append(name)
+    return back, stuck
 
 
 def carried() -> dict[str, Any]:

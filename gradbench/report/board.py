@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from gradbench.analysis.comparison import unlike
+from gradbench.analysis.alike import unlike
 from gradbench.analysis.statistics import wilson
 from gradbench.report.html import environment, script, style
 from gradbench.report.markdown import ran_on

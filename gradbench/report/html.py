@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradbench.analysis.comparison import unlike
+from gradbench.analysis.alike import unlike
 from gradbench.report import laws, tally
 from gradbench.report.frontier import ladders
 from gradbench.report.markdown import ran_on

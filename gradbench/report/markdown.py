@@ -5,7 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from gradbench.analysis.comparison import unlike
+from gradbench.analysis.alike import unlike
 from gradbench.report import laws, tally
 from gradbench.report.rows import HEADERS, cells, claims, legend, news, reading, remarks, shown
 from gradbench.results.record import Record, Status, or_zero

@@ -109,7 +109,7 @@ class Comparisons:
         if options.baseline is None or (options.update_baseline and not options.baseline.exists()):
             return
         from gradbench.analysis import baseline
-        from gradbench.analysis.comparison import NotComparableError
+        from gradbench.analysis.alike import NotComparableError
 
         try:
             self.base = baseline_file.load(options.baseline)
@@ -137,7 +137,7 @@ class Comparisons:
     def hold(self, base: "Baseline", optimizer: str) -> str:
         """Return the result against the baseline, in a few words; raise Regressed if worse."""
         from gradbench.analysis import baseline
-        from gradbench.analysis.comparison import NotComparableError
+        from gradbench.analysis.alike import NotComparableError
         from gradbench.analysis.moved import lines, moved
 
         new = [record for record in self.records if record.optimizer == optimizer]
@@ -235,7 +235,7 @@ class Comparisons:
         if path is None or not self.options.update_baseline or not self.records:
             return []
         from gradbench.analysis import baseline
-        from gradbench.analysis.comparison import NotComparableError
+        from gradbench.analysis.alike import NotComparableError
 
         try:
             old = baseline_file.load(path) if path.exists() else None

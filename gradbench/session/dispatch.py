@@ -57,12 +57,12 @@ class Dispatch:
 
         Raises ValueError or ImportError, in one line, where that engine cannot be used.
         """
-        from gradbench.engines.base import choose, strangers
+        from gradbench.engines.base import choose, owner
         from gradbench.engines.worker import ControllerState
 
-        apart = strangers(entries)
+        owners = {owner(each) for each in entries}
         self._chosen = choose(
-            wanted, items, device, timeout=timeout, progress=self._show_progress, strangers=apart
+            wanted, items, device, timeout=timeout, progress=self._show_progress, owners=owners
         )
         self.name = self._chosen.name
         self._around = ControllerState.of_this_process(shared=self._chosen.shared)

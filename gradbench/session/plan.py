@@ -77,21 +77,21 @@ def resolve_names(options: Options) -> None:
     """
     from gradbench.architectures import factory as architectures
     from gradbench.engines.worker import exits_raised
+    from gradbench.isolation.constructors import settings_restored
     from gradbench.optimizers.factory import resolve
     from gradbench.protocol.resume import forget
 
     architectures.resolve.cache_clear()
     resolve.cache_clear()  # files may differ from those of an earlier session of this process
     forget()
-    with exits_raised():
-        for spec in options.optimizers:
-            if spec.text != "paper":
-                resolve(spec.text)
-        if options.time_against is not None:
-            resolve(options.time_against.text)
-        for network in options.architectures:
-            if network is not None:
-                architectures.resolve(network.text)
+    optimizers = [spec.text for spec in options.optimizers if spec.text != "paper"]
+    if options.time_against is not None:
+        optimizers.append(options.time_against.text)
+    networks = [network.text for network in options.architectures if network is not None]
+    for call, texts in ((resolve, optimizers), (architectures.resolve, networks)):
+        for text in texts:
+            with settings_restored(), exits_raised():
+                call(text)
 
 
 def make_item(request: ItemRequest, options: Options, device: str) -> "Item":

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Generator
+from contextlib import suppress
 
 import pytest
 
@@ -28,8 +29,9 @@ class LiveLine:
         if self._terminal is None or not self.due:
             return
         self._painted = time.monotonic()
-        width = max(20, os.get_terminal_size(self._terminal).columns - 2)
-        self._write(f"\x1b7\r {text[:width]}\x1b[K\x1b8")
+        with suppress(OSError):
+            width = max(20, os.get_terminal_size(self._terminal).columns - 2)
+            self._write(f"\x1b7\r {text[:width]}\x1b[K\x1b8")
 
     def clear(self) -> None:
         """Remove the text."""
@@ -46,7 +48,8 @@ class LiveLine:
 
     def _write(self, text: str) -> None:
         if self._terminal is not None:
-            os.write(self._terminal, text.encode())
+            with suppress(OSError):  # a terminal that was closed ends no run
+                os.write(self._terminal, text.encode())
 
 
 class Screen:

@@ -150,8 +150,9 @@ class Session:
         """Write the items' estimates under --gb-dry-run, instead of running them."""
         if not self.options.dry_run or self.config.getoption("collectonly", default=False):
             return None
-        reporter: TerminalReporter = self.config.pluginmanager.get_plugin("terminalreporter")  # type: ignore[assignment]
-        estimate_all(session.items, self.options, self.device, reporter.write_line)
+        reporter: TerminalReporter | None = self.config.pluginmanager.get_plugin("terminalreporter")
+        say = print if reporter is None else reporter.write_line
+        estimate_all(session.items, self.options, self.device, say)
         return True
 
     # One item

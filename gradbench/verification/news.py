@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pickle
 import secrets
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradbench.imports import search_path
 from gradbench.results.record import Outcome, Record, Status
 from gradbench.results.run_folder import RunFolder
 
@@ -78,12 +80,14 @@ def _examined(record: Record, item: "Item", folder: Path) -> dict[str, Any]:
         secrets.randbelow(RANDOM_SEEDS)
         for _ in range(AGAIN if record.solved == record.seeds else MORE)
     ]
+    optimized = [f"-{'O' * sys.flags.optimize}"] if sys.flags.optimize > 0 else []
     claim = Claim(item, record.hyperparameters, weights, (*seeds, *new))
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "answer.json"
         try:
             done = subprocess.run(  # noqa: S603
-                [sys.executable, "-m", "gradbench.verification.witness", str(answer)],
+                [sys.executable, *optimized, "-m", "gradbench.verification.witness", str(answer)],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(search_path())},
                 input=pickle.dumps(claim),
                 capture_output=True,
                 timeout=LONGEST,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradbench.analysis import baseline
-from gradbench.analysis.comparison import NotComparableError
+from gradbench.analysis.alike import NotComparableError
 from gradbench.analysis.moved import moved
 from gradbench.results import baseline_file
 

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from gradbench.analysis.bisect import BisectError, changed, commits_between, slower
+from gradbench.analysis.bisect import changed, slower
+from gradbench.analysis.commits import BisectError, commits_between
 from gradbench.cli import main
 
 NAMES = [f"{number:040x}" for number in range(65)]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gradbench.analysis.comparison import NotComparableError, comparable, compare, unlike
+from gradbench.analysis.alike import NotComparableError, comparable, unlike
+from gradbench.analysis.comparison import compare
 from gradbench.analysis.statistics import geometric_mean, holm, sign_flip
 from gradbench.report.comparison import conclusions, markdown, text
 from gradbench.report.markdown import page

@@ -14,7 +14,7 @@ import torch
 
 from gradbench.engines.base import cores, workers
 from gradbench.engines.processes import Processes, WorkerError
-from gradbench.engines.worker import ControllerState, run_in_worker
+from gradbench.engines.worker import ControllerState, WorkerContext, run_in_worker
 from gradbench.protocol.case import Case
 from gradbench.protocol.item import Item
 from gradbench.protocol.resume import finished
@@ -217,6 +217,50 @@ def test_items_leave_a_process_as_it_was():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+AT_IMPORT = """
+import os
+import torch
+os.environ["SET_AT_IMPORT"] = "1"
+
+class Needs(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        os.environ["SET_AT_IMPORT"]
+        self.late = len(self.param_groups[0]["params"]) > 4
+
+    def step(self, closure=None):
+        if self.late:
+            import imported_late_by_needs
+        return super().step(closure)
+"""
+
+
+def test_what_an_optimizer_does_at_its_import_holds_for_its_later_items(tmp_path, monkeypatch):
+    """It is imported once: neither is it put back, nor do its neighbours get lost."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setenv("SET_AT_IMPORT", "0")
+    monkeypatch.delenv("SET_AT_IMPORT")
+    (tmp_path / "at_import.py").write_text(AT_IMPORT)
+    (tmp_path / "imported_late_by_needs.py").write_text("")
+    context = WorkerContext()
+    mine = item(f"{tmp_path}/at_import.py:Needs", tuning=0)
+    deep = {"scenario": "gradbench.scenarios.saturation:Saturation", "setting": {"depth": 4}}
+    for one in (mine, replace(mine, case=replace(mine.case, **deep))):
+        record, *_ = run_in_worker(one, around(), context)
+        assert "crashed" not in record.statuses, record.reason
+
+
+def test_an_import_path_that_holds_a_path_is_no_trouble(monkeypatch, tmp_path):
+    """Python passes over what is no text there; a worker is told the rest."""
+    monkeypatch.setattr("sys.path", [tmp_path, *sys.path])
+    assert around().path == tuple(sys.path[1:])
+    engine = Processes(["cpu"])
+    try:
+        assert engine.submit(int, "3").result(timeout=120) == 3
+    finally:
+        engine.shutdown()
+
+
 class Forgetful:
     """Loses the first call of each item, and its futures know only two words."""
 
@@ -280,9 +324,12 @@ def test_how_many_processes(monkeypatch):
     assert workers("auto", 11, "cpu") == 2 * ["cpu"]
     assert workers("auto", 7, "cpu") == []
     assert workers("auto", 100, "meta:0") == []  # one device of an accelerator
-    assert workers("auto", 100, "meta:0", 3) == ["meta:0"]  # apart from what is not torch's
-    assert workers("auto", 95, "meta:0", 3) == []
-    assert workers("auto", 100, "cpu", 1) == 4 * ["cpu"]
+    assert workers("auto", 32, "meta:0", {"a"}) == ["meta:0"]  # apart from what is not torch's
+    assert workers("auto", 31, "meta:0", {"a"}) == []
+    assert workers("auto", 100, "meta:0", {""}) == []
+    assert workers("auto", 2, "meta:0", {"", "a"}) == ["meta:0"]  # apart from each other
+    assert workers("auto", 2, "cpu", {"b", "a"}) == ["cpu"]
+    assert workers("auto", 100, "cpu", {"a"}) == 4 * ["cpu"]
     assert workers("processes:2", 100, "meta:0") == 2 * ["meta:0"]
 
 

@@ -2,16 +2,21 @@
 
 import json
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gradbench.isolation.leftovers import Before
+from gradbench.isolation.settings import every
 from gradbench.optimizers.factory import resolve
 from gradbench.protocol import discovery
 from gradbench.results.record import read
+from gradbench.session.plan import resolve_names
+from gradbench.spec import parse
 
 LEAVES = """
-import builtins, gc, os, random, sys, threading, time, warnings
+import builtins, gc, os, random, signal, subprocess, sys, threading, time, warnings
 import numpy as np
 import torch
 from torch.nn.modules import module
@@ -55,6 +60,9 @@ Clock = leaving(lambda: setattr(time, "perf_counter", lambda: 0.0))
 Folder = leaving(lambda: os.chdir("/"))
 Environment = leaving(lambda: os.environ.update(OMP_NUM_THREADS="7", LEFT="1"))
 Errors = leaving(lambda: np.seterr(all="raise"))
+Function = leaving(lambda: setattr(sys.modules["torch.optim.adam"], "adam", print))
+Handlers = leaving(lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+Child = leaving(lambda: subprocess.Popen(["sleep", "99"]))
 Stream = leaving(lambda: setattr(sys, "stdout", open(os.devnull, "w")))
 
 def score():
@@ -103,6 +111,9 @@ BACK = {
     "Folder": "working folder",
     "Environment": "environment",
     "Errors": "numpy's errors",
+    "Function": "torch.optim.adam.adam",
+    "Handlers": "signal handlers",
+    "Child": "a process: sleep",
     "Stream": "output streams",
     "Score": "Parity.score",
     "Constant": "gradbench.training.state.CONFIRMATIONS",
@@ -144,6 +155,68 @@ def test_the_folder_of_an_optimizers_file_is_not_what_it_left_behind(tmp_path, m
     sys.path.append("of its own")
     assert before.left() == (["import path"], [])
     assert "of its own" not in sys.path
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    """Resolve the optimizers of a file that are named, as a session does before its items."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "built.py").write_text(BUILT)
+
+    def resolved(*names):
+        specs = [parse(f"./built.py:{name}") for name in names]
+        resolve_names(SimpleNamespace(optimizers=specs, time_against=None, architectures=[]))
+
+    return resolved
+
+
+BUILT = """
+import os, signal, threading, torch
+
+ends = threading.Event()
+
+def building(act):
+    class Built(torch.optim.SGD):
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, lr=lr)
+            act()
+    return Built
+
+Plain = building(lambda: None)
+Folder = building(lambda: os.chdir("/"))
+Deterministic = building(lambda: torch.use_deterministic_algorithms(True))
+Handlers = building(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+Thread = building(lambda: threading.Thread(target=ends.wait, name="mine").start())
+"""
+
+
+def test_what_constructors_change_before_the_first_item_is_put_back(session):
+    before = every()
+    session("Folder", "Deterministic", "Handlers", "Plain")  # the last is a file of this folder
+    assert every() | {"import path": 0} == before | {"import path": 0}
+
+
+def test_a_constructor_whose_thread_would_keep_pytest_from_ending_is_refused_in_one_line(session):
+    with pytest.raises(ValueError, match=r"a thread that runs on \(mine\)"):
+        session("Thread")
+    sys.modules[f"built@{Path.cwd()}"].ends.set()
+
+
+def test_a_child_that_a_constructor_forks_ends_there(pytester):
+    pytester.makepyfile(
+        forks="""
+        import os, torch
+        from gradbench.isolation.constructors import settings_restored
+        with settings_restored():
+            child = os.fork()
+        if child:
+            print("code", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        else:
+            print("it came back")
+        """
+    )
+    assert pytester.runpython("forks.py").stdout.lines == ["code 1"]
 
 
 @pytest.mark.proof  # what `check` sees, below, it sees by the same comparison

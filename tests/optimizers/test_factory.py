@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -42,6 +44,24 @@ def test_a_file_is_imported_and_sees_its_neighbours(tmp_path):
         "    def __init__(self, params, lr=RATE):\n        super().__init__(params, lr=lr)\n"
     )
     assert resolve(f"{tmp_path}/mine.py:Mine").rate == 0.25
+
+
+def test_two_versions_have_each_the_helper_beside_it(tmp_path, monkeypatch):
+    """Of the same file and the same names, in two folders: the helper alone differs."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for version, rate in (("old", 0.25), ("new", 0.5), ("newer", 0.125)):
+        folder = tmp_path / version
+        (folder / "helpers").mkdir(parents=True)
+        (folder / "helpers" / "__init__.py").write_text("from helpers.rates import RATE\n")
+        (folder / "helpers" / "rates.py").write_text(f"RATE = {rate}\n")
+        (folder / "mine.py").write_text(
+            "import torch\nfrom helpers import RATE\n"
+            "class Mine(torch.optim.SGD):\n"
+            "    def __init__(self, params, lr=RATE):\n        super().__init__(params, lr=lr)\n"
+        )
+    for version, rate in (("old", 0.25), ("new", 0.5), ("old", 0.25), ("newer", 0.125)):
+        resolve.cache_clear()
+        assert resolve(f"{tmp_path}/{version}/mine.py:Mine").rate == rate
 
 
 def test_a_class_of_ones_own_is_not_refused_for_the_name_of_one_of_torchs(tmp_path):

@@ -437,6 +437,10 @@ def test_a_dry_run_counts_and_runs_nothing(pytester, suite):
     assert not (pytester.path / "reports").exists()
 
 
+def test_a_dry_run_needs_no_terminal_reporter(suite, capfd):
+    assert suite()(ADAM, "--gb-dry-run", "-p", "no:terminal").ret == 0
+
+
 def test_a_dry_run_takes_the_seconds_of_earlier_runs(pytester, suite):
     run = suite()
     run(ADAM)
@@ -505,9 +509,10 @@ def test_the_last_failures_can_be_rerun(suite):
 def test_a_run_is_not_split_over_workers(pytester, suite):
     run = suite()
     pytest.importorskip("xdist")
-    result = run(ADAM, "--numprocesses=2")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: gradbench runs its cases in one pytest process*"])
+    for options in (["--numprocesses=2"], ["--dist=load", "--tx=2*popen"]):
+        result = run(ADAM, *options)
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(["ERROR: gradbench runs its cases in one pytest process*"])
 
 
 def test_without_pytest_benchmark_the_cases_still_run(suite):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gradbench.session.progress import LiveLine
+
 SLOW = """
 import os, time, torch
 
@@ -65,6 +67,19 @@ def session(pytester, own_suite):
     yield start
     for running in started:
         running.kill()
+
+
+def test_a_terminal_that_is_gone_ends_no_run(monkeypatch):
+    """As when an ssh connection breaks: the reports are still to be written."""
+    ours, theirs = os.openpty()
+    monkeypatch.setattr(os, "dup", lambda _: theirs)
+    monkeypatch.setattr(os, "isatty", lambda _: True)
+    live = LiveLine()
+    os.close(ours)
+    with pytest.raises(OSError, match="Input/output error"):
+        os.write(theirs, b"x")
+    live.show("a case")
+    live.close()
 
 
 LONG = pytest.mark.proof
