@@ -408,8 +408,9 @@ def test_a_slower_step_fails_only_where_that_was_asked_for(pytester):
 
 @pytest.mark.proof
 def test_the_gate_judges_last_whatever_orders_or_selects_the_cases(pytester, lab, recorded):
-    lab = functools.partial(lab, "--gb-seeds=8", "--gb-tune=0")
-    recorded()
+    options = ("--gb-seeds=8", "--gb-tune=0")
+    lab = functools.partial(lab, *options)
+    recorded(*options)
     assert lab(factor=0.1).ret == 1
     broken = lab("--lf", factor=0.1)
     assert broken.ret == 1
