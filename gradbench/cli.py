@@ -6,6 +6,7 @@ One file: a subcommand is its options and the call of the function that does its
 import argparse
 import gc
 import io
+import math
 import sys
 import textwrap
 import webbrowser
@@ -32,7 +33,7 @@ from gradbench.report.markdown import page, ran_on
 from gradbench.report.terminal import shorten, width
 from gradbench.results import frames, trackers
 from gradbench.results.record import Expectation, to_json
-from gradbench.results.runs import VERIFIED, choose, joined, load
+from gradbench.results.runs import VERIFIED, Run, choose, joined, load
 from gradbench.session.declared_options import PRESETS, SINGLE
 from gradbench.text import ESCAPED, printable, write_whole
 
@@ -99,13 +100,22 @@ def _short(text: str) -> str:
 
 
 def _run_pytest(words: Sequence[str]) -> int:
-    """Run pytest on the suites that come with gradbench, or on those that the words name."""
+    """Run pytest on what the words name, on the suites that come with gradbench for nothing."""
     settings = [f"-c{name}" for name in INI_FILES if Path(name).is_file()][:1]
     here = [f"--rootdir={Path.cwd()}", *settings]
     here += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # for this import of gradbench
-    named = [_in_suites(word) for word in words]
-    everything = [] if any(a != b for a, b in zip(named, words, strict=True)) else [suites()]
-    return int(pytest.main([*map(str, everything), *here, *named]))
+    return int(pytest.main([*here, *map(_in_suites, words)], plugins=[_BuiltIn()]))
+
+
+class _BuiltIn:
+    """A plugin that has pytest run the built-in suites where its command line names nothing."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self, early_config: pytest.Config, args: list[str]) -> None:
+        """Name the folder of the suites, before pytest loads the conftests of what is named."""
+        if not early_config.known_args_namespace.file_or_dir:
+            early_config.known_args_namespace.file_or_dir = [str(suites())]
+            args.insert(0, str(suites()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -293,6 +303,7 @@ def report(chosen: argparse.Namespace) -> None:
     output = chosen.output
     for run in found:
         warn(run.damaged)
+    _must_have_records(found)
     if output is None:
         pages = [(r.path, [r.about], r.records, r.damaged, r.held) for r in found]
     else:
@@ -313,6 +324,13 @@ def report(chosen: argparse.Namespace) -> None:
     _print_files(written, chosen.format)
     if not html.available():
         print(html.HINT, file=sys.stderr if chosen.format == "json" else sys.stdout)
+
+
+def _must_have_records(runs: Sequence[Run]) -> None:
+    """Raise ValueError where a run has no records: a page of nothing looks like an answer."""
+    for run in runs:
+        if not run.records:
+            raise ValueError(f"{run.path} has no records")
 
 
 def _print_files(files: Sequence[Path], style: str) -> None:
@@ -380,6 +398,8 @@ def conform(chosen: argparse.Namespace) -> int:
         raise ValueError("give a second optimizer, or --against=FORM,... without one")
     if chosen.steps < 1:
         raise ValueError(f"--steps: at least 1, not {chosen.steps}")
+    if not 0 <= chosen.tolerance < math.inf:
+        raise ValueError(f"--tolerance: a number from 0 on, not {chosen.tolerance}")
     _import_torch()
     from gradbench.checks.conform import command
     from gradbench.torch_state import one_thread
@@ -419,6 +439,7 @@ def export(chosen: argparse.Namespace) -> None:
     """Write a run's records, or their trials, as one table, or for an experiment tracker."""
     run = load(chosen.run)
     warn(run.damaged)
+    _must_have_records([run])
     if chosen.to in trackers.TRACKERS:
         file = chosen.output or Path(chosen.to)
         trackers.write(file, run.about, run.records, chosen.to)
@@ -456,6 +477,7 @@ def board(chosen: argparse.Namespace) -> None:
     found = [load(path) for path in chosen.runs]
     for run in found:
         warn(run.damaged)
+    _must_have_records(found)
     left = [run for run in found if not run.verified and not chosen.unverified]
     for run in left:
         warn([f"{run.path}: left out, not verified: gradbench verify {run.path}, or --unverified"])
@@ -509,9 +531,9 @@ def warn(lines: Sequence[str]) -> None:
 
 
 def _in_suites(word: str) -> str:
-    """Return a built-in suite's node id with the suites' folder prepended; other words as is."""
+    """Return a built-in suite's file or node id in the suites' folder; other words as is."""
     file, mark, name = word.partition("::")
-    ours = mark and not Path(file).exists() and (suites() / Path(file).name).is_file()
+    ours = not Path(file).exists() and (suites() / Path(file).name).is_file()
     return f"{suites() / Path(file).name}{mark}{name}" if ours else word
 
 

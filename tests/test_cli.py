@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from gradbench.checks import optimizer as checks
 from gradbench.cli import main
 from gradbench.protocol.discovery import cases, suites
 from gradbench.session.declared_options import FLAGS, SINGLE
+
+HERE = Path(__file__).parent
 
 
 def test_list_shows_every_case_and_the_optimizers(capsys):
@@ -44,6 +47,21 @@ def test_the_help_of_run_is_one_screen_and_names_every_option(capsys):
     assert {f"--{name}" for name in (*SINGLE, *FLAGS)} <= names
 
 
+@pytest.mark.parametrize("command", [["report"], ["export"], ["board", "--unverified"]])
+def test_a_run_without_records_is_no_answer(real_run, tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(real_run / "run.json", tmp_path)
+    (tmp_path / "records.jsonl").write_text("")
+    assert main([*command, "."]) == 4
+    assert capsys.readouterr().err == f"gradbench {command[0]}: . has no records\n"
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "inf"])
+def test_a_tolerance_that_decides_nothing_is_refused(capsys, tolerance):
+    assert main(["conform", "adam", "sgd", f"--tolerance={tolerance}"]) == 4
+    assert capsys.readouterr().err.startswith("gradbench conform: --tolerance: a number from 0 on")
+
+
 def test_an_unknown_command_is_refused(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["ruin"])
@@ -61,8 +79,28 @@ def test_a_node_id_that_run_has_printed_can_be_given_to_it(tmp_path, monkeypatch
     assert _in_suites(f"../somewhere/{printed}") == f"{suites()}/{printed}"
     for other in ("-k", "parity", "--optimizer=my.py:A", "test_nothing.py::a"):
         assert _in_suites(other) == other
+    assert _in_suites("test_parity.py") == f"{suites()}/test_parity.py"
     (tmp_path / "test_parity.py").write_text("")
     assert _in_suites(printed) == printed
+
+
+@pytest.mark.parametrize(
+    "named", ["bench", "bench/test_mine.py", "bench/test_mine.py::own-d5[adam]"]
+)
+def test_run_runs_what_is_named_and_nothing_else(tmp_path, monkeypatch, capsys, named):
+    """A value of an option is no name, though it be a folder that exists."""
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "bench" / "test_mine.py").write_text((HERE / "own_suite.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("test_mine", None)  # of another folder
+    words = ["--optimizer", "adam", "--collect-only", "-q", "--gb-report-dir", "out"]
+    assert main(["run", *words, named]) == 0
+    found = [line for line in capsys.readouterr().out.splitlines() if "::" in line]
+    assert 1 <= len(found) <= 3
+    assert all(line.startswith("bench/test_mine.py::own-d") for line in found)
+    assert main(["run", *words]) == 0
+    assert "test_parity.py::parity-d5-weight2" in capsys.readouterr().out
 
 
 def test_the_command_is_a_module_too():

@@ -107,9 +107,11 @@ def runs(*places: Path) -> tuple[list[Run], list[str]]:
 
 
 def _within(place: Path) -> list[Path]:
-    """Return the folders of runs in a folder; a file as it is."""
+    """Return the folders of runs in a folder; one that is a run, or a file, as it is."""
+    if place.is_file() or (place / "run.json").is_file():
+        return [place]
     if not place.is_dir():
-        return [place] if place.is_file() else []
+        return []
     folders = [path for path in sorted(place.iterdir()) if not path.is_symlink()]
     return [path for path in folders if (path / "run.json").is_file()]
 

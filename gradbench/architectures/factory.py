@@ -30,7 +30,11 @@ def resolve(text: str) -> Factory:
 
     Raises SpecError, in one line, where the name, the module or an argument is wrong.
     """
-    spec = parse(text)
+    try:
+        spec = parse(text)
+    except SpecError:
+        shape = "a name, or module:factory or ./file.py:factory[:key=value,...]"
+        raise SpecError(f"{text!r} is no architecture; write {shape}") from None
     if spec.added:
         raise SpecError(f"{text!r}: an architecture is one part; + joins optimizers")
     factory = _named(spec) if spec.source is None else imported(spec, spec.source, _is_factory)
@@ -100,9 +104,14 @@ def build(scenario: Scenario, text: str, draws: Draws) -> nn.Module:
 
 
 def _check(scenario: Scenario, network: nn.Module, text: str) -> None:
-    """Raise FixedError where the outputs differ in shape from those of the case's own network."""
+    """Raise FixedError where the network does not fit.
+
+    It must return a tensor of the shape that the case's own network returns, leave its inputs as
+    they are, and have parameters that are trained.
+    """
     draws = Draws(0)
     inputs, _ = scenario.sample(scenario.draw_target(draws), 2, draws)
+    before = inputs.clone()
     network.eval()
     try:
         with torch.no_grad():
@@ -111,8 +120,14 @@ def _check(scenario: Scenario, network: nn.Module, text: str) -> None:
         raise FixedError(f"{text} does not fit: {type(error).__name__}: {error}") from error
     finally:
         network.train()
+    if not torch.equal(inputs, before):
+        raise FixedError(f"{text} changes its inputs, which are evaluated again: copy them first")
+    if not isinstance(outputs, torch.Tensor):
+        raise FixedError(f"{text} does not fit: it returns {type(outputs).__name__}, no tensor")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         wanted = scenario.network(draws)(inputs).shape
-    if getattr(outputs, "shape", None) != wanted:
-        shape = tuple(getattr(outputs, "shape", ()))
-        raise FixedError(f"{text} does not fit: two outputs of shape {shape}, not {tuple(wanted)}")
+    if outputs.shape != wanted:
+        shapes = f"{tuple(outputs.shape)}, not {tuple(wanted)}"
+        raise FixedError(f"{text} does not fit: two outputs of shape {shapes}")
+    if not any(p.requires_grad for p in network.parameters()):
+        raise FixedError(f"{text} has no parameters that could be trained")

@@ -107,7 +107,13 @@ def remarks(record: Record) -> list[str]:
     waits = _waits(record)
     doubt = [f"implausible: {record.implausible}"] if record.implausible else []
     ended = [", ".join(ends) + why] if ends else []
-    return [*ended, *doubt, *record.notes, *waits, *failing(record)]
+    return [*ended, *doubt, *record.notes, *_no_signal(record), *waits, *failing(record)]
+
+
+def _no_signal(record: Record) -> list[str]:
+    """Return a remark where the family's own probe has no value, with its reason."""
+    first = record.informativeness[:1]
+    return [f"no signal: {r['note']}" for r in first if r.get("value") is None and r.get("note")]
 
 
 def _waits(record: Record) -> list[str]:
@@ -143,9 +149,8 @@ def cells(record: Record) -> list[str]:
 
 def legend(records: list[Record]) -> str:
     """Return the explanation of the table's columns."""
-    clocks = ", ".join(
-        sorted({record.timing["clock"] for record in records if record.timing.get("clock")})
-    )
+    known = sorted({record.timing["clock"] for record in records if record.timing.get("clock")})
+    clocks = f" by {', '.join(known)}" if known else ""
     heads = {r.family: r.informativeness[0]["probe"] for r in records if r.informativeness}
     parts = [f"{probe} ({family})" for family, probe in heads.items()]
     seconds = sum(or_zero(record.timing.get("probe_seconds")) for record in records)
@@ -155,7 +160,7 @@ def legend(records: list[Record]) -> str:
     text += ",\n  ".join(parts)
     return (
         "solved: evaluation seeds, with the Wilson 95 % interval in percent; target: median\n"
-        f"gradient evaluations; ms/step: median training step by {clocks}, evaluations excluded"
+        f"gradient evaluations; ms/step: median training step{clocks}, evaluations excluded"
         f"{text}"
     )
 

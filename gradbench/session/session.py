@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from gradbench.results.record import TrialResult
 
 
+RESUME = "interrupted: --gb-resume goes on with what is left"
+
+
 class Session:
     """The state of one run, and the hooks that need it."""
 
@@ -209,11 +212,11 @@ class Session:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         if self.folder is None:
             return
-        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+        if whole := session.exitstatus != pytest.ExitCode.INTERRUPTED:
             verify(self.folder, self.items.values(), self.dispatch.live.show)
-        if self.options.time and session.exitstatus != pytest.ExitCode.INTERRUPTED:
+        if self.options.time and whole:
             time_again(self.folder, self.items.values(), self.dispatch.live.show)
-        self.updated = self.comparisons.end(self.run)
+        self.updated = [*self.comparisons.end(self.run), *([] if whole else [RESUME])]
         with self.folder.kept_going():
             self.reports = write_reports(self.folder, self.run, self.comparisons.lines)
         lost = self.folder.trouble or self.folder.restored or self.comparisons.not_written

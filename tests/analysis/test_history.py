@@ -36,6 +36,8 @@ def test_the_run_where_it_changed_is_found(save, record, tmp_path):
     save(4, [*slow, *same])
     save(5, [*slow, *same])
     (history,) = histories(runs(tmp_path)[0])
+    one = min(path for path in tmp_path.iterdir() if (path / "run.json").is_file())
+    assert [run.path for run in runs(one)[0]] == [one]
     assert [step.commit for step in history.steps] == ["c1", "c2", "c3", "c4", "c5"]
     said = [step.verdict for step in history.steps]
     assert said == [

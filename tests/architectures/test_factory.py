@@ -122,6 +122,7 @@ def test_a_sinusoidal_layer_starts_with_phases_of_the_same_size_whatever_the_fre
         ("mlp+cosine", "an architecture is one part"),
         ("no_such_module:f", "cannot import no_such_module"),
         ("./nofile.py:f", "there is no file"),
+        ("./net.py", "is no architecture; write a name, or module:factory or ./file.py:factory"),
     ],
 )
 def test_what_cannot_be_used_says_why(spec, told):
@@ -135,6 +136,19 @@ def wrong(input_shape, output_size):
     return torch.nn.Linear(input_shape[0], output_size + 1)
 def crashes(input_shape, output_size):
     return torch.nn.Linear(input_shape[0] + 1, output_size)
+class Written(torch.nn.Linear):
+    def forward(self, inputs):
+        inputs *= 1.5
+        return super().forward(inputs)
+def writes(input_shape, output_size):
+    return Written(input_shape[0], output_size)
+class Two(torch.nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs), None
+def two(input_shape, output_size):
+    return Two(input_shape[0], output_size)
+def frozen(input_shape, output_size):
+    return torch.nn.Linear(input_shape[0], output_size).requires_grad_(False)
 def normed(input_shape, output_size):
     return torch.nn.Sequential(
         torch.nn.BatchNorm1d(*input_shape), torch.nn.Dropout(0.5),
@@ -143,7 +157,14 @@ def normed(input_shape, output_size):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("wrong", "of shape"), ("crashes", "does not fit: RuntimeError")]
+    ("name", "told"),
+    [
+        ("wrong", "of shape"),
+        ("crashes", "does not fit: RuntimeError"),
+        ("writes", "changes its inputs, which are evaluated again"),
+        ("two", "it returns tuple, no tensor"),
+        ("frozen", "no parameters that could be trained"),
+    ],
 )
 def test_a_network_that_does_not_fit_is_unsupported(tmp_path, name, told):
     (tmp_path / "net.py").write_text(MINE)

@@ -10,7 +10,7 @@ from gradbench.analysis.statistics import running_time, share_interval
 from gradbench.report import tally
 from gradbench.report.bands import band, spent
 from gradbench.report.frontier import ladders
-from gradbench.report.rows import distinct, remarks
+from gradbench.report.rows import distinct, legend, remarks
 from gradbench.report.view import arrivals, result, view
 
 PARITY = {"scenario": "parity", "family": "uninformative", "ladder": ["d", "weight"]}
@@ -137,6 +137,18 @@ def test_two_files_of_one_name_are_told_apart():
     names = distinct(["./old/opt.py:Mine", "./new/opt.py:Mine", "adam"])
     assert list(names.values()) == ["./old/opt.py:Mine", "./new/opt.py:Mine", "adam"]
     assert distinct(["./lab/opt.py:Mine", "adam"])["./lab/opt.py:Mine"] == "opt.py:Mine"
+
+
+def test_a_signal_that_is_missing_has_its_reason_beside_it(record):
+    one = record()
+    one.informativeness = [{"probe": "snr", "evaluations": 0, "value": None, "note": "it mixes"}]
+    assert "no signal: it mixes" in remarks(one)
+    assert not any("signal" in remark for remark in remarks(record()))
+
+
+def test_the_legend_is_a_sentence_also_where_nothing_was_timed(record):
+    assert "step by perf_counter, evaluations" in legend([record()])
+    assert "ms/step: median training step, evaluations excluded" in legend([record(timing={})])
 
 
 def test_the_sum_of_many_counts_what_ran_and_what_was_verified(record):

@@ -375,6 +375,7 @@ def test_an_interruption_leaves_the_table_and_valid_files(pytester, suite):
     result = suite()(ADAM, no_reraise_ctrlc=True)
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*= gradbench =*", "parity-d5-weight2 *passed (must)"])
+    result.stdout.fnmatch_lines(["interrupted: --gb-resume goes on with what is left"])
     assert [r.case for r in records(pytester)] == ["parity-d5-weight2"]
     assert "parity-d5-weight2" in (pytester.path / "reports/latest/report.md").read_text()
 
