@@ -353,9 +353,9 @@ def check(specs: Sequence[str], style: str) -> int:
             found = run_checks(spec, _show_progress)
         _show_progress("")
         shown = {
-            name: reproduction(resolve(spec), name.replace(" ", "_"))
+            name: lines
             for name, holds, _ in found
-            if holds is False
+            if holds is False and (lines := reproduction(resolve(spec), name.replace(" ", "_")))
         }
         results.append({"spec": spec, "checks": _plain_checks(found, shown)})
         if style == "text":

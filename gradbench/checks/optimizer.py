@@ -22,7 +22,7 @@ from gradbench.checks.conform.runs import plain_paths_once
 from gradbench.checks.contract.every import CONTRACT
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.checks.options import STEPS as STEPS_TRIED
-from gradbench.checks.options import NotTriedError, live_options, uncompiled
+from gradbench.checks.options import NotTriedError, live_options, rate_matters, uncompiled
 from gradbench.isolation.leftovers import Before
 from gradbench.isolation.process_check import ProcessCheck
 from gradbench.optimizers.factory import UnsupportedError, resolve
@@ -152,6 +152,17 @@ def leaves_nothing_behind(spec: str) -> str:
 
 def resumes(spec: str) -> str:
     """Check that steps from a restored `state_dict` are the same, to the bit."""
+    if _goes_on(spec):
+        return f"{HALF} steps after the round trip are equal to the bit"
+    try:
+        repeats(spec)
+    except CheckError:
+        raise NotCheckedError("two runs differ without a round trip, too") from None
+    raise CheckError("it goes on otherwise than it would have: its state_dict is not whole")
+
+
+def _goes_on(spec: str) -> bool:
+    """Return whether steps from a restored `state_dict` are the same, to the bit."""
     with isolated(_trial(spec)):
         try:
             results = (TrialResult(0, Status.UNSOLVED) for _ in "ab")
@@ -180,10 +191,7 @@ def resumes(spec: str) -> str:
             again.step(*batch)
         if not all(bool(p.isfinite().all()) for p in whole.network.parameters()):
             raise NotCheckedError(f"it diverges: not finite after {2 * HALF} steps on one batch")
-        same = all(map(torch.equal, whole.network.parameters(), again.network.parameters()))
-    if not same:
-        raise CheckError("it goes on otherwise than it would have: its state_dict is not whole")
-    return f"{HALF} steps after the round trip are equal to the bit"
+        return all(map(torch.equal, whole.network.parameters(), again.network.parameters()))
 
 
 def trains_alike_beside_others(spec: str) -> str:
@@ -219,9 +227,12 @@ def _trials(spec: str, steps: int, dtype: str) -> list[Trial]:
 
 
 def options_matter(spec: str) -> str:
-    """Check that each option of its constructor changes its steps."""
+    """Check that each option of its constructor changes its steps; its learning rate must."""
+    factory = resolve(spec)
     try:
-        found = live_options(resolve(spec), OPTIONS_SECONDS)
+        if not rate_matters(factory):
+            raise CheckError(f"{factory.rate_name}, its learning rate, changes none of its steps")
+        found = live_options(factory, OPTIONS_SECONDS)
     except NotTriedError as error:
         raise NotCheckedError(f"not tried: {error}") from None
     if found.dead:

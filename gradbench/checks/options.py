@@ -70,6 +70,19 @@ def live_options(factory: Factory, seconds: float = math.inf) -> LiveOptions:
         return _tried(factory, time.monotonic() + seconds)
 
 
+def rate_matters(factory: Factory) -> bool:
+    """Return whether another learning rate changes a step; True also where it has none to change.
+
+    Raises NotTriedError where the optimizer trains none of the problems.
+    """
+    name, rate = factory.rate_name, factory.rate
+    if not name or rate is None or rate == 0 or name in factory.spec.arguments:
+        return True
+    with uncompiled():
+        error, changed = Trials(factory).changes({}, {name: 0.6 * rate})
+    return changed or bool(error)
+
+
 @contextmanager
 def uncompiled() -> Iterator[None]:
     """Run functions that torch.compile has wrapped as they are written."""

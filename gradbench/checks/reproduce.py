@@ -6,7 +6,8 @@ from pathlib import Path
 from gradbench.optimizers.factory import Factory
 
 STEP = "opt.zero_grad(); (p - 2).square().sum().backward(); opt.step()"
-CLOSURE = "opt.step(lambda: [opt.zero_grad(), l := (p - 2).square().sum(), l.backward()][1])"
+CLOSURE = "opt.step({by}lambda: [opt.zero_grad(), l := (p - 2).square().sum(), l.backward()][1])"
+LOSS = "opt.zero_grad(); l = (p - 2).square().sum(); l.backward(); opt.step({by}l)"
 GO = "for _ in range(60): {step}"
 
 LAST: dict[str, tuple[str, str]] = {
@@ -27,15 +28,15 @@ LAST: dict[str, tuple[str, str]] = {
     ),
     "steps_groups_as_several_optimizers": (
         "two = {build_of}([{{'params': [p]}}, {{'params': [q]}}]{arguments})",
-        "for o in (opt, two): p.grad = q.grad = torch.ones(2, 3); o.step(); print(p, q)",
+        "for o in (opt, two): p.grad = q.grad = torch.ones(2, 3); o.step({given}); print(p, q)",
     ),
     "adds_a_group_later": (
         "for _ in range(10): {step}",
-        "opt.add_param_group({{'params': [q]}}); q.grad = torch.ones_like(q); opt.step(); print(q)",
+        "opt.add_param_group({{'params': [q]}}); q.grad = p.grad; opt.step({given}); print(q)",
     ),
     "accepts_odd_parameters": (
         "r = [torch.nn.Parameter(torch.ones(s)) for s in ((), (0,), (3,))]",
-        "opt = {build_of}(r{arguments}); r[0].sum().backward(); r[1].sum().backward(); opt.step()",
+        "opt = {build_of}(r{arguments}); (r[0].sum() + r[1].sum()).backward(); opt.step({given})",
     ),
     "zeroes_gradients_both_ways": (
         "p.grad = torch.ones_like(p); opt.zero_grad(set_to_none=False); print(p.grad)",
@@ -43,7 +44,7 @@ LAST: dict[str, tuple[str, str]] = {
     ),
     "evaluates_a_closure": (
         "calls = []; closure = lambda: calls.append(torch.is_grad_enabled()) or (p * p).sum()",
-        "p.grad = torch.ones_like(p); print(opt.step(closure), calls)",
+        "p.grad = torch.ones_like(p); print(opt.step({by}closure), calls)",
     ),
     "calls_hooks": (
         "seen = []; opt.register_step_post_hook(lambda *_: seen.append('step'))",
@@ -59,11 +60,15 @@ LAST: dict[str, tuple[str, str]] = {
     ),
     "goes_on_after_deepcopy": (
         "import copy; {step}; p2, opt2 = copy.deepcopy((p, opt))",
-        "for x, o in ((p, opt), (p2, opt2)): x.grad = torch.ones_like(x); o.step(); print(x)",
+        "for x, o in ((p, opt), (p2, opt2)): x.grad = torch.ones(2, 3); o.step({given}); print(x)",
+    ),
+    "takes_its_rate_as_a_tensor": (
+        "two = {build_of}([q]{others}, {rate_name}=torch.tensor({rate}))",
+        "for x, o in 9 * ((p, opt), (q, two)): x.grad = 1 + 0 * x.data; o.step({given}); print(x)",
     ),
     "goes_on_after_pickle": (
         "import pickle; {step}; p2, opt2 = pickle.loads(pickle.dumps((p, opt)))",
-        "for x, o in ((p, opt), (p2, opt2)): x.grad = torch.ones_like(x); o.step(); print(x)",
+        "for x, o in ((p, opt), (p2, opt2)): x.grad = torch.ones(2, 3); o.step({given}); print(x)",
     ),
     "keeps_its_memory": (
         "for _ in range(1000): {step}",
@@ -74,8 +79,13 @@ LAST: dict[str, tuple[str, str]] = {
 
 
 def reproduction(factory: Factory, check: str) -> list[str]:
-    """Return five lines of Python that show a failed check without gradbench."""
-    cls = factory.cls
+    """Return five lines of Python that show a failed check without gradbench.
+
+    None for an optimizer that is not built from a list of parameters.
+    """
+    cls, needs = factory.cls, factory.requirements
+    if needs.model or needs.named or needs.lists or needs.groups:
+        return []
     module, imports = cls.__module__, ""
     file = Path(inspect.getsourcefile(cls) or "")
     if factory.spec.source is not None and factory.spec.source.endswith(".py"):
@@ -83,10 +93,18 @@ def reproduction(factory: Factory, check: str) -> list[str]:
     given = {**factory.arguments}
     if factory.rate is not None and factory.rate_name:
         given.setdefault(factory.rate_name, factory.rate)
-    arguments = "".join(f", {name}={value!r}" for name, value in given.items())
-    needs = factory.requirements
+    by = f"{needs.closure_name}=" if needs.closure_name else ""
+    each = {name: f", {name}={value!r}" for name, value in given.items()}
+    arguments = "".join(each.values())
+    closure = (LOSS if needs.loss_value else CLOSURE).format(by=by)
+    constant = "torch.ones(())" if needs.loss_value else "lambda: torch.ones(())"
     words = {
-        "step": CLOSURE if needs.closure else STEP,
+        "step": closure if needs.closure else STEP,
+        "by": by,
+        "given": f"{by}{constant}" if needs.closure else "",
+        "others": "".join(text for name, text in each.items() if name != factory.rate_name),
+        "rate_name": factory.rate_name,
+        "rate": given.get(factory.rate_name),
         "build": f"{cls.__name__}([p]{arguments})",
         "build_of": cls.__name__,
         "arguments": arguments,

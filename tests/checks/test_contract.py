@@ -1,5 +1,6 @@
 """What torch's tests hold for its own optimizers: each check fails on what silently breaks it."""
 
+import contextlib
 import runpy
 import sys
 
@@ -422,3 +423,94 @@ def test_five_lines_show_a_check_without_gradbench(file, name, tmp_path):
     (tmp_path / "shows.py").write_text("\n".join(lines))
     with torch.random.fork_rng():
         runpy.run_path(str(tmp_path / "shows.py"))
+
+
+LOOPS = """
+import torch
+
+class Asks(torch.optim.SGD):
+    def step(self, closure):
+        with torch.enable_grad():
+            loss = closure()
+        super().step()
+        return loss
+
+class AsksByName(torch.optim.SGD):
+    def step(self, *, closure):
+        with torch.enable_grad():
+            closure()
+        return super().step()
+
+class TakesLoss(torch.optim.SGD):
+    def step(self, loss):
+        float(loss)
+        return super().step()
+
+class OfNetwork(torch.optim.SGD):
+    def __init__(self, model, lr=0.1):
+        super().__init__(model.parameters(), lr=lr)
+
+class IgnoresItsRate(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=0.05)
+
+class Draws(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+    def step(self, closure=None):
+        import random
+        for group in self.param_groups:
+            group["lr"] = 0.1 * random.random()
+        return super().step(closure)
+
+class Remembers(torch.optim.SGD):
+    times = [0]
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+    def step(self, closure=None):
+        self.times[0] += 1
+        for group in self.param_groups:
+            group["lr"] = 0.1 / self.times[0]
+        return super().step(closure)
+"""
+
+
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lab") / "loops_lab.py"
+    path.write_text(LOOPS)
+    return path
+
+
+@pytest.mark.parametrize("name", ["Asks", "AsksByName", "TakesLoss"])
+def test_the_lines_step_as_the_optimizer_wants_it(loops, name, tmp_path):
+    asked = {*LAST, "counts_evaluations"} - (
+        {"evaluates_a_closure"} if name == "TakesLoss" else set()
+    )
+    for check in asked:
+        lines = reproduction(resolve(f"{loops}:{name}"), check)
+        (tmp_path / "shows.py").write_text("\n".join(lines))
+        with torch.random.fork_rng(), contextlib.suppress(AssertionError):
+            runpy.run_path(str(tmp_path / "shows.py"))
+
+
+def test_what_is_not_built_from_parameters_has_no_lines(loops):
+    assert reproduction(resolve(f"{loops}:OfNetwork"), "repeats") == []
+
+
+def test_a_rate_that_changes_nothing_fails(loops):
+    with pytest.raises(CheckError, match="lr, its learning rate, changes none of its steps"):
+        optimizer.options_matter(f"{loops}:IgnoresItsRate")
+    assert "change its steps" in optimizer.options_matter(f"{loops}:Asks")
+
+
+def test_what_does_not_repeat_is_not_called_by_another_name(loops):
+    """Draws from Python's generator, and a memory that outlives its runs."""
+    with pytest.raises(NotCheckedError, match="depend on a global seed: it draws random numbers"):
+        same_steps.depends_on_no_global_seed(f"{loops}:Draws")
+    with pytest.raises(NotCheckedError, match="two runs differ under equal seeds, too"):
+        same_steps.depends_on_no_global_seed(f"{loops}:Remembers")
+    with pytest.raises(CheckError, match="two runs of one trial differ"):
+        optimizer.repeats(f"{loops}:Remembers")
+    with pytest.raises(NotCheckedError, match="two runs differ without a round trip, too"):
+        optimizer.resumes(f"{loops}:Remembers")

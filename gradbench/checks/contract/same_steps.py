@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import torch
-
 from gradbench.checks.conform.comparison import NothingComparedError
 from gradbench.checks.conform.forms import NotHereError, against
 from gradbench.checks.conform.gaps import gap
@@ -14,6 +12,7 @@ from gradbench.checks.conform.runs import Run, path
 from gradbench.checks.contract.running import gap_of, path_of, refused_if_it_raises, way_of
 from gradbench.checks.errors import CheckError, NotCheckedError
 from gradbench.optimizers.factory import resolve
+from gradbench.torch_state import seed_globals
 
 BRIEF = ("matrices", "groups")
 """The problems on which an optimizer is compared with itself; `gradbench conform` uses all."""
@@ -78,15 +77,20 @@ def maximizes(spec: str) -> str:
 
 @refused_if_it_raises
 def depends_on_no_global_seed(spec: str) -> str:
-    """Check that torch's global seed changes no step."""
+    """Check that the global seeds of torch, Python and numpy change no step."""
     factory = resolve(spec)
     one = path_of(factory, "matrices")
 
     def reseed(_: Run) -> None:
-        torch.manual_seed(12345)
+        seed_globals(12345)
+
+    def leave(_: Run) -> None:
+        """Change nothing, in a run that is not the one before."""
 
     if gap(one, path_of(factory, "matrices", way_of(factory, started=reseed)), 0.0):
-        raise NotCheckedError("its steps depend on torch's global seed: it draws random numbers")
+        if gap(one, path_of(factory, "matrices", way_of(factory, started=leave)), 0.0):
+            raise NotCheckedError("two runs differ under equal seeds, too")
+        raise NotCheckedError("its steps depend on a global seed: it draws random numbers")
     return "two seeds, the same bits"
 
 
