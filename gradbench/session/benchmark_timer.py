@@ -1,5 +1,8 @@
 """A timer that replays measured step times to pytest-benchmark."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,8 +32,26 @@ class ReplayTimer:
             s / n for result in reversed(results) for s, n in reversed(result.blocks[1:])
         ]
         if self._durations and benchmark is not None and benchmark.enabled:
-            benchmark.pedantic(self._advance, rounds=len(self._durations))
+            with _no_profiler():
+                benchmark.pedantic(self._advance, rounds=len(self._durations))
 
     def _advance(self) -> None:
         if self._durations:
             self._now += self._durations.pop()
+
+
+@contextmanager
+def _no_profiler() -> Iterator[None]:
+    """Pause cProfile, which pytest-benchmark would put back by `sys.setprofile`: that is an error.
+
+    From Python 3.12 on cProfile is no profile function, and nothing need be paused.
+    """
+    profiler: Any = sys.getprofile()
+    if profiler is None or callable(profiler):
+        yield
+        return
+    profiler.disable()
+    try:
+        yield
+    finally:
+        profiler.enable()
