@@ -112,10 +112,14 @@ class _BuiltIn:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config, args: list[str]) -> None:
-        """Name the folder of the suites, before pytest loads the conftests of what is named."""
-        if not early_config.known_args_namespace.file_or_dir:
-            early_config.known_args_namespace.file_or_dir = [str(suites())]
-            args.insert(0, str(suites()))
+        """Name the folder of the suites, before pytest loads the conftests of what is named.
+
+        What a settings file adds to every command line names nothing.
+        """
+        known = early_config.known_args_namespace
+        if not set(known.file_or_dir) & set(map(str, early_config.invocation_params.args)):
+            known.file_or_dir = [*known.file_or_dir, str(suites())]
+            args.append(str(suites()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -327,10 +331,14 @@ def report(chosen: argparse.Namespace) -> None:
 
 
 def _must_have_records(runs: Sequence[Run]) -> None:
-    """Raise ValueError where a run has no records: a page of nothing looks like an answer."""
-    for run in runs:
-        if not run.records:
-            raise ValueError(f"{run.path} has no records")
+    """Raise ValueError where no run has records: a page of nothing looks like an answer.
+
+    Of several runs, those without records are named.
+    """
+    empty = [run for run in runs if not run.records]
+    if len(empty) == len(runs):
+        raise ValueError(f"{', '.join(str(run.path) for run in empty)} has no records")
+    warn([f"{run.path} has no records" for run in empty])
 
 
 def _print_files(files: Sequence[Path], style: str) -> None:
@@ -533,7 +541,8 @@ def warn(lines: Sequence[str]) -> None:
 def _in_suites(word: str) -> str:
     """Return a built-in suite's file or node id in the suites' folder; other words as is."""
     file, mark, name = word.partition("::")
-    ours = not Path(file).exists() and (suites() / Path(file).name).is_file()
+    is_name = not word.startswith("-") and file.endswith(".py")
+    ours = is_name and not Path(file).exists() and (suites() / Path(file).name).is_file()
     return f"{suites() / Path(file).name}{mark}{name}" if ours else word
 
 

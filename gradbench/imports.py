@@ -121,22 +121,25 @@ def _make_neighbours_importable(folder: Path) -> None:
     Two versions of an optimizer lie in two folders, whose helpers have the same names: each file
     gets those beside it. One that is only imported within a function is that of the last file.
     """
-    if str(folder) not in sys.path:
+    if sys.path[:1] != [str(folder)]:
+        if str(folder) in ADDED and str(folder) in sys.path:
+            sys.path.remove(str(folder))
         _add(str(folder))
-    elif str(folder) in ADDED:
-        sys.path.remove(str(folder))
-        sys.path.insert(0, str(folder))
     others = {Path(each) for each in ADDED} - {folder}
+    tops = {name for name in sys.modules if "." not in name and "@" not in name}
+    foreign = {top for top in tops if _has(folder, top) and _home(sys.modules[top]) in others}
     for name in list(sys.modules):
-        top = name.partition(".")[0]
-        origin = getattr(sys.modules.get(top), "__file__", None)
-        if origin is None or "@" in top or not _has(folder, top):
-            continue
-        home = Path(origin).parent
-        if (home.parent if Path(origin).stem == "__init__" else home) in others:
+        if name.partition(".")[0] in foreign:
             del sys.modules[name]
 
 
 def _has(folder: Path, name: str) -> bool:
     """Return whether a folder holds a module or a package of that name."""
-    return (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
+    return (folder / f"{name}.py").is_file() or any((folder / name).glob("*.py"))
+
+
+def _home(module: ModuleType | None) -> Path | None:
+    """Return the folder on the import path in which a module or a package lies."""
+    parts = list(getattr(module, "__path__", []))
+    file = parts[0] if parts else getattr(module, "__file__", None)
+    return None if file is None else Path(file).parent

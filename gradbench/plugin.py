@@ -58,9 +58,11 @@ def _session(config: pytest.Config) -> "Session":
         config.pluginmanager.register(plugin, f"gradbench.{name}")
     if not session.options.optimizers:
         return session
-    spread = config.getoption("dist", "no") != "no" or config.getoption("tx", None)
+    spread = config.getoption("dist", "no") != "no" and config.getoption("tx", None)
     if hasattr(config, "workerinput") or config.getoption("numprocesses", None) or spread:
-        raise pytest.UsageError("gradbench runs its cases in one pytest process: leave out -n")
+        raise pytest.UsageError(
+            "gradbench runs its cases in one pytest process: leave out -n and --tx"
+        )
     if config.pluginmanager.hasplugin("benchmark"):
         # An item that was interrupted or never took a second step has no step time to show.
         config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")

@@ -77,7 +77,8 @@ def test_a_node_id_that_run_has_printed_can_be_given_to_it(tmp_path, monkeypatch
     printed = "test_parity.py::parity-d5-weight2[adam]"
     assert _in_suites(printed) == f"{suites()}/{printed}"
     assert _in_suites(f"../somewhere/{printed}") == f"{suites()}/{printed}"
-    for other in ("-k", "parity", "--optimizer=my.py:A", "test_nothing.py::a"):
+    left = ("--ignore=suites/test_parity.py", "--ignore-glob=*/test_parity.py")
+    for other in ("-k", "parity", "--optimizer=my.py:A", "test_nothing.py::a", *left):
         assert _in_suites(other) == other
     assert _in_suites("test_parity.py") == f"{suites()}/test_parity.py"
     (tmp_path / "test_parity.py").write_text("")
@@ -99,6 +100,8 @@ def test_run_runs_what_is_named_and_nothing_else(tmp_path, monkeypatch, capsys, 
     found = [line for line in capsys.readouterr().out.splitlines() if "::" in line]
     assert 1 <= len(found) <= 3
     assert all(line.startswith("bench/test_mine.py::own-d") for line in found)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = bench\n")
+    sys.modules.pop("test_mine", None)
     assert main(["run", *words]) == 0
     assert "test_parity.py::parity-d5-weight2" in capsys.readouterr().out
 

@@ -34,7 +34,8 @@ def decisive(about: dict[str, Any]) -> dict[str, Any]:
 def unlike(runs: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each setting in which runs differ that must be equal in comparable runs."""
     each = [decisive(run) for run in runs]
-    values = {name: list(dict.fromkeys(str(one[name]) for one in each)) for name in each[0]}
+    names = [*SAME, "device"]
+    values = {name: list(dict.fromkeys(str(one[name]) for one in each)) for name in names}
     return [
         f"These runs are not alike: {name} is {' or '.join(found)}."
         for name, found in values.items()

@@ -41,9 +41,12 @@ def changed(commits: Sequence[str], run: Callable[..., Tried]) -> Search:
     cases: list[str] = []
     seen: list[str] = []
     start = 0
+    whole = {commits[-1]}  # commits that were run on all cases
 
     def is_after(commit: str) -> bool | None:
         nonlocal cases, seen
+        if not cases:
+            whole.add(commit)
         records = run(commit, cases)
         if records is None:
             return None
@@ -57,8 +60,7 @@ def changed(commits: Sequence[str], run: Callable[..., Tried]) -> Search:
         low, high = (start + place for place in _halve(commits[start:], is_after))
         if high == 0:
             raise BisectError(f"{commits[0][:12]} has the numbers of {commits[-1][:12]}: no change")
-        known_whole = high == len(commits) - 1 or not cases
-        left = [] if known_whole else moved(last, run(commits[high]) or [])
+        left = [] if commits[high] in whole else moved(last, run(commits[high]) or [])
         if not left:
             return Search(list(commits[low + 1 : high + 1]), seen)
         start, seen = high + 1, lines(left)

@@ -13,7 +13,10 @@ LEVEL = 0.95
 
 
 class Exponent(NamedTuple):
-    """A fitted exponent and its interval, which is infinite where there are too few seeds."""
+    """A fitted exponent and its interval.
+
+    Both ends are infinite where there are too few seeds, an end where a rung may be unsolved.
+    """
 
     value: float
     low: float

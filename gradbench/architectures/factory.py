@@ -32,7 +32,9 @@ def resolve(text: str) -> Factory:
     """
     try:
         spec = parse(text)
-    except SpecError:
+    except SpecError as error:
+        if "is no optimizer spec" not in str(error):
+            raise
         shape = "a name, or module:factory or ./file.py:factory[:key=value,...]"
         raise SpecError(f"{text!r} is no architecture; write {shape}") from None
     if spec.added:

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class WorkerContext:
     progress: Callable[[str], None] = lambda _: None
     fingerprint: Any = None
     """Result of a short trial of SGD before the first item; None until then."""
+    replaced: list[str] = field(default_factory=list)
+    """Functions that imports of optimizers in this process have replaced for good."""
     spent: str = ""
     """Changes by an item that cannot be undone, as text: no further item may run here."""
 
@@ -129,7 +131,7 @@ def run_in_worker(
         context = context or WorkerContext()
         item = replace(item, device=context.device or item.device)
         began, process = time.perf_counter(), os.getpid()
-        _import_optimizer(item)
+        notes = _import_optimizer(item, context)
         process_state = _check_process(context)
         try:
             record, results = run_item(item, context.progress)
@@ -145,18 +147,29 @@ def run_in_worker(
         finally:
             if os.getpid() != process:  # a child that the optimizer forked came back here
                 LEAVE(1)
-        record.notes += _notes_on(process_state, context)
+        record.notes += [*notes, *_notes_on(process_state, context)]
         return record, results, trouble
 
 
-def _import_optimizer(item: Item) -> None:
+def _import_optimizer(item: Item, context: WorkerContext) -> list[str]:
     """Import what the item's specs name, before this process is compared with itself.
 
-    What the import changes is not put back: it is done once, and later items need it as well.
+    Returns notes on what that changes: what was put back, and, for every item of this process, the
+    functions that stay replaced.
     """
+    from gradbench.isolation.others_code import contained
+
+    put_back: list[str] = []
     for text in (item.optimizer, item.architecture):
         with contextlib.suppress(Exception, SystemExit):  # it is raised again where it is used
-            import_sources(parse(text or "none"))
+            with contained() as (back, replaced):
+                import_sources(parse(text or "none"))
+            put_back += back
+            context.replaced += replaced
+    notes = [f"changed by its import, and put back: {', '.join(put_back)}"] if put_back else []
+    if context.replaced:
+        notes.append(f"replaced by its import: {', '.join(context.replaced)}")
+    return notes
 
 
 def warm_up() -> None:

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,10 +28,14 @@ from gradbench.isolation.settings import every, put_back
 LIBRARIES = ("torch.", "concurrent.", "multiprocessing.", "tqdm.", "asyncio.", "distributed.")
 """Prefixes of modules with library threads, which do not affect training."""
 
-KNOWN_CHILDREN = ("multiprocessing", "torch")
+STAYS = {"environment", "import path"}
+"""Settings that importing an optimizer may change for good: they belong to it."""
+
+KNOWN_CHILDREN = ("multiprocessing", "torch/_inductor")
 """Words in the command lines of child processes that end by themselves."""
 
 Namespace = ModuleType | type
+Change = tuple[Namespace, str, dict[str, Any]]
 
 
 class Before:
@@ -60,6 +64,7 @@ class Before:
         for child in set(multiprocessing.active_children()) - self.children:
             if not type(child).__module__.startswith(LIBRARIES[0]):
                 child.kill()
+                child.join(1.0)
                 back.append(f"a process: {child.name}")
         for number, name in _processes().items():
             if number not in self.processes:
@@ -69,9 +74,33 @@ class Before:
         stuck += [f"a thread: {t.name}" for t in running_threads() if t not in self.threads]
         return back, stuck
 
+    def after_import(self) -> tuple[list[str], list[str]]:
+        """Restore what an import may not change; return its names, and those that stay replaced.
+
+        The environment and the import path stay, and functions of torch that were replaced: they
+        belong to the optimizer, and it is imported once.
+        """
+        kept = {name: value for name, value in self.settings.items() if name not in STAYS}
+        back, stuck = put_back(kept)
+        found = list(self._replaced())
+        torchs = [change for change in found if _owner(change[0]).startswith("torch")]
+        back += self._restored(change for change in found if change not in torchs)
+        return [*back, *stuck], [f"{space.__name__}.{name}" for space, name, _ in torchs]
+
     def _patches(self) -> list[str]:
         """Restore replaced or overridden functions and constants; return their names."""
+        return self._restored(self._replaced())
+
+    def _restored(self, changes: Iterable[Change]) -> list[str]:
         found = []
+        for space, name, was in changes:
+            with contextlib.suppress(AttributeError, TypeError):
+                setattr(space, name, was[name]) if name in was else delattr(space, name)
+                found.append(f"{space.__name__}.{name}")
+        return found
+
+    def _replaced(self) -> Iterator[Change]:
+        """Yield what was replaced or overridden: where, its name, and the names before."""
         for space, was in self.names:
             for name, now in list(vars(space).items()):
                 if name not in was:
@@ -80,10 +109,7 @@ class Before:
                     change = now is not was[name] and _decides(space, was[name])
                     change = change and not _is_torchs_wrapper(was[name], now)
                 if change:
-                    with contextlib.suppress(AttributeError, TypeError):
-                        setattr(space, name, was[name]) if name in was else delattr(space, name)
-                        found.append(f"{space.__name__}.{name}")
-        return found
+                    yield space, name, was
 
 
 def _namespaces() -> Iterator[Namespace]:
@@ -109,10 +135,13 @@ def _shadows(space: Namespace, name: str, new: object) -> bool:
 
 def _decides(space: Namespace, value: object) -> bool:
     """Whether a name is a function, or one of this package's constants."""
-    own = (space.__name__ if isinstance(space, ModuleType) else space.__module__).startswith(
-        "gradbench"
-    )
+    own = _owner(space).startswith("gradbench")
     return callable(value) or (own and isinstance(value, int | float | str | tuple))
+
+
+def _owner(space: Namespace) -> str:
+    """Return the name of a module, or of a class's module."""
+    return space.__name__ if isinstance(space, ModuleType) else space.__module__
 
 
 TORCH = str(Path(torch.__file__).parent)

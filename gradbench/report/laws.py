@@ -100,7 +100,7 @@ def _exponents(law: dict[str, Any]) -> list[str]:
 
 def _interval(fit: Exponent) -> str:
     if math.isinf(fit.low) and math.isinf(fit.high):
-        return "too few seeds for an interval"
+        return "no interval"
     return f"{fit.low:z.2f} to {fit.high:z.2f}"
 
 

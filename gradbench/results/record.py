@@ -117,7 +117,9 @@ class TrialResult:
         """
         spent = self.gradient_evaluations
         spent = self.forward_evaluations if spent == 0 else spent
-        return sum(seconds for seconds, _ in self.blocks) / spent if spent > 0 else None
+        if not self.blocks or spent == 0:
+            return None
+        return sum(seconds for seconds, _ in self.blocks) / spent
 
     def plain(self) -> dict[str, Any]:
         """Return the fields that the record's `trials` keep, as they are read from its file."""

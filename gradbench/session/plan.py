@@ -77,7 +77,7 @@ def resolve_names(options: Options) -> None:
     """
     from gradbench.architectures import factory as architectures
     from gradbench.engines.worker import exits_raised
-    from gradbench.isolation.constructors import settings_restored
+    from gradbench.isolation.others_code import contained
     from gradbench.optimizers.factory import resolve
     from gradbench.protocol.resume import forget
 
@@ -90,7 +90,7 @@ def resolve_names(options: Options) -> None:
     networks = [network.text for network in options.architectures if network is not None]
     for call, texts in ((resolve, optimizers), (architectures.resolve, networks)):
         for text in texts:
-            with settings_restored(), exits_raised():
+            with contained(), exits_raised():
                 call(text)
 
 

@@ -100,7 +100,9 @@ class StepCost:
     @property
     def why_not(self) -> str:
         """Why its steps cannot be taken without a network; empty where they can."""
-        asks = [name for name in ("create_graph", "fused") if getattr(self.requirements, name)]
+        needs = self.requirements
+        asks = [name for name in ("create_graph", "fused") if getattr(needs, name)]
+        asks += ["a loss to go backward from"] if needs.loss_value and needs.forward_closure else []
         return f"its step needs a network: {', '.join(asks)}" if asks else ""
 
     def refresh(self) -> None:
@@ -113,7 +115,7 @@ class StepCost:
 
     def step(self) -> None:
         """Take a step and wait for its end; a closure, where needed, returns a constant."""
-        call_step(self.optimizer, self.requirements, lambda: 1.0)
+        call_step(self.optimizer, self.requirements, lambda: torch.ones(()))
         self._wait()
 
     def moved(self) -> bool:

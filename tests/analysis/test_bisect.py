@@ -39,6 +39,9 @@ def test_the_change_is_found_wherever_it_is_in_few_runs(record, size):
         assert changed(commits, run).suspects == [commits[at]]
         assert len(set(tried)) <= 1 + math.ceil(math.log2(size))
         assert len(tried) <= len(set(tried)) + 1  # what is found is run again, on all cases
+    run, tried = runner(record, NAMES[:4], [10, 20, 20, 20])
+    changed(NAMES[:4], run)
+    assert tried == [NAMES[3], NAMES[1], NAMES[0]]  # it was run on all cases at once
     run, tried = runner(record, NAMES[:64], [10] * 9 + [20] * 55)
     changed(NAMES[:64], run)
     assert len(tried) <= 8

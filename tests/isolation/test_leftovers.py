@@ -6,12 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from gradbench.engines.worker import ControllerState, WorkerContext, run_in_worker
 from gradbench.isolation.leftovers import Before
 from gradbench.isolation.settings import every
 from gradbench.optimizers.factory import resolve
 from gradbench.protocol import discovery
-from gradbench.results.record import read
+from gradbench.protocol.case import Case
+from gradbench.protocol.item import Item
+from gradbench.results.record import Expectation, read
 from gradbench.session.plan import resolve_names
 from gradbench.spec import parse
 
@@ -187,6 +191,7 @@ Plain = building(lambda: None)
 Folder = building(lambda: os.chdir("/"))
 Deterministic = building(lambda: torch.use_deterministic_algorithms(True))
 Handlers = building(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+Timer = building(lambda: threading.Timer(0.3, print).start())
 Thread = building(lambda: threading.Thread(target=ends.wait, name="mine").start())
 """
 
@@ -195,6 +200,46 @@ def test_what_constructors_change_before_the_first_item_is_put_back(session):
     before = every()
     session("Folder", "Deterministic", "Handlers", "Plain")  # the last is a file of this folder
     assert every() | {"import path": 0} == before | {"import path": 0}
+    session("Timer")  # it ends by itself
+
+
+def test_an_import_changes_neither_scores_nor_settings_and_what_stays_is_named(
+    tmp_path, monkeypatch
+):
+    """In all items of a process alike: it is imported in the first one only."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setattr(torch.optim.SGD, "old_name", None, raising=False)
+    (tmp_path / "at_import.py").write_text(
+        "import torch\n"
+        "from gradbench.scenarios.parity import Parity\n"
+        "Parity.evaluate = lambda *_: (1.0, 0.0)\n"
+        "torch.set_float32_matmul_precision('medium')\n"
+        "old = torch.optim.Adadelta.step\n"
+        "torch.optim.Adadelta.step = lambda self, closure=None: old(self, closure)\n"
+        "class Mine(torch.optim.SGD): pass\n"
+    )
+    monkeypatch.setattr(torch.optim.Adadelta, "step", torch.optim.Adadelta.step)  # restored
+    case = Case(
+        id="a",
+        scenario="gradbench.scenarios.parity:Parity",
+        setting={"d": 30, "weight": 15},
+        budget=5,
+        expectation=Expectation.MAY,
+    )
+    item = Item(case=case, optimizer=f"{tmp_path}/at_import.py:Mine:lr=0.1", seeds=1, tuning=0)
+    context, around = WorkerContext(), ControllerState.of_this_process(shared=False)
+    notes = []
+    for _ in range(2):
+        record, *_ = run_in_worker(item, around, context)
+        assert record.statuses == ["unsolved"]
+        notes.append([note for note in record.notes if "by its import" in note])
+    assert torch.get_float32_matmul_precision() == "highest"
+    stays = "replaced by its import: Adadelta.step"
+    assert notes[0] == [
+        "changed by its import, and put back: matmul precision, Parity.evaluate",
+        stays,
+    ]
+    assert notes[1] == [stays]
 
 
 def test_a_constructor_whose_thread_would_keep_pytest_from_ending_is_refused_in_one_line(session):
@@ -207,8 +252,8 @@ def test_a_child_that_a_constructor_forks_ends_there(pytester):
     pytester.makepyfile(
         forks="""
         import os, torch
-        from gradbench.isolation.constructors import settings_restored
-        with settings_restored():
+        from gradbench.isolation.others_code import contained
+        with contained():
             child = os.fork()
         if child:
             print("code", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

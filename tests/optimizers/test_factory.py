@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -62,6 +63,26 @@ def test_two_versions_have_each_the_helper_beside_it(tmp_path, monkeypatch):
     for version, rate in (("old", 0.25), ("new", 0.5), ("old", 0.25), ("newer", 0.125)):
         resolve.cache_clear()
         assert resolve(f"{tmp_path}/{version}/mine.py:Mine").rate == rate
+        assert rate == sys.modules["helpers.rates"].RATE or version == "old"
+
+
+def test_a_files_helper_is_the_one_beside_it_whatever_the_path_has_before(tmp_path):
+    """A worker starts with the path of the process that resolved all optimizers."""
+    for version, rate in (("a", 0.1), ("b", 0.2)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "helper_beside.py").write_text(f"RATE = {rate}\n")
+    (tmp_path / "a" / "mine.py").write_text(
+        "import torch\nfrom helper_beside import RATE\n"
+        "class Mine(torch.optim.SGD):\n"
+        "    def __init__(self, params, lr=RATE):\n        super().__init__(params, lr=lr)\n"
+    )
+    path = [str(tmp_path / "b"), str(tmp_path / "a")]
+    program = (
+        f"import sys; sys.path[:0] = {path}; from gradbench.optimizers.factory import resolve; "
+        f"print(resolve({str(tmp_path / 'a' / 'mine.py:Mine')!r}).rate)"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, text=True) == "0.1\n"
 
 
 def test_a_class_of_ones_own_is_not_refused_for_the_name_of_one_of_torchs(tmp_path):
