@@ -514,7 +514,7 @@ def test_a_run_is_not_split_over_workers(pytester, suite):
         result = run(ADAM, *options)
         assert result.ret == 4
         result.stderr.fnmatch_lines(["ERROR: gradbench runs its cases in one pytest process*"])
-    assert run(ADAM, "--dist=loadscope", "--collect-only").ret == 0
+    assert run(ADAM, "--dist=loadscope", "--collect-only", "-p", "no:benchmark").ret == 0
 
 
 def test_without_pytest_benchmark_the_cases_still_run(suite):
