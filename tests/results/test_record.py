@@ -73,3 +73,11 @@ def test_a_damaged_line_is_named_by_its_number(tmp_path, bad):
 def test_what_a_line_lacks_is_named():
     with pytest.raises(ValueError, match=r"it lacks case, family, scenario\.\.\."):
         parse("{}")
+
+
+def test_a_step_that_evaluates_nothing_has_no_seconds_of_an_evaluation():
+    """A closure need not be called, and a trial that crashes in its first block has none."""
+    assert TrialResult(0, Status.UNSOLVED, blocks=[(3.0, 5)]).evaluation_seconds is None
+    assert TrialResult(0, Status.CRASHED, gradient_evaluations=3).evaluation_seconds is None
+    taken = TrialResult(0, Status.UNSOLVED, gradient_evaluations=6, blocks=[(3.0, 5)])
+    assert taken.evaluation_seconds == 0.5

@@ -56,6 +56,20 @@ def test_the_solution_lowers_the_loss(case, preset):
 
 
 @every_case
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e38])
+def test_weights_of_any_size_are_scored_and_not_raised_on(case, preset, value):
+    """What diverges has diverged: it is the trial's status, and no crash of the scenario."""
+    scenario = case.build()
+    _, examples = parts(scenario, preset, 0)
+    network = scenario.network(Draws(0))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(value)
+        scenario.evaluate(network, examples)
+        scenario.details(network, examples)
+
+
+@every_case
 def test_what_never_moves_is_unsolved_and_says_so(case, preset):
     if not case.takes_optimizer:
         assert isinstance(case.build().network(Draws(0)), Learner)
