@@ -83,7 +83,7 @@ def test_a_lost_seed_never_speaks_for_not_slower(record):
         assert not baseline.change("flatness", "a", [old], [lost], families=8).regressed
 
 
-@pytest.mark.parametrize("slower", [1.2, 1.5])
+@pytest.mark.parametrize("slower", [1.2, pytest.param(1.5, marks=pytest.mark.proof)])
 def test_what_is_slower_is_rarely_called_not_slower_however_near_the_budget_is(record, slower):
     """200 families at the very factor and beyond it, of times that the budget cuts."""
     stream = np.random.default_rng(1)

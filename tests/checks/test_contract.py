@@ -482,6 +482,7 @@ def loops(tmp_path_factory):
     return path
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["Asks", "AsksByName", "TakesLoss"])
 def test_the_lines_step_as_the_optimizer_wants_it(loops, name, tmp_path):
     asked = {*LAST, "counts_evaluations"} - (
