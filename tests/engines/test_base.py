@@ -251,7 +251,7 @@ def test_what_an_optimizer_does_at_its_import_holds_for_its_later_items(tmp_path
 
 
 def test_an_import_path_that_holds_a_path_is_no_trouble(monkeypatch, tmp_path):
-    """Python passes over what is no text there; a worker is told the rest."""
+    """Python ignores entries of sys.path that are no strings; a worker gets the others."""
     monkeypatch.setattr("sys.path", [tmp_path, *sys.path])
     assert around().path == tuple(sys.path[1:])
     engine = Processes(["cpu"])
