@@ -162,8 +162,11 @@ def _import_optimizer(item: Item, context: WorkerContext) -> list[str]:
     put_back: list[str] = []
     for text in (item.optimizer, item.architecture):
         with contextlib.suppress(Exception, SystemExit):  # it is raised again where it is used
+            spec = parse(text or "none")
+            if not any(each.source for each in (spec, *spec.added)):
+                continue
             with contained() as (back, replaced):
-                import_sources(parse(text or "none"))
+                import_sources(spec)
             put_back += back
             context.replaced += replaced
     notes = [f"changed by its import, and put back: {', '.join(put_back)}"] if put_back else []
